@@ -1,0 +1,1 @@
+"""Programs and pure functions that read trials: estimates, pairs, convergence, the report."""

@@ -1,0 +1,144 @@
+"""Memorization and influence from trials: Algorithm 1 of Feldman & Zhang, as counts.
+
+With M [t, n] (which trial saw which training example) and C [t, n'] (which trial got which example
+right), everything follows from integers: M'C counts the trials that saw i and were right on j, and
+the column sums give the rest. Integers are exact in float32 products up to 2^24 trials, so any
+order of trials or blocks gives the same bits, and one product does for both terms.
+"""
+
+import dataclasses
+from collections.abc import Iterator
+
+import numpy as np
+
+from tfmem.store import TrialSet
+
+_COLUMNS = 4096  # Training examples that are unpacked at once.
+_ROWS = 512  # Training examples in one block of the full influence matrix.
+
+
+@dataclasses.dataclass(frozen=True)
+class Memorization:
+    """Estimates for each of the n training examples.
+
+    Attributes:
+      value: float64 [n], mem(A, S, i) in [-1, 1] (Algorithm 1, line 5).
+      standard_error: float64 [n].
+      heldout_accuracy: float64 [n], P[correct | i not in I].
+      num_in: int64 [n], trials that saw the example.
+      num_out: int64 [n], trials that did not.
+    """
+
+    value: np.ndarray
+    standard_error: np.ndarray
+    heldout_accuracy: np.ndarray
+    num_in: np.ndarray
+    num_out: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class ClassInfluence:
+    """Influence of the training examples of one class on the test examples of that class.
+
+    Attributes:
+      train_index: int64 [a], the class's training examples.
+      test_index: int64 [b], the class's test examples; there may be none.
+      value: float64 [a, b], infl(A, S, i, j) in [-1, 1] (Algorithm 1, line 7).
+      standard_error: float32 [a, b], or None where the source has none.
+    """
+
+    train_index: np.ndarray
+    test_index: np.ndarray
+    value: np.ndarray
+    standard_error: np.ndarray | None
+
+
+def rate(successes: np.ndarray, trials: np.ndarray) -> np.ndarray:
+    """Returns successes / trials, and 1/2 where there are no trials (proof of Lemma 2.1)."""
+    return np.where(trials > 0, successes / np.maximum(trials, 1), 0.5)
+
+
+def rate_variance(successes: np.ndarray, trials: np.ndarray) -> np.ndarray:
+    """Returns the estimated variance of `rate`, never 0.
+
+    The plug-in p (1 - p) / trials is 0 for an example that was right in all its trials. One
+    success and one failure are added to p, so that two standard errors cover the truth in at least
+    93% of repetitions for every pair of probabilities, at 100 trials or more (WORKSPACE.md).
+    """
+    smoothed = (successes + 1) / (trials + 2)
+    return smoothed * (1 - smoothed) / np.maximum(trials, 1)
+
+
+def difference(
+    in_successes: np.ndarray, num_in: np.ndarray, out_successes: np.ndarray, num_out: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns P[right | in] - P[right | out] and its standard error, float64, from counts."""
+    value = rate(in_successes, num_in) - rate(out_successes, num_out)
+    variance = rate_variance(in_successes, num_in) + rate_variance(out_successes, num_out)
+    return value, np.sqrt(variance)
+
+
+def memorization(trials: TrialSet) -> Memorization:
+    """Estimates the memorization of every training example (Algorithm 1, line 5)."""
+    num_trials, count = trials.subset.shape
+    num_in = trials.subset.column_sums()
+    successes = trials.train_correct.column_sums()
+    in_successes = np.empty(count, np.int64)
+    for start in range(0, count, _COLUMNS):
+        block = slice(start, min(start + _COLUMNS, count))
+        both = trials.subset.columns(block) & trials.train_correct.columns(block)
+        in_successes[block] = both.sum(axis=0)
+    num_out = num_trials - num_in
+    value, standard_error = difference(in_successes, num_in, successes - in_successes, num_out)
+    heldout_accuracy = rate(successes - in_successes, num_out)
+    return Memorization(value, standard_error, heldout_accuracy, num_in, num_out)
+
+
+def in_counts(subset: np.ndarray, correct: np.ndarray) -> np.ndarray:
+    """Returns M'C: in how many trials i was seen and j was right.
+
+    Args:
+      subset: bool [t, a].
+      correct: bool or float32 [t, b].
+
+    Returns:
+      float32 [a, b] of exact integers; t is at most 2^24.
+    """
+    return subset.astype(np.float32).T @ correct.astype(np.float32, copy=False)
+
+
+def class_influence(trials: TrialSet, label: int) -> ClassInfluence:
+    """Estimates influence within one class (Algorithm 1, line 7, for y_i = y_j = label)."""
+    train_index = np.flatnonzero(trials.train_labels == label)
+    test_index = np.flatnonzero(trials.test_labels == label)
+    subset = trials.subset.columns(train_index)
+    correct = trials.test_correct.columns(test_index)
+    num_in = subset.sum(axis=0)[:, None]
+    successes = correct.sum(axis=0)[None, :]
+    counts = in_counts(subset, correct).astype(np.int64)
+    value, standard_error = difference(counts, num_in, successes - counts, len(trials) - num_in)
+    return ClassInfluence(train_index, test_index, value, standard_error.astype(np.float32))
+
+
+def full_influence(trials: TrialSet) -> Iterator[np.ndarray]:
+    """Estimates influence of every training on every test example (Algorithm 1, line 7).
+
+    Yields:
+      float32 [rows, n'], the next rows of the [n, n'] matrix; their concatenation is the matrix.
+    """
+    num_trials, count = trials.subset.shape
+    correct = trials.test_correct.columns().astype(np.float32)
+    successes = correct.sum(axis=0, dtype=np.float64)
+    for start in range(0, count, _ROWS):
+        subset = trials.subset.columns(slice(start, min(start + _ROWS, count)))
+        counts = in_counts(subset, correct)
+        num_in = subset.sum(axis=0)
+        num_out = num_trials - num_in
+        # yes / in - (successes - yes) / out, rearranged to two passes over a row in the cache.
+        per_out = np.where(num_out > 0, 1 / np.maximum(num_out, 1), 0.0)
+        per_yes = np.where(num_in > 0, 1 / np.maximum(num_in, 1), 0.0) + per_out
+        # 1/2 for a term without trials (proof of Lemma 2.1).
+        constant = 0.5 * (num_in == 0) - 0.5 * (num_out == 0)
+        for row, yes in enumerate(counts):
+            counts[row] = yes * per_yes[row] - (successes * per_out[row] - constant[row])
+        yield counts

@@ -1,0 +1,225 @@
+"""Estimates and pairs files: the layouts that the paper's authors publish, and what we add."""
+
+import contextlib
+import dataclasses
+import os
+import uuid
+import zipfile
+from collections.abc import Iterable, Iterator, Mapping
+from typing import BinaryIO
+
+import numpy as np
+from etils import epath
+
+from analysis.estimators import ClassInfluence, Memorization
+from analysis.pairs import Pairs
+
+
+@dataclasses.dataclass(frozen=True)
+class Estimates:
+    """What an estimates file holds.
+
+    Attributes:
+      memorization: float64 [n].
+      train_labels: int64 [n].
+      test_labels: int64 [n'].
+      influences: one per class, in label order; empty when the file has no influence.
+      details: standard errors and trial counts, or None in a file that has none (a published one).
+      num_trials: t, or None.
+    """
+
+    memorization: np.ndarray
+    train_labels: np.ndarray
+    test_labels: np.ndarray
+    influences: tuple[ClassInfluence, ...]
+    details: Memorization | None = None
+    num_trials: int | None = None
+
+
+_DETAILS = {
+    "standard_error": "tr_mem_se",
+    "heldout_accuracy": "tr_heldout_accuracy",
+    "num_in": "num_in",
+    "num_out": "num_out",
+}
+_PAIRS = {
+    "train_index": "tr_idx",
+    "test_index": "tt_idx",
+    "influence": "infl",
+    "memorization": "mem",
+}
+
+
+@contextlib.contextmanager
+def _replacing(path: epath.PathLike) -> Iterator[BinaryIO]:
+    """Opens a file that takes the place of `path` when it is complete."""
+    path = epath.Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.parent / f".{path.name}.{os.getpid()}.{uuid.uuid4().hex}.tmp"
+    try:
+        with temporary.open("wb") as file:
+            yield file
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_bytes(path: epath.PathLike, content: bytes) -> None:
+    """Writes a whole file, atomically."""
+    with _replacing(path) as file:
+        file.write(content)
+
+
+def write_npz(
+    path: epath.PathLike,
+    arrays: Mapping[str, np.ndarray],
+    blocks: Mapping[str, tuple[tuple[int, ...], Iterable[np.ndarray]]] | None = None,
+) -> None:
+    """Writes an npz file, atomically.
+
+    Args:
+      path: where.
+      arrays: by name.
+      blocks: float32 arrays too large for memory, by name: their shape, and their rows in blocks.
+    """
+    with _replacing(path) as file, zipfile.ZipFile(file, "w") as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)
+        for name, (shape, parts) in (blocks or {}).items():
+            header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array_header_2_0(member, header)
+                for part in parts:
+                    member.write(np.ascontiguousarray(part, "<f4").data)
+
+
+@contextlib.contextmanager
+def open_npz(path: epath.PathLike, required: Iterable[str]) -> Iterator[np.lib.npyio.NpzFile]:
+    """Opens an npz file without pickles.
+
+    Raises:
+      ValueError: it is absent, not an npz file, lacks a required array, or holds pickled objects.
+    """
+    path = epath.Path(path)
+    if not path.exists():
+        raise ValueError(f"{path} does not exist")
+    with path.open("rb") as file:
+        try:
+            archive = np.load(file, allow_pickle=False)
+        except (ValueError, OSError, zipfile.BadZipFile, EOFError) as error:
+            raise ValueError(f"{path} is not an npz file ({error})") from error
+        if not isinstance(archive, np.lib.npyio.NpzFile):
+            raise ValueError(f"{path} is a single array, expected an npz file")
+        missing = [name for name in required if name not in archive.files]
+        if missing:
+            raise ValueError(
+                f"{path} lacks {', '.join(missing)}; it has {', '.join(archive.files) or 'nothing'}"
+            )
+        try:
+            yield archive
+        except (zipfile.BadZipFile, EOFError) as error:
+            raise ValueError(f"{path} is damaged ({error})") from error
+
+
+def write_estimates(
+    path: epath.PathLike,
+    memorization: Memorization,
+    train_labels: np.ndarray,
+    test_labels: np.ndarray,
+    influences: Iterable[ClassInfluence] = (),
+    full: Iterable[np.ndarray] | None = None,
+    num_trials: int | None = None,
+) -> None:
+    """Writes an estimates file.
+
+    Args:
+      path: where.
+      memorization: of the n training examples.
+      train_labels: int [n].
+      test_labels: int [n'].
+      influences: one per class, in label order.
+      full: the rows of the [n, n'] influence matrix, in blocks.
+      num_trials: t.
+    """
+    arrays = {"tr_mem": memorization.value, "tr_labels": train_labels, "tt_labels": test_labels}
+    arrays |= {name: getattr(memorization, field) for field, name in _DETAILS.items()}
+    if num_trials is not None:
+        arrays["num_trials"] = np.array(num_trials)
+    for label, block in enumerate(influences):
+        arrays[f"tr_classidx_{label}"] = block.train_index
+        arrays[f"tt_classidx_{label}"] = block.test_index
+        arrays[f"infl_matrix_class{label}"] = block.value
+        arrays[f"infl_se_class{label}"] = block.standard_error
+    shape = (len(train_labels), len(test_labels))
+    write_npz(path, arrays, {"infl_matrix": (shape, full)} if full is not None else None)
+
+
+def read_estimates(path: epath.PathLike) -> Estimates:
+    """Reads an estimates file, ours or a published one; a full matrix in it is not read.
+
+    Raises:
+      ValueError: it is not an estimates file, or its arrays do not fit together.
+    """
+    with open_npz(path, ("tr_mem", "tr_labels", "tt_labels")) as archive:
+        names = set(archive.files)
+
+        def fitting(name: str, shape: tuple[int, ...]) -> np.ndarray:
+            if name not in names:
+                raise ValueError(f"{path} lacks {name}")
+            array = archive[name]
+            if array.shape != shape:
+                raise ValueError(f"{path}: {name} has shape {array.shape}, expected {shape}")
+            return array
+
+        train_labels = archive["tr_labels"].astype(np.int64)
+        test_labels = archive["tt_labels"].astype(np.int64)
+        memorization = fitting("tr_mem", train_labels.shape)
+        influences = []
+        while f"infl_matrix_class{len(influences)}" in names:
+            label = len(influences)
+            train_index = archive[f"tr_classidx_{label}"]
+            test_index = archive[f"tt_classidx_{label}"]
+            if np.any(train_labels[train_index] != label) or np.any(
+                test_labels[test_index] != label
+            ):
+                raise ValueError(f"{path}: class {label} lists examples that have another label")
+            shape = (len(train_index), len(test_index))
+            error = f"infl_se_class{label}"
+            influences.append(
+                ClassInfluence(
+                    train_index,
+                    test_index,
+                    fitting(f"infl_matrix_class{label}", shape),
+                    fitting(error, shape) if error in names else None,
+                )
+            )
+        details = None
+        if names.issuperset(_DETAILS.values()):
+            details = Memorization(
+                value=memorization,
+                **{name: fitting(key, memorization.shape) for name, key in _DETAILS.items()},
+            )
+        num_trials = int(archive["num_trials"]) if "num_trials" in names else None
+    return Estimates(
+        memorization, train_labels, test_labels, tuple(influences), details, num_trials
+    )
+
+
+def write_pairs(path: epath.PathLike, pairs: Pairs) -> None:
+    """Writes a pairs file."""
+    write_npz(path, {name: getattr(pairs, field) for field, name in _PAIRS.items()})
+
+
+def read_pairs(path: epath.PathLike) -> Pairs:
+    """Reads a pairs file, ours or a published one.
+
+    Raises:
+      ValueError: it is not a pairs file, or its arrays have different lengths.
+    """
+    with open_npz(path, _PAIRS.values()) as archive:
+        arrays = {field: archive[name] for field, name in _PAIRS.items()}
+    lengths = {name: arrays[field].shape for field, name in _PAIRS.items()}
+    if len(set(lengths.values())) > 1:
+        raise ValueError(f"{path}: arrays have different shapes: {lengths}")
+    return Pairs(**arrays)

@@ -1,0 +1,111 @@
+"""High-influence pairs: selection (Sec. 2) and what is counted of them (Sec. 3.3)."""
+
+import dataclasses
+from collections.abc import Iterable
+
+import numpy as np
+
+from analysis.estimators import ClassInfluence
+from tfmem import experiments
+
+
+@dataclasses.dataclass(frozen=True)
+class Pairs:
+    """Pairs of a training and a test example, all of equal length.
+
+    Attributes:
+      train_index: int64 [p].
+      test_index: int64 [p].
+      influence: float64 [p], infl(A, S, i, j).
+      memorization: float64 [p], mem(A, S, i) of the training example.
+    """
+
+    train_index: np.ndarray
+    test_index: np.ndarray
+    influence: np.ndarray
+    memorization: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.train_index)
+
+    def take(self, index: np.ndarray) -> "Pairs":
+        """Returns the pairs at these positions."""
+        return Pairs(*(getattr(self, field.name)[index] for field in dataclasses.fields(self)))
+
+
+@dataclasses.dataclass(frozen=True)
+class PairCounts:
+    """What Sec. 3.3 counts.
+
+    Attributes:
+      pairs: how many.
+      train_examples: different training examples in them.
+      test_examples: different test examples in them.
+      test_examples_by_influencers: `[k]` is the number of test examples that are influenced by
+        exactly k training examples; `[0]` is unused and 0.
+    """
+
+    pairs: int
+    train_examples: int
+    test_examples: int
+    test_examples_by_influencers: tuple[int, ...]
+
+
+def select(
+    memorization: np.ndarray,
+    influences: Iterable[ClassInfluence],
+    mem_threshold: float = experiments.MEM_THRESHOLD,
+    infl_threshold: float = experiments.INFL_THRESHOLD,
+) -> Pairs:
+    """Returns the pairs with mem >= mem_threshold, infl >= infl_threshold and one class (Sec. 2).
+
+    Args:
+      memorization: float [n].
+      influences: one per class.
+      mem_threshold: theta_mem, inclusive.
+      infl_threshold: theta_infl, inclusive.
+
+    Returns:
+      The pairs, the most influential first; equals by training and then test index.
+    """
+    parts = []
+    for block in influences:
+        chosen = block.value >= infl_threshold
+        chosen &= (memorization[block.train_index] >= mem_threshold)[:, None]
+        row, column = np.nonzero(chosen)
+        parts.append((block.train_index[row], block.test_index[column], block.value[row, column]))
+    train_index, test_index, influence = map(np.concatenate, zip(*parts, strict=True))
+    pairs = Pairs(train_index, test_index, influence, memorization[train_index])
+    return pairs.take(np.lexsort((test_index, train_index, -influence)))
+
+
+def count(pairs: Pairs) -> PairCounts:
+    """Counts pairs, examples, and test examples by the number of their influencers."""
+    _, influencers = np.unique(pairs.test_index, return_counts=True)
+    return PairCounts(
+        pairs=len(pairs),
+        train_examples=len(np.unique(pairs.train_index)),
+        test_examples=len(influencers),
+        test_examples_by_influencers=tuple(np.bincount(influencers).tolist()) or (0,),
+    )
+
+
+def panel_training_examples(pairs: Pairs) -> np.ndarray:
+    """Chooses the training examples of Figs. 4 to 6, by the procedure of Sec. C.
+
+    Training examples are sorted by the highest influence they have on a test example; 3
+    consecutive sets of 5, spread evenly over that order, are shown. With fewer than 7 different
+    training examples the sets would repeat, and all are shown once.
+
+    Returns:
+      int64 [sets, examples]: the paper's order, set by set.
+    """
+    copies, examples = experiments.PANEL_COPIES, experiments.PANEL_EXAMPLES
+    train_index, inverse = np.unique(pairs.train_index, return_inverse=True)
+    highest = np.full(len(train_index), -np.inf)
+    np.maximum.at(highest, inverse, pairs.influence)
+    ordered = train_index[np.argsort(-highest, kind="stable")]
+    if len(ordered) < copies + examples - 1:
+        return ordered[None, :]
+    bases = np.linspace(0, len(ordered) - copies, examples).astype(int)
+    return np.stack([ordered[bases + copy] for copy in range(copies)])

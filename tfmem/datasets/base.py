@@ -1,0 +1,121 @@
+"""What a dataset is to tfmem: two splits of images, labels and stable ids."""
+
+import dataclasses
+import functools
+import hashlib
+
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True)
+class Split:
+    """The examples of one split, in index order.
+
+    Attributes:
+      labels: int64 [n], each in [0, number of classes).
+      ids: str [n], stable names of the examples, all different.
+      images: uint8 [n, height, width, channels], or None where only labels are known.
+    """
+
+    labels: np.ndarray
+    ids: np.ndarray
+    images: np.ndarray | None = None
+
+    def __post_init__(self):
+        object.__setattr__(self, "labels", np.asarray(self.labels, np.int64))
+        object.__setattr__(self, "ids", np.asarray(self.ids, np.str_))
+        if self.images is not None and len(self.images) != len(self.labels):
+            raise ValueError(f"{len(self.images)} images for {len(self.labels)} labels")
+        if len(self.ids) != len(self.labels):
+            raise ValueError(f"{len(self.ids)} ids for {len(self.labels)} labels")
+        if len(np.unique(self.ids)) != len(self.ids):
+            raise ValueError("example ids repeat; each example needs an id of its own")
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclasses.dataclass(frozen=True)
+class Dataset:
+    """A training and a test split of one classification problem.
+
+    Attributes:
+      name: its name in `tfmem.datasets`, or "" for one that is in no table.
+      train: the n training examples.
+      test: the n' test examples.
+      class_names: one per class, in label order.
+      pixel_max: the largest value a pixel can take; images are divided by it.
+    """
+
+    name: str
+    train: Split
+    test: Split
+    class_names: tuple[str, ...]
+    pixel_max: int | None = None
+
+    def __post_init__(self):
+        for split_name, split in (("train", self.train), ("test", self.test)):
+            if not len(split):
+                raise ValueError(f"the {split_name} split is empty")
+            bad = (split.labels < 0) | (split.labels >= len(self.class_names))
+            if bad.any():
+                index = int(np.argmax(bad))
+                raise ValueError(
+                    f"{split_name} example {index} has label {split.labels[index]}, "
+                    f"expected 0 to {len(self.class_names) - 1}"
+                )
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.class_names)
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        return self.train.images.shape[1:]
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """SHA-256, in hexadecimal, of labels, ids, class names and pixels, in index order."""
+        digest = hashlib.sha256()
+        for part in ("|".join(self.class_names), self.pixel_max):
+            digest.update(f"{part}\n".encode())
+        for split in (self.train, self.test):
+            digest.update(split.labels.astype("<i8").tobytes())
+            digest.update("\n".join(split.ids).encode())
+            if split.images is not None:
+                digest.update(str(split.images.shape).encode())
+                digest.update(np.ascontiguousarray(split.images).tobytes())
+        return digest.hexdigest()
+
+
+def require_same_labels(
+    expected: Dataset, train_labels: np.ndarray, test_labels: np.ndarray, what: str
+) -> None:
+    """Checks that arrays belong to a dataset.
+
+    Raises:
+      ValueError: the number of examples or a label differs; the message starts with `what`.
+    """
+    for name, split, labels in (
+        ("training", expected.train, train_labels),
+        ("test", expected.test, test_labels),
+    ):
+        if len(labels) != len(split):
+            raise ValueError(
+                f"{what} has {len(labels)} {name} examples, "
+                f"{expected.name or 'this dataset'} has {len(split)}: another dataset?"
+            )
+        differ = np.flatnonzero(labels != split.labels)
+        if differ.size:
+            first = differ[0]
+            raise ValueError(
+                f"{what} labels {name} example {first} {labels[first]}, "
+                f"{expected.name or 'this dataset'} labels it {split.labels[first]} "
+                f"({differ.size} labels differ): another dataset or another order?"
+            )
+
+
+def numbered_ids(prefix: str, count: int) -> np.ndarray:
+    """Returns str [count]: `prefix_00000`, `prefix_00001`, ..."""
+    width = max(5, len(str(count - 1)))
+    return np.array([f"{prefix}_{index:0{width}d}" for index in range(count)])

@@ -1,0 +1,39 @@
+"""The handwritten digits that scikit-learn ships: 1,797 images of 8x8 pixels, no download."""
+
+import numpy as np
+
+from tfmem.datasets import base
+
+_NUM_TEST = 540
+_SPLIT_SEED = 0
+_PIXEL_MAX = 16
+
+
+def load() -> base.Dataset:
+    """Returns the digits in one fixed, seeded, stratified split: 1,257 train and 540 test.
+
+    Ids are the positions in `sklearn.datasets.load_digits`; each split keeps that order.
+    """
+    from sklearn import datasets, model_selection
+
+    digits = datasets.load_digits()
+    train, test = model_selection.train_test_split(
+        np.arange(len(digits.target)),
+        test_size=_NUM_TEST,
+        stratify=digits.target,
+        random_state=_SPLIT_SEED,
+    )
+    images = digits.images.astype(np.uint8)[..., None]
+    ids = base.numbered_ids("digits", len(images))
+
+    def split(index: np.ndarray) -> base.Split:
+        index = np.sort(index)
+        return base.Split(digits.target[index], ids[index], images[index])
+
+    return base.Dataset(
+        name="digits",
+        train=split(train),
+        test=split(test),
+        class_names=tuple(str(name) for name in digits.target_names),
+        pixel_max=_PIXEL_MAX,
+    )

@@ -1,0 +1,247 @@
+"""Many trials of a small model in one compiled step, each with its own subset, weights and order.
+
+K trials of a multi-layer perceptron are one batch of K matrix products. Several such stacks run
+side by side, one per CPU core, because a stack whose state fits into a core's cache is faster than
+one large stack over all cores (README.md, "What we measured").
+"""
+
+import concurrent.futures
+import os
+import time
+from collections.abc import Iterator, Sequence
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfmem import models, pipeline
+from tfmem.store import Trial
+from tfmem.training.common import DivergedError, Problem, Progress
+
+# Trials in one compiled step. On a CPU, 8 trials of 38 thousand weights fill a core's cache; larger
+# models gain nothing from more. On a GPU the step must be large enough to hide its launch.
+_STACK_SIZE = {"CPU": 8, "GPU": 64}
+_EVALUATION_BATCH = 1024
+
+
+def dense_layers(model: keras.Model) -> list[keras.layers.Dense] | None:
+    """Returns the model's dense layers if it is a stack of ReLU layers and a linear one.
+
+    Returns None for every other model: those cannot be stacked.
+    """
+    layers = [
+        layer
+        for layer in model.layers
+        if not isinstance(layer, keras.layers.InputLayer | keras.layers.Flatten)
+    ]
+    if not layers or not all(
+        isinstance(layer, keras.layers.Dense) and layer.use_bias for layer in layers
+    ):
+        return None
+    activations = [layer.activation for layer in layers]
+    relu, linear = keras.activations.relu, keras.activations.linear
+    if activations != [relu] * (len(layers) - 1) + [linear]:
+        return None
+    return layers
+
+
+class StackedTrainer:
+    """Trains trials of one problem, `stack_size` in one compiled step.
+
+    Args:
+      problem: its model must be one that `dense_layers` accepts.
+      stack_size: trials in one step; None chooses by the device.
+
+    Raises:
+      ValueError: the model cannot be stacked.
+    """
+
+    def __init__(self, problem: Problem, stack_size: int | None = None):
+        self._problem = problem
+        self._model = problem.build_model()
+        layers = dense_layers(self._model)
+        if layers is None:
+            raise ValueError(
+                f"model {problem.config.model!r} cannot be stacked, only dense ReLU networks can: "
+                "use --stack=none"
+            )
+        # A kernel that narrows, [in, out] with in > out, is trained as [out, in]: its gradient is then
+        # a product whose transposed operand is the narrower one, several times faster on XLA's CPU.
+        self._narrows = [layer.kernel.shape[0] > layer.kernel.shape[1] for layer in layers]
+        on_gpu = bool(tf.config.list_logical_devices("GPU"))
+        self._workers = 1 if on_gpu else len(os.sched_getaffinity(0))
+        self._stack_size = stack_size or _STACK_SIZE["GPU" if on_gpu else "CPU"]
+        dataset, config = problem.dataset, problem.config
+        images = np.concatenate([dataset.train.images, dataset.test.images])
+        self._images = tf.constant(images.reshape(len(images), -1))
+        self._labels = tf.constant(dataset.train.labels.astype(np.int32))
+        total_steps = config.epochs * problem.steps_per_epoch
+        rates = problem.schedule()(tf.range(total_steps))
+        self._rates = tf.reshape(rates, [config.epochs, problem.steps_per_epoch])
+        # The last batch of an epoch may be short: it is padded, and its padding weighs nothing.
+        padded = problem.steps_per_epoch * config.batch_size
+        present = (np.arange(padded) < problem.subset_size).reshape(-1, config.batch_size)
+        weights = present / present.sum(axis=1, keepdims=True)
+        self._example_weights = tf.constant(weights.astype(np.float32))
+
+    def train(
+        self, trials: Sequence[int], progress: Progress = lambda trials: None
+    ) -> Iterator[Trial]:
+        """Yields each of the trials when it is finished; stacks finish in any order.
+
+        Args:
+          trials: their numbers.
+          progress: called, from several threads, with the work done since the last call.
+
+        Raises:
+          DivergedError: a trial's model gives no finite logits; raised after all others were
+            yielded.
+        """
+        size = min(self._stack_size, -(-len(trials) // self._workers))
+        groups = [trials[start : start + size] for start in range(0, len(trials), size)]
+        diverged = []
+        pool = concurrent.futures.ThreadPoolExecutor(self._workers)
+        try:
+            waiting = {pool.submit(self._train_group, group, progress) for group in groups}
+            while waiting:
+                done, waiting = concurrent.futures.wait(
+                    waiting, return_when=concurrent.futures.FIRST_COMPLETED
+                )
+                for future in done:
+                    for finish in future.result():
+                        try:
+                            yield finish()
+                        except DivergedError as error:
+                            diverged.append(error)
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+        if diverged:
+            raise diverged[0]
+
+    def weights_after(self, trial: int, steps: int) -> list[np.ndarray]:
+        """Returns one trial's weights after so many steps of its first epoch."""
+        weights, velocities, subsets = self._start([trial])
+        order = self._order([trial], subsets, epoch=0)[:, :steps]
+        weights, _ = self._epoch(weights, velocities, order, self._rates[0, :steps])
+        return [weight[0].numpy() for weight in self._turn(weights)]
+
+    def _train_group(self, group: Sequence[int], progress: Progress):
+        """Trains the group; returns a function per trial that makes its `Trial`."""
+        start = time.perf_counter()
+        epochs = self._problem.config.epochs
+        weights, velocities, subsets = self._start(group)
+        for epoch in range(epochs):
+            order = self._order(group, subsets, epoch)
+            weights, velocities = self._epoch(weights, velocities, order, self._rates[epoch])
+            weights[0].numpy()  # Waits for the epoch, so that progress is what was done.
+            progress(len(group) / epochs)
+        logits = self._logits(weights)
+        # Seconds of this machine: the other workers were training too.
+        seconds = (time.perf_counter() - start) / len(group) / self._workers
+        return [
+            lambda row=row, number=number: self._problem.finished(
+                number, subsets[row], logits[row], seconds
+            )
+            for row, number in enumerate(group)
+        ]
+
+    def _start(self, group: Sequence[int]):
+        seed = self._problem.config.seed
+        drawn = [models.initial_weights(self._model, seed, trial) for trial in group]
+        weights = [tf.constant(np.stack(values)) for values in zip(*drawn, strict=True)]
+        weights = self._turn(weights)
+        velocities = [tf.zeros_like(weight) for weight in weights]
+        return weights, velocities, [self._problem.subset(trial) for trial in group]
+
+    def _order(self, group: Sequence[int], subsets: list[np.ndarray], epoch: int) -> tf.Tensor:
+        """Returns the epoch's batches: int32 [K, steps, batch], padded with example 0."""
+        shape = self._example_weights.shape
+        order = np.zeros((len(group), shape.num_elements()), np.int32)
+        for row, (trial, subset) in enumerate(zip(group, subsets, strict=True)):
+            examples = pipeline.batch_order(self._problem.config, subset, trial, epoch)
+            order[row, : len(examples)] = examples
+        return tf.constant(order.reshape(-1, *shape))
+
+    def _pixels(self, index: tf.Tensor | slice) -> tf.Tensor:
+        images = self._images[index] if isinstance(index, slice) else tf.gather(self._images, index)
+        return tf.cast(images, tf.float32) / self._problem.dataset.pixel_max
+
+    def _forward(self, weights: list[tf.Tensor], x: tf.Tensor) -> list[tf.Tensor]:
+        """Returns the layers' outputs, [K, batch, width] each: x first, the logits last."""
+        outputs = [x]
+        for layer, narrows in enumerate(self._narrows):
+            kernel, bias = weights[2 * layer : 2 * layer + 2]
+            output = tf.matmul(outputs[-1], kernel, transpose_b=narrows) + bias[:, None]
+            last = layer == len(self._narrows) - 1
+            outputs.append(output if last else tf.nn.relu(output))
+        return outputs
+
+    def _gradients(
+        self, weights: list[tf.Tensor], index: tf.Tensor, example_weights: tf.Tensor
+    ) -> list[tf.Tensor]:
+        """Returns the gradients of the weighted cross-entropy, in the order of the weights."""
+        *inputs, logits = self._forward(weights, self._pixels(index))
+        truth = tf.one_hot(tf.gather(self._labels, index), logits.shape[-1])
+        delta = (tf.nn.softmax(logits) - truth) * example_weights[:, None]
+        gradients = []
+        for layer in reversed(range(len(inputs))):
+            narrows = self._narrows[layer]
+            left, right = (delta, inputs[layer]) if narrows else (inputs[layer], delta)
+            kernel_gradient = tf.matmul(left, right, transpose_a=True)
+            gradients = [kernel_gradient, tf.reduce_sum(delta, axis=1), *gradients]
+            if layer:
+                back = tf.matmul(delta, weights[2 * layer], transpose_b=not narrows)
+                delta = tf.where(inputs[layer] > 0, back, 0.0)
+        return gradients
+
+    @tf.function(jit_compile=True)
+    def _epoch(
+        self,
+        weights: list[tf.Tensor],
+        velocities: list[tf.Tensor],
+        order: tf.Tensor,
+        rates: tf.Tensor,
+    ):
+        """Takes one SGD step for every batch of `order`, as `keras.optimizers.SGD` does."""
+        config = self._problem.config
+
+        def step(number, weights, velocities):
+            rate = rates[number]
+            gradients = self._gradients(weights, order[:, number], self._example_weights[number])
+            velocities = [
+                config.momentum * velocity - rate * gradient
+                for velocity, gradient in zip(velocities, gradients, strict=True)
+            ]
+            if config.weight_decay:
+                weights = [weight - weight * config.weight_decay * rate for weight in weights]
+            weights = [
+                weight + velocity for weight, velocity in zip(weights, velocities, strict=True)
+            ]
+            return number + 1, weights, velocities
+
+        steps = order.shape[1]
+        _, weights, velocities = tf.while_loop(
+            lambda number, *_: number < steps, step, [0, weights, velocities]
+        )
+        return weights, velocities
+
+    def _turn(self, weights: list[tf.Tensor]) -> list[tf.Tensor]:
+        """Turns the narrowing kernels among the weights, from Keras's layout or back to it."""
+        turned = list(weights)
+        for layer, narrows in enumerate(self._narrows):
+            if narrows:
+                turned[2 * layer] = tf.transpose(weights[2 * layer], [0, 2, 1])
+        return turned
+
+    def _logits(self, weights: list[tf.Tensor]) -> np.ndarray:
+        """Returns float32 [K, n + n', classes]."""
+        count = len(self._images)
+        batches = pipeline.padded_batches(count, min(_EVALUATION_BATCH, count))
+        parts = [self._batch_logits(weights, tf.constant(batch)).numpy() for batch in batches]
+        return np.concatenate(parts, axis=1)[:, :count]
+
+    @tf.function(jit_compile=True)
+    def _batch_logits(self, weights: list[tf.Tensor], index: tf.Tensor) -> tf.Tensor:
+        x = self._pixels(index)
+        stack = weights[0].shape[0]
+        return self._forward(weights, tf.broadcast_to(x, [stack, *x.shape]))[-1]

@@ -85,6 +85,8 @@ class FitTrainer:
             )
             self._model.optimizer.build(self._model.trainable_variables)
 
+    batch_of_trials = 1  # How many trials are in training at once.
+
     def train(
         self, trials: Sequence[int], progress: Progress = lambda trials: None
     ) -> Iterator[Trial]:
@@ -118,6 +120,11 @@ class FitTrainer:
                 diverged.append(error)
         if diverged:
             raise diverged[0]
+
+    def warm_up(self, trials: Sequence[int]) -> None:
+        """Compiles what `train` needs, at the cost of two steps and one evaluation."""
+        self.weights_after(trials[0], steps=2)
+        self._logits()
 
     def weights_after(self, trial: int, steps: int) -> list[np.ndarray]:
         """Returns one trial's weights after so many steps of its first epoch."""

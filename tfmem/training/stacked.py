@@ -84,6 +84,11 @@ class StackedTrainer:
         weights = present / present.sum(axis=1, keepdims=True)
         self._example_weights = tf.constant(weights.astype(np.float32))
 
+    @property
+    def batch_of_trials(self) -> int:
+        """How many trials are in training at once."""
+        return self._stack_size * self._workers
+
     def train(
         self, trials: Sequence[int], progress: Progress = lambda trials: None
     ) -> Iterator[Trial]:
@@ -97,12 +102,10 @@ class StackedTrainer:
           DivergedError: a trial's model gives no finite logits; raised after all others were
             yielded.
         """
-        size = min(self._stack_size, -(-len(trials) // self._workers))
-        groups = [trials[start : start + size] for start in range(0, len(trials), size)]
         diverged = []
         pool = concurrent.futures.ThreadPoolExecutor(self._workers)
         try:
-            waiting = {pool.submit(self._train_group, group, progress) for group in groups}
+            waiting = {pool.submit(self._train_group, group, progress) for group in self._groups(trials)}
             while waiting:
                 done, waiting = concurrent.futures.wait(
                     waiting, return_when=concurrent.futures.FIRST_COMPLETED
@@ -118,12 +121,25 @@ class StackedTrainer:
         if diverged:
             raise diverged[0]
 
+    def warm_up(self, trials: Sequence[int]) -> None:
+        """Compiles what `train` needs for so many trials, at the cost of an epoch of one stack."""
+        group = self._groups(trials)[0]
+        weights, velocities, subsets = self._start(group)
+        weights, _ = self._epoch(
+            weights, velocities, self._order(group, subsets, epoch=0), self._rates[0]
+        )
+        self._logits(weights)
+
     def weights_after(self, trial: int, steps: int) -> list[np.ndarray]:
         """Returns one trial's weights after so many steps of its first epoch."""
         weights, velocities, subsets = self._start([trial])
         order = self._order([trial], subsets, epoch=0)[:, :steps]
         weights, _ = self._epoch(weights, velocities, order, self._rates[0, :steps])
         return [weight[0].numpy() for weight in self._turn(weights)]
+
+    def _groups(self, trials: Sequence[int]) -> list[Sequence[int]]:
+        size = min(self._stack_size, -(-len(trials) // self._workers))
+        return [trials[start : start + size] for start in range(0, len(trials), size)]
 
     def _train_group(self, group: Sequence[int], progress: Progress):
         """Trains the group; returns a function per trial that makes its `Trial`."""

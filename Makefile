@@ -1,0 +1,49 @@
+# Every target sets itself up from a fresh clone: it needs make and a Python 3.10 to 3.13.
+# PYTHON=/path/to/python chooses another one than the first that is found.
+
+ifndef PYTHON
+PYTHON := $(shell for name in python3 python3.13 python3.12 python3.11 python3.10; do \
+	$$name -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null \
+	&& echo $$name && break; done)
+endif
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/installed
+INSTALLED_DEV := $(VENV)/installed-dev
+# Where TFDS keeps its data, for tests and benchmarks on MNIST; empty is TFDS's own default.
+DATA_DIR ?=
+
+.PHONY: demo test test-slow lint format bench clean
+
+demo: $(INSTALLED)
+	$(BIN)/python -m launchers.demo --out=demo
+
+test: $(INSTALLED_DEV)
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: $(INSTALLED_DEV)
+	$(BIN)/python -m pytest -m slow
+
+lint: $(INSTALLED_DEV)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(INSTALLED_DEV)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(INSTALLED)
+	$(BIN)/python -m launchers.benchmark --suite $(if $(DATA_DIR),--data_dir=$(DATA_DIR))
+
+clean:
+	rm -rf $(VENV) demo build *.egg-info
+
+$(INSTALLED): setup.py pyproject.toml
+	@test -n "$(PYTHON)" || { echo "error: no Python 3.10 to 3.13 found: install one, or give PYTHON=/path/to/python"; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	@touch $@
+
+$(INSTALLED_DEV): $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[dev]"
+	@touch $@

@@ -1,0 +1,127 @@
+"""What every program shares: one-line errors, thresholds, ranges of trials, progress bars."""
+
+import contextlib
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator
+
+from absl import app, flags, logging
+
+from tfmem import experiments
+
+FLAGS = flags.FLAGS
+_MISSING = re.compile(r"Flag --(\w+) must have a value other than None")
+# Notices that TensorFlow's C++ prints while it is imported, before it can be told not to.
+_NOTICES = re.compile(
+    "All log messages before absl|oneDNN custom operations|Could not find cuda drivers|cuInit"
+    "|This TensorFlow binary is optimized|rebuild TensorFlow with"
+)
+_RANGE = re.compile(r"(\d+):(\d+)")
+
+
+def _parse_flags(argv: list[str]) -> list[str]:
+    """Parses flags; a wrong one ends the program with one line instead of a page of help."""
+    try:
+        return app.parse_flags_with_usage(argv) if _asks_for_help(argv) else FLAGS(argv)
+    except flags.Error as error:
+        missing = _MISSING.search(str(error))
+        _fail(f"--{missing[1]} is required" if missing else f"{error} (--help lists the flags)")
+
+
+def _asks_for_help(argv: list[str]) -> bool:
+    return any(word.lstrip("-") in ("help", "helpshort", "helpfull", "helpxml") for word in argv)
+
+
+def _fail(message: str) -> None:
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(2)
+
+
+def run(main: Callable[[], int | None]) -> None:
+    """Parses the flags and runs a program's main function.
+
+    A ValueError, which is how the library and flags report bad input, becomes one line on stderr
+    and exit code 2; other exceptions keep their traceback.
+    """
+    # TensorFlow's notices about CPU instructions and absent GPUs say nothing about a trial.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+    logging.set_verbosity(logging.WARNING)
+    logging.set_stderrthreshold(logging.WARNING)
+
+    def guarded(argv: list[str]) -> int | None:
+        try:
+            if len(argv) > 1:
+                raise ValueError(f"unexpected argument {argv[1]!r}: flags look like --name=value")
+            return main()
+        except ValueError as error:
+            logging.debug("", exc_info=True)
+            _fail(str(error))
+        except KeyboardInterrupt:
+            print("interrupted; the same command continues", file=sys.stderr)
+            return 130
+
+    app.run(guarded, flags_parser=_parse_flags)
+
+
+def import_tensorflow() -> None:
+    """Imports TensorFlow and finds its devices, without its notices on stderr."""
+    import tempfile
+
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as captured:
+        os.dup2(captured.fileno(), 2)
+        try:
+            import tensorflow as tf
+
+            tf.config.list_logical_devices()
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+            captured.seek(0)
+            for line in captured.read().decode(errors="replace").splitlines():
+                if not _NOTICES.search(line):
+                    print(line, file=sys.stderr)
+
+
+def define_thresholds() -> None:
+    """Defines --mem_threshold and --infl_threshold."""
+    for name, default, what in (
+        ("mem_threshold", experiments.MEM_THRESHOLD, "memorization of the training example"),
+        ("infl_threshold", experiments.INFL_THRESHOLD, "influence on the test example"),
+    ):
+        flags.DEFINE_float(
+            name, default, f"Lowest {what} in a pair, inclusive.", lower_bound=-1, upper_bound=1
+        )
+
+
+def parse_range(text: str) -> range:
+    """Turns `START:STOP` into a range of trials.
+
+    Raises:
+      ValueError: it is no such range, or an empty one.
+    """
+    match = _RANGE.fullmatch(text)
+    if not match:
+        raise ValueError(f"--trials={text}: expected START:STOP, such as 0:1000")
+    start, stop = int(match[1]), int(match[2])
+    if start >= stop:
+        raise ValueError(f"--trials={text} is empty: START must be below STOP")
+    return range(start, stop)
+
+
+@contextlib.contextmanager
+def progress_bar(total: float, what: str) -> Iterator[Callable[[float], None]]:
+    """Shows a bar with the time left on stderr; yields the function that advances it."""
+    import tqdm
+
+    layout = "{desc} {percentage:3.0f}%|{bar:30}| {n:.0f}/{total:.0f}, {elapsed} so far, {remaining} left"
+    with tqdm.tqdm(total=total, desc=what, bar_format=layout, mininterval=0.5) as bar:
+
+        def advance(amount: float) -> None:
+            with bar.get_lock():
+                bar.update(min(amount, bar.total - bar.n))
+
+        yield advance

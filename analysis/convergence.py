@@ -1,0 +1,350 @@
+r"""How estimates settle with the number of trials, and whether a store has enough of them.
+
+    python -m analysis.convergence --store=STORE [--out=convergence.png]
+
+Splits the trials into two halves at random, estimates from each half alone, and compares: the
+Jaccard similarity of the examples with mem >= --mem_threshold and of the high-influence pairs, and
+the mean difference of the estimates over the union of the two sets (Sec. 3.5, eq. 4). It repeats
+this with fewer and fewer trials, and ends with a plain verdict.
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from absl import flags
+
+from analysis import cli, estimators, pairs
+from tfmem import experiments, seeds
+from tfmem.store import Store, TrialSet
+
+FLAGS = flags.FLAGS
+_SMALLEST_HALF = 16
+_FALSE_SHARE = 0.05  # Share of the pairs found that may be there by chance.
+
+
+@dataclasses.dataclass(frozen=True)
+class SplitHalf:
+    """Agreement of two disjoint sets of trials, the mean over several random splits.
+
+    Attributes:
+      num_trials: trials in each half.
+      mem_jaccard: J_mem at the memorization threshold (Sec. 3.5); nan when both sets are empty.
+      mem_difference: D_mem at that threshold (eq. 4); nan when both sets are empty.
+      mem_size: examples at or above the threshold in a half.
+      infl_jaccard: J_infl of the high-influence pairs; nan when there are none.
+      infl_difference: D_infl; nan when there are none.
+      infl_size: high-influence pairs in a half.
+    """
+
+    num_trials: int
+    mem_jaccard: float
+    mem_difference: float
+    mem_size: float
+    infl_jaccard: float
+    infl_difference: float
+    infl_size: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Convergence:
+    """How far a set of trials can be trusted at two thresholds.
+
+    Attributes:
+      num_trials: t.
+      halves: ascending in the number of trials; empty when there are too few to split.
+      worst_standard_error: of an influence whose probabilities are all 1/2.
+      pairs: high-influence pairs found.
+      chance_pairs: how many would be expected if no influence existed.
+      mem_threshold: theta_mem.
+      infl_threshold: theta_infl.
+      enough: whether the verdict is yes.
+      verdict: plain sentences.
+    """
+
+    num_trials: int
+    halves: tuple[SplitHalf, ...]
+    worst_standard_error: float
+    pairs: int
+    chance_pairs: float
+    mem_threshold: float
+    infl_threshold: float
+    enough: bool
+    verdict: str
+
+
+def agreement(
+    a: np.ndarray, b: np.ndarray, in_a: np.ndarray, in_b: np.ndarray
+) -> tuple[float, float]:
+    """Returns the Jaccard similarity of two sets and eq. 4's mean difference over their union.
+
+    Args:
+      a: float, one estimate per element.
+      b: float, the other estimate, of the same shape.
+      in_a: bool, whether the element is in the first set.
+      in_b: bool, in the second.
+
+    Returns:
+      Two numbers, both nan when the union is empty.
+    """
+    union = in_a | in_b
+    size = np.count_nonzero(union)
+    if not size:
+        return math.nan, math.nan
+    jaccard = np.count_nonzero(in_a & in_b) / size
+    return jaccard, float(np.abs(a[union] - b[union]).mean())
+
+
+def _split_half(a: TrialSet, b: TrialSet, mem_threshold: float, infl_threshold: float) -> SplitHalf:
+    mem_a, mem_b = (estimators.memorization(half).value for half in (a, b))
+    chosen_a, chosen_b = mem_a >= mem_threshold, mem_b >= mem_threshold
+    mem_jaccard, mem_difference = agreement(mem_a, mem_b, chosen_a, chosen_b)
+    # Class by class, only sums are kept: no matrix of a whole dataset.
+    both = either = size = 0
+    difference = 0.0
+    for label in range(int(a.train_labels.max()) + 1):
+        block_a, block_b = (estimators.class_influence(half, label) for half in (a, b))
+        rows = block_a.train_index
+        in_a = (block_a.value >= infl_threshold) & chosen_a[rows, None]
+        in_b = (block_b.value >= infl_threshold) & chosen_b[rows, None]
+        union = in_a | in_b
+        both += np.count_nonzero(in_a & in_b)
+        either += np.count_nonzero(union)
+        size += np.count_nonzero(in_a) + np.count_nonzero(in_b)
+        difference += float(np.abs(block_a.value[union] - block_b.value[union]).sum())
+    return SplitHalf(
+        num_trials=len(a),
+        mem_jaccard=mem_jaccard,
+        mem_difference=mem_difference,
+        mem_size=(np.count_nonzero(chosen_a) + np.count_nonzero(chosen_b)) / 2,
+        infl_jaccard=both / either if either else math.nan,
+        infl_difference=difference / either if either else math.nan,
+        infl_size=size / 2,
+    )
+
+
+def split_sizes(num_trials: int) -> list[int]:
+    """Returns the numbers of trials a half to compare: num_trials / 2, / 4, ... down to 16."""
+    sizes = []
+    size = num_trials // 2
+    while size >= _SMALLEST_HALF:
+        sizes.append(size)
+        size //= 2
+    return sizes[::-1]
+
+
+def split_halves(
+    trials: TrialSet,
+    mem_threshold: float,
+    infl_threshold: float,
+    splits: int = 3,
+    progress: Callable[[float], None] = lambda amount: None,
+) -> tuple[SplitHalf, ...]:
+    """Compares disjoint random halves of the trials, at each of `split_sizes`.
+
+    Args:
+      trials: t trials.
+      mem_threshold: theta_mem.
+      infl_threshold: theta_infl.
+      splits: how many random splits are averaged; where a set is empty, it does not count.
+      progress: called with 1 after each split.
+    """
+    results = []
+    for size in split_sizes(len(trials)):
+        found = []
+        for split in range(splits):
+            order = seeds.generator(size, split, "split_halves").permutation(len(trials))
+            a, b = (trials.take(np.sort(part)) for part in (order[:size], order[size : 2 * size]))
+            found.append(_split_half(a, b, mem_threshold, infl_threshold))
+            progress(1)
+        means = {
+            field.name: _mean([getattr(half, field.name) for half in found])
+            for field in dataclasses.fields(SplitHalf)
+        }
+        results.append(SplitHalf(**{**means, "num_trials": size}))
+    return tuple(results)
+
+
+def _mean(values: Sequence[float]) -> float:
+    known = [value for value in values if not math.isnan(value)]
+    return sum(known) / len(known) if known else math.nan
+
+
+def chance_pairs(
+    trials: TrialSet, memorization: estimators.Memorization, mem_threshold: float, infl: float
+) -> float:
+    """Returns how many high-influence pairs to expect if no influence existed.
+
+    Without influence, the trials that saw i are a random subset of the trials for j: the number of
+    them that got j right is hypergeometric, and its tail beyond the influence threshold, summed
+    over all pairs of a memorized training example and a test example of its class, is exact.
+    """
+    from scipy import stats
+
+    total = 0.0
+    t = len(trials)
+    successes = trials.test_correct.column_sums()
+    memorized = memorization.value >= mem_threshold
+    for label in np.unique(trials.train_labels[memorized]):
+        num_in = memorization.num_in[memorized & (trials.train_labels == label)]
+        right = successes[trials.test_labels == label]
+        # Equal counts have equal tails: each is computed once.
+        num_in, in_times = np.unique(num_in, return_counts=True)
+        right, right_times = np.unique(right, return_counts=True)
+        num_in, right = num_in[:, None], right[None, :]
+        num_out = t - num_in
+        never_in, never_out = num_in == 0, num_out == 0
+        # The fewest right trials among those that saw i for which `difference` reaches infl. With
+        # no trial on one side that term is 1/2 and the other is known.
+        per_in, per_out = 1 / np.maximum(num_in, 1), 1 / np.maximum(num_out, 1)
+        fewest = np.ceil((infl + right * per_out) / (per_in + per_out) - 1e-9)
+        tail = stats.hypergeom.sf(fewest - 1, t, right, num_in)
+        tail = np.where(never_in, 0.5 - right * per_out >= infl, tail)
+        tail = np.where(never_out, right * per_in - 0.5 >= infl, tail)
+        total += float(in_times @ tail @ right_times)
+    return total
+
+
+def worst_standard_error(num_trials: int, subset_ratio: float) -> float:
+    """Returns the standard error of an influence whose probabilities are 1/2.
+
+    It is sqrt(1 / (4 p t) + 1 / (4 (1 - p) t)) for t trials on a share p of the training set.
+    """
+    p = subset_ratio
+    return math.sqrt(1 / (4 * p * num_trials) + 1 / (4 * (1 - p) * num_trials))
+
+
+def measure(
+    trials: TrialSet,
+    mem_threshold: float = experiments.MEM_THRESHOLD,
+    infl_threshold: float = experiments.INFL_THRESHOLD,
+    splits: int = 3,
+    progress: Callable[[float], None] = lambda amount: None,
+) -> Convergence:
+    """Measures how far these trials can be trusted at these thresholds; see `Convergence`."""
+    memorization = estimators.memorization(trials)
+    influences = (
+        estimators.class_influence(trials, label)
+        for label in range(int(trials.train_labels.max()) + 1)
+    )
+    found = len(pairs.select(memorization.value, influences, mem_threshold, infl_threshold))
+    by_chance = chance_pairs(trials, memorization, mem_threshold, infl_threshold)
+    ratio = float(memorization.num_in.mean()) / len(trials)
+    halves = split_halves(trials, mem_threshold, infl_threshold, splits, progress)
+    enough, verdict = judge(len(trials), ratio, found, by_chance, halves, infl_threshold)
+    return Convergence(
+        num_trials=len(trials),
+        halves=halves,
+        worst_standard_error=worst_standard_error(len(trials), ratio),
+        pairs=found,
+        chance_pairs=by_chance,
+        mem_threshold=mem_threshold,
+        infl_threshold=infl_threshold,
+        enough=enough,
+        verdict=verdict,
+    )
+
+
+def judge(
+    num_trials: int,
+    subset_ratio: float,
+    found: int,
+    by_chance: float,
+    halves: Sequence[SplitHalf],
+    infl_threshold: float,
+) -> tuple[bool, str]:
+    """Says in plain sentences whether there are enough trials.
+
+    Enough means: at most 5% of the pairs found would be there by chance, and two halves agree on
+    the pairs with the Jaccard similarity of 0.7 that the paper asked of its threshold (Sec. 2).
+    """
+    error = worst_standard_error(num_trials, subset_ratio)
+    facts = (
+        f"With {num_trials:,} trials the standard error of an influence is at most {error:.3f}, "
+        f"and the threshold of {infl_threshold:g} is {infl_threshold / error:.1f} of those. "
+        f"If no influence existed, {_approximately(by_chance)} pairs would pass by chance; "
+        f"{found:,} passed."
+    )
+    target = experiments.JACCARD_AT_INFL_THRESHOLD
+    last = halves[-1] if halves else None
+    if last is None or math.isnan(last.infl_jaccard):
+        if not found:
+            reason = "There are no pairs to agree on: lower the thresholds or add trials"
+        else:
+            reason = "There are too few trials to compare two halves: add trials"
+        return False, f"{facts} Not enough to judge. {reason}."
+    facts += (
+        f" Two halves of {last.num_trials:,} trials agree on pairs with a Jaccard similarity of "
+        f"{last.infl_jaccard:.2f} (the paper asked for {target:g})."
+    )
+    # Disagreement comes from noise, which shrinks with the root of the number of trials.
+    jaccard_factor = ((1 - last.infl_jaccard) / (1 - target)) ** 2
+    if by_chance > _FALSE_SHARE * found:
+        return False, (
+            f"{facts} Not enough: more than {_FALSE_SHARE:.0%} of the pairs may be chance. "
+            f"Add trials or raise the thresholds."
+        )
+    if last.infl_jaccard < target:
+        needed = math.ceil(num_trials * jaccard_factor / 100) * 100
+        return False, (
+            f"{facts} The pairs are real, but which ones pass the threshold still depends on the "
+            f"trials: about {needed:,} trials would settle it."
+        )
+    return True, f"{facts} Enough for these thresholds."
+
+
+def _approximately(count: float) -> str:
+    if count >= 10:
+        return f"{count:,.0f}"
+    return f"{count:.1f}" if count >= 0.1 else "fewer than 0.1"
+
+
+def table(result: Convergence) -> str:
+    """Returns the split-half comparison as aligned text."""
+    mem, infl = f"mem >= {result.mem_threshold:g}", f"pairs, infl >= {result.infl_threshold:g}"
+    lines = [
+        f"{'trials':>8}  {mem:^34}  {infl:^34}",
+        f"{'a half':>8}  " + "  ".join([f"{'number':>10} {'Jaccard':>11} {'difference':>11}"] * 2),
+    ]
+    for half in result.halves:
+        row = f"{half.num_trials:>8,}"
+        for size, jaccard, difference in (
+            (half.mem_size, half.mem_jaccard, half.mem_difference),
+            (half.infl_size, half.infl_jaccard, half.infl_difference),
+        ):
+            row += f"  {size:>10,.1f} {_cell(jaccard):>11} {_cell(difference):>11}"
+        lines.append(row)
+    return "\n".join(lines)
+
+
+def _cell(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.3f}"
+
+
+def main() -> None:
+    store = Store.open(FLAGS.store)
+    trials = store.load()
+    total = FLAGS.splits * len(split_sizes(len(trials)))
+    with cli.progress_bar(total, "splits") as progress:
+        result = measure(
+            trials, FLAGS.mem_threshold, FLAGS.infl_threshold, FLAGS.splits, progress
+        )
+    if result.halves:
+        print(table(result))
+    print(result.verdict)
+    if FLAGS.out:
+        from analysis.figures import convergence as figure
+        from analysis.figures import style
+
+        style.save(figure.figure(result.halves), FLAGS.out)
+        print(f"figure: {FLAGS.out}")
+
+
+if __name__ == "__main__":
+    flags.DEFINE_string("store", None, "(required) Directory of the store.")
+    flags.DEFINE_string("out", None, "Where to write the figure: a .png, .pdf or .svg file.")
+    flags.DEFINE_integer("splits", 3, "Random splits to average.", lower_bound=1)
+    cli.define_thresholds()
+    flags.mark_flag_as_required("store")
+    cli.run(main)

@@ -1,0 +1,63 @@
+r"""Memorization and influence, with standard errors, from a store of trials.
+
+    python -m analysis.estimate --store=STORE --out=estimates.npz [--influence=class]
+
+Algorithm 1 of Feldman & Zhang (2020). The file has the layout that the paper's authors publish, and
+standard errors and trial counts beside it (WORKSPACE.md). Any number of finished trials will do.
+"""
+
+from absl import flags
+
+from analysis import cli, estimators, files
+from tfmem import experiments
+from tfmem.store import Store
+
+FLAGS = flags.FLAGS
+
+
+def main() -> None:
+    trials_range = cli.parse_range(FLAGS.trials) if FLAGS.trials else None
+    store = Store.open(FLAGS.store)
+    numbers = store.numbers()
+    if trials_range:
+        numbers = [number for number in numbers if number in trials_range]
+        if not numbers:
+            raise ValueError(f"--trials={FLAGS.trials}: {store.path} has none of these")
+    with cli.progress_bar(len(numbers), "trials read") as progress:
+        trials = store.load(numbers, lambda number: progress(1))
+    memorization = estimators.memorization(trials)
+    influences, full = (), None
+    if FLAGS.influence != "none":
+        classes = range(store.dataset.num_classes)
+        influences = (estimators.class_influence(trials, label) for label in classes)
+    if FLAGS.influence == "full":
+        full = estimators.full_influence(trials)
+    files.write_estimates(
+        FLAGS.out,
+        memorization,
+        trials.train_labels,
+        trials.test_labels,
+        influences,
+        full,
+        len(trials),
+    )
+    memorized = int((memorization.value >= experiments.MEM_THRESHOLD).sum())
+    print(
+        f"{len(trials):,} trials, {len(memorization.value):,} training examples: {memorized:,} with "
+        f"mem >= {experiments.MEM_THRESHOLD:g}; estimates: {FLAGS.out}"
+    )
+
+
+if __name__ == "__main__":
+    flags.DEFINE_string("store", None, "(required) Directory of the store.")
+    flags.DEFINE_string("out", None, "(required) Where to write the estimates, an npz file.")
+    flags.DEFINE_string("trials", None, "START:STOP, to use only those; all by default.")
+    flags.DEFINE_enum(
+        "influence",
+        "class",
+        ["class", "full", "none"],
+        "Influence on the test examples of the same class; of every training on every test example "
+        "as well, a float32 matrix [n, n']; or none, memorization only.",
+    )
+    flags.mark_flags_as_required(["store", "out"])
+    cli.run(main)

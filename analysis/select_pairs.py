@@ -1,0 +1,54 @@
+r"""The high-influence pairs of an estimates file, and their counts.
+
+    python -m analysis.select_pairs --estimates=estimates.npz --out=pairs.npz
+
+Selects training and test examples of one class with mem >= --mem_threshold and
+infl >= --infl_threshold (Sec. 2 of Feldman & Zhang, 2020) and counts what Sec. 3.3 counts.
+"""
+
+from absl import flags
+
+from analysis import cli, files, pairs
+
+FLAGS = flags.FLAGS
+
+
+def describe(counts: pairs.PairCounts, num_test: int) -> str:
+    """Returns the counts of Sec. 3.3 as text.
+
+    Args:
+      counts: of the pairs.
+      num_test: n', the size of the test set.
+    """
+    lines = [
+        f"{counts.pairs:,} high-influence pairs of {counts.train_examples:,} training examples "
+        f"and {counts.test_examples:,} test examples ({counts.test_examples / num_test:.2%} of "
+        "the test set)"
+    ]
+    for influencers, number in enumerate(counts.test_examples_by_influencers):
+        if number:
+            what = "example" if influencers == 1 else "examples"
+            lines.append(f"{number:>8,} test examples influenced by {influencers} training {what}")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    estimates = files.read_estimates(FLAGS.estimates)
+    if not estimates.influences:
+        raise ValueError(
+            f"{FLAGS.estimates} has no influence: make it with analysis.estimate --influence=class"
+        )
+    selected = pairs.select(
+        estimates.memorization, estimates.influences, FLAGS.mem_threshold, FLAGS.infl_threshold
+    )
+    files.write_pairs(FLAGS.out, selected)
+    print(describe(pairs.count(selected), len(estimates.test_labels)))
+    print(f"pairs: {FLAGS.out}")
+
+
+if __name__ == "__main__":
+    flags.DEFINE_string("estimates", None, "(required) Estimates file, ours or a published one.")
+    flags.DEFINE_string("out", None, "(required) Where to write the pairs, an npz file.")
+    cli.define_thresholds()
+    flags.mark_flags_as_required(["estimates", "out"])
+    cli.run(main)

@@ -1,0 +1,1 @@
+"""Programs that make trials: flags in, one library call, progress out."""

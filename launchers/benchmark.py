@@ -1,0 +1,70 @@
+r"""How fast trials are on this machine.
+
+    python -m launchers.benchmark --experiment=digits_mlp
+    python -m launchers.benchmark --suite
+
+With --experiment: trials per hour, and the time that the whole experiment would take. With --suite
+(which is what `make bench` runs): the figures of README.md, "What we measured", as ratios that are
+measured in one run.
+"""
+
+import time
+
+from absl import flags
+
+from analysis import cli
+from launchers import train_trials
+from tfmem import datasets, engine
+
+FLAGS = flags.FLAGS
+
+
+def duration(seconds: float) -> str:
+    """Returns seconds in words: `35 s`, `4.2 min`, `7.5 h`, `12 days`."""
+    for unit, size in (("days", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.3g} s"
+
+
+def time_experiment() -> None:
+    """Trains some trials of --experiment, stores them nowhere, and prints their speed."""
+    config = train_trials.resolve_experiment()
+    stack = train_trials.parse_stack(FLAGS.stack)
+    dataset = datasets.load(config.dataset, FLAGS.data_dir)
+    cli.import_tensorflow()
+    trainer = engine.make_trainer(config, dataset, stack, FLAGS.strategy)
+    trials = range(FLAGS.trials or trainer.batch_of_trials)
+    trainer.warm_up(trials)
+    with cli.progress_bar(len(trials), "trials") as progress:
+        start = time.perf_counter()
+        for _ in trainer.train(trials, progress):
+            pass
+        seconds = (time.perf_counter() - start) / len(trials)
+    print(
+        f"{config.name}: {seconds:.3g} s a trial ({len(trials)} trials, compilation not counted), "
+        f"{3600 / seconds:,.0f} trials an hour; the {config.num_trials:,} trials of the "
+        f"experiment: {duration(seconds * config.num_trials)}"
+    )
+
+
+def main() -> None:
+    if bool(FLAGS.experiment) == FLAGS.suite:
+        raise ValueError("give either --experiment or --suite")
+    if FLAGS.experiment:
+        time_experiment()
+    else:
+        from launchers import benchmark_suite
+
+        cli.import_tensorflow()
+        benchmark_suite.run(FLAGS.data_dir)
+
+
+if __name__ == "__main__":
+    train_trials.define_training_flags(required=False)
+    flags.DEFINE_bool("suite", False, "Measure the figures of README.md.")
+    flags.DEFINE_integer(
+        "trials", None, "How many trials to time; by default one for every place there is.",
+        lower_bound=1,
+    )
+    cli.run(main)

@@ -11,6 +11,8 @@ from absl import app, flags, logging
 from tfmem import experiments
 
 FLAGS = flags.FLAGS
+# So that --help of a program lists the flags that it defines through this module.
+flags.disclaim_key_flags()
 _MISSING = re.compile(r"Flag --(\w+) must have a value other than None")
 # Notices that TensorFlow's C++ prints while it is imported, before it can be told not to.
 _NOTICES = re.compile(
@@ -117,7 +119,8 @@ def progress_bar(total: float, what: str) -> Iterator[Callable[[float], None]]:
     """Shows a bar with the time left on stderr; yields the function that advances it."""
     import tqdm
 
-    layout = "{desc} {percentage:3.0f}%|{bar:30}| {n:.0f}/{total:.0f}, {elapsed} so far, {remaining} left"
+    layout = "{desc} {percentage:3.0f}%|{bar:30}| {n:.0f}/{total:.0f}"
+    layout += ", {elapsed} so far, {remaining} left"
     with tqdm.tqdm(total=total, desc=what, bar_format=layout, mininterval=0.5) as bar:
 
         def advance(amount: float) -> None:

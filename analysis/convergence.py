@@ -103,8 +103,8 @@ def _split_half(a: TrialSet, b: TrialSet, mem_threshold: float, infl_threshold: 
     # Class by class, only sums are kept: no matrix of a whole dataset.
     both = either = size = 0
     difference = 0.0
-    for label in range(int(a.train_labels.max()) + 1):
-        block_a, block_b = (estimators.class_influence(half, label) for half in (a, b))
+    blocks = zip(estimators.class_influences(a), estimators.class_influences(b), strict=True)
+    for block_a, block_b in blocks:
         rows = block_a.train_index
         in_a = (block_a.value >= infl_threshold) & chosen_a[rows, None]
         in_b = (block_b.value >= infl_threshold) & chosen_b[rows, None]
@@ -224,10 +224,7 @@ def measure(
 ) -> Convergence:
     """Measures how far these trials can be trusted at these thresholds; see `Convergence`."""
     memorization = estimators.memorization(trials)
-    influences = (
-        estimators.class_influence(trials, label)
-        for label in range(int(trials.train_labels.max()) + 1)
-    )
+    influences = estimators.class_influences(trials)
     found = len(pairs.select(memorization.value, influences, mem_threshold, infl_threshold))
     by_chance = chance_pairs(trials, memorization, mem_threshold, infl_threshold)
     ratio = float(memorization.num_in.mean()) / len(trials)
@@ -327,9 +324,7 @@ def main() -> None:
     trials = store.load()
     total = FLAGS.splits * len(split_sizes(len(trials)))
     with cli.progress_bar(total, "splits") as progress:
-        result = measure(
-            trials, FLAGS.mem_threshold, FLAGS.infl_threshold, FLAGS.splits, progress
-        )
+        result = measure(trials, FLAGS.mem_threshold, FLAGS.infl_threshold, FLAGS.splits, progress)
     if result.halves:
         print(table(result))
     print(result.verdict)

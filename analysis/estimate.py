@@ -28,8 +28,7 @@ def main() -> None:
     memorization = estimators.memorization(trials)
     influences, full = (), None
     if FLAGS.influence != "none":
-        classes = range(store.dataset.num_classes)
-        influences = (estimators.class_influence(trials, label) for label in classes)
+        influences = estimators.class_influences(trials)
     if FLAGS.influence == "full":
         full = estimators.full_influence(trials)
     files.write_estimates(
@@ -56,8 +55,8 @@ if __name__ == "__main__":
         "influence",
         "class",
         ["class", "full", "none"],
-        "Influence on the test examples of the same class; of every training on every test example "
-        "as well, a float32 matrix [n, n']; or none, memorization only.",
+        "Influence on the test examples of the same class; of every training on every test "
+        "example as well, a float32 matrix [n, n']; or none, memorization only.",
     )
     flags.mark_flags_as_required(["store", "out"])
     cli.run(main)

@@ -120,6 +120,12 @@ def class_influence(trials: TrialSet, label: int) -> ClassInfluence:
     return ClassInfluence(train_index, test_index, value, standard_error.astype(np.float32))
 
 
+def class_influences(trials: TrialSet) -> Iterator[ClassInfluence]:
+    """Yields `class_influence` of every class, in label order."""
+    for label in range(int(max(trials.train_labels.max(), trials.test_labels.max())) + 1):
+        yield class_influence(trials, label)
+
+
 def full_influence(trials: TrialSet) -> Iterator[np.ndarray]:
     """Estimates influence of every training on every test example (Algorithm 1, line 7).
 

@@ -64,7 +64,9 @@ if __name__ == "__main__":
     train_trials.define_training_flags(required=False)
     flags.DEFINE_bool("suite", False, "Measure the figures of README.md.")
     flags.DEFINE_integer(
-        "trials", None, "How many trials to time; by default one for every place there is.",
+        "trials",
+        None,
+        "How many trials to time; by default one for every place there is.",
         lower_bound=1,
     )
     cli.run(main)

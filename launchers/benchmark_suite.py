@@ -80,7 +80,10 @@ def digits_stacked() -> None:
                 f"stacked, {_STACKED_TRIALS} trials",
                 lambda: _seconds_per_trial(stacks, range(_STACKED_TRIALS)),
             ),
-            ("--stack=none: Keras fit, compiled once", lambda: _seconds_per_trial(reused, range(8))),
+            (
+                "--stack=none: Keras fit, compiled once",
+                lambda: _seconds_per_trial(reused, range(8)),
+            ),
             ("plain Keras fit on arrays, a model for each trial", lambda: _plain_fit(problem, 3)),
         ):
             rows.setdefault(name, []).append(measure())

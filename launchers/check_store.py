@@ -51,7 +51,9 @@ def main() -> int:
 if __name__ == "__main__":
     flags.DEFINE_string("store", None, "(required) Directory of the store.")
     flags.DEFINE_string(
-        "trials", None, "START:STOP that should be there; all that the experiment asks for by default."
+        "trials",
+        None,
+        "START:STOP that should be there; all that the experiment asks for by default.",
     )
     flags.mark_flag_as_required("store")
     cli.run(main)

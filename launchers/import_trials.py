@@ -129,7 +129,9 @@ def main() -> None:
 if __name__ == "__main__":
     flags.DEFINE_enum("format", None, ["arrays"], "(required) Layout of the source.")
     flags.DEFINE_string("source", None, "(required) The npz file.")
-    flags.DEFINE_string("store", None, "(required) Directory of the store; made if it is not there.")
+    flags.DEFINE_string(
+        "store", None, "(required) Directory of the store; made if it is not there."
+    )
     flags.DEFINE_string(
         "dataset", "", f"Dataset that the examples belong to: {', '.join(datasets.LOADERS)}."
     )

@@ -15,6 +15,8 @@ from tfmem import datasets, engine, experiments
 from tfmem.store import Store
 
 FLAGS = flags.FLAGS
+if __name__ != "__main__":
+    flags.disclaim_key_flags()  # launchers.benchmark shares them, and its --help lists them.
 
 
 def parse_stack(text: str) -> str | int:
@@ -29,15 +31,13 @@ def parse_stack(text: str) -> str | int:
 def define_training_flags(required: bool = True) -> None:
     """Defines the flags that choose and override an experiment and say how it is trained."""
     known = ", ".join(experiments.EXPERIMENTS)
-    flags.DEFINE_string(
-        "experiment", None, f"{'(required) ' if required else ''}One of {known}."
-    )
+    flags.DEFINE_string("experiment", None, f"{'(required) ' if required else ''}One of {known}.")
     flags.DEFINE_string("data_dir", None, "Where TFDS keeps its data; TFDS's own default if empty.")
     flags.DEFINE_string(
         "stack",
         "auto",
-        "Trials trained together in one compiled step: a number; auto, which stacks dense networks; "
-        "none, which trains one at a time with Keras fit.",
+        "Trials trained together in one compiled step: a number; auto, which stacks dense "
+        "networks; none, which trains one at a time with Keras fit.",
     )
     flags.DEFINE_enum(
         "strategy",
@@ -80,8 +80,10 @@ def main() -> None:
     stack = parse_stack(FLAGS.stack)
     trials = cli.parse_range(FLAGS.trials or f"0:{config.num_trials}")
     dataset = datasets.load(config.dataset, FLAGS.data_dir)
-    store = Store.create(FLAGS.store, config, dataset)
-    missing, damaged = missing_trials(store, trials)
+    missing, damaged = list(trials), {}
+    if Store.exists(FLAGS.store):
+        store = Store.create(FLAGS.store, config, dataset)
+        missing, damaged = missing_trials(store, trials)
     for problem in damaged.values():
         print(problem.split("; to make it again")[0] + ": training it again")
     if len(missing) < len(trials):
@@ -89,14 +91,18 @@ def main() -> None:
     if missing:
         cli.import_tensorflow()
         trainer = engine.make_trainer(config, dataset, stack, FLAGS.strategy)
+        # Only now, so that a contradiction in the flags leaves no store behind.
+        store = Store.create(FLAGS.store, config, dataset)
         with cli.progress_bar(len(missing), "trials") as progress:
             engine.run(store, trainer, missing, progress)
-    print(f"{len(trials):,} trials in {store.path}")
+    print(f"{len(trials):,} trials in {FLAGS.store}")
 
 
 if __name__ == "__main__":
     define_training_flags()
-    flags.DEFINE_string("store", None, "(required) Directory of the store; made if it is not there.")
+    flags.DEFINE_string(
+        "store", None, "(required) Directory of the store; made if it is not there."
+    )
     flags.DEFINE_string("trials", None, "START:STOP; all that the experiment asks for by default.")
     flags.mark_flag_as_required("store")
     cli.run(main)

@@ -72,3 +72,12 @@ def run_program(*words, check=True):
     if check:
         assert done.returncode == 0, done.stderr
     return done
+
+
+@pytest.fixture(scope="session")
+def published_dir():
+    """Where the files that the paper's authors publish are; skips the test when they are not."""
+    folder = os.environ.get("TFMEM_PUBLISHED_DIR")
+    if not folder or not pathlib.Path(folder).is_dir():
+        pytest.skip("no published files: set TFMEM_PUBLISHED_DIR to where they are")
+    return pathlib.Path(folder)

@@ -10,9 +10,7 @@ STACK_AUTO = "auto"
 STACK_NONE = "none"
 
 
-def make_trainer(
-    config: ExperimentConfig, dataset: Dataset, stack: str | int, strategy: str
-):
+def make_trainer(config: ExperimentConfig, dataset: Dataset, stack: str | int, strategy: str):
     """Returns what trains the config's trials, a `StackedTrainer` or a `FitTrainer`.
 
     Args:

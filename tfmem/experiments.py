@@ -16,6 +16,7 @@ SUBSET_RATIO = 0.7  # Sec. 2: m = 0.7 n in all experiments.
 MEM_THRESHOLD = 0.25  # Sec. 2: theta_mem, "a significant level of memorization".
 INFL_THRESHOLD = 0.15  # Sec. 2: theta_infl.
 JACCARD_AT_INFL_THRESHOLD = 0.7  # Sec. 2: what the choice of theta_infl had to ensure.
+NEAR_DUPLICATES = 0.4  # Sec. 3.4: higher influence is almost always a near duplicate.
 PANEL_COPIES = 3  # Sec. C: consecutive sets of training examples.
 PANEL_EXAMPLES = 5  # Sec. C: training examples in a set.
 PANEL_TEST_EXAMPLES = 4  # Sec. C: most influenced test examples beside each.
@@ -112,7 +113,11 @@ def override_flags(config: ExperimentConfig) -> list[str]:
 def completion_command(config: config_lib.Config, store: str, start: int, stop: int) -> str:
     """Returns the shell command that makes the missing or damaged trials start..stop-1."""
     if config.kind == "import":
-        words = ["launchers.import_trials", f"--format={config.format}", f"--source={config.source}"]
+        words = [
+            "launchers.import_trials",
+            f"--format={config.format}",
+            f"--source={config.source}",
+        ]
         words += [f"--dataset={config.dataset}"] if config.dataset else []
         words += [f"--store={store}"]
     else:

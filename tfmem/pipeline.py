@@ -11,9 +11,7 @@ def steps_per_epoch(config: ExperimentConfig, subset_size: int) -> int:
     return -(-subset_size // config.batch_size)
 
 
-def batch_order(
-    config: ExperimentConfig, subset: np.ndarray, trial: int, epoch: int
-) -> np.ndarray:
+def batch_order(config: ExperimentConfig, subset: np.ndarray, trial: int, epoch: int) -> np.ndarray:
     """Returns the training examples of one epoch, in the order they are seen.
 
     Args:
@@ -39,9 +37,31 @@ def padded_batches(count: int, batch_size: int) -> np.ndarray:
     return np.minimum(np.arange(total, dtype=np.int32), count - 1).reshape(-1, batch_size)
 
 
-def evaluate(
-    logits: np.ndarray, labels: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+def spread(count: int, batch_size: int, replicas: int) -> tuple[np.ndarray, np.ndarray]:
+    """Spreads a short batch over replicas, so that none of them is left with nothing.
+
+    tf.distribute hands out consecutive shares of batch_size / replicas until nothing is left, which
+    breaks batch norm on the last replicas. Here every replica gets its even part of the examples
+    and repeats them, weightless, up to its share.
+
+    Args:
+      count: examples in the batch, 1 to batch_size.
+      batch_size: a multiple of replicas.
+      replicas: how many.
+
+    Returns:
+      Positions in the short batch, int32 [batch_size], and weights, float32 [batch_size], which are
+      1 / count once for each example and 0 for its repetitions.
+    """
+    slots, weights = [], []
+    for part in np.array_split(np.arange(count), replicas):
+        repeated = np.resize(part if len(part) else [0], batch_size // replicas)
+        slots.append(repeated)
+        weights.append((np.arange(len(repeated)) < len(part)) / count)
+    return np.concatenate(slots).astype(np.int32), np.concatenate(weights).astype(np.float32)
+
+
+def evaluate(logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Turns logits into what a trial stores.
 
     Args:

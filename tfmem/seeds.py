@@ -10,7 +10,9 @@ import numpy as np
 _PURPOSES = {"subset": 0, "initial_weights": 1, "batch_order": 2, "split_halves": 3}
 
 
-def _sequence(base_seed: int, trial: int, purpose: str, epoch: int | None) -> np.random.SeedSequence:
+def _sequence(
+    base_seed: int, trial: int, purpose: str, epoch: int | None
+) -> np.random.SeedSequence:
     key = (_PURPOSES[purpose], trial) if epoch is None else (_PURPOSES[purpose], trial, epoch)
     return np.random.SeedSequence(base_seed, spawn_key=key)
 

@@ -5,8 +5,8 @@
       dataset.tfrecord                labels and ids of both splits, class names
       trials/trial-000042.tfrecord    one finished trial
 
-A trial's file appears by rename, so it is whole or it is absent, and checksums are verified on every
-read. WORKSPACE.md describes the records.
+A trial's file appears by rename, so it is whole or it is absent, and checksums are verified on
+every read. WORKSPACE.md describes the records.
 """
 
 import dataclasses
@@ -133,7 +133,13 @@ class Store:
         self.config = config
         self.dataset = dataset  # Without images.
         self.fingerprint: str = about["dataset_fingerprint"]
+        self.versions: dict[str, str] = about["versions"]  # Of what made the store.
         self.digest = config_lib.digest(config, self.fingerprint)
+
+    @staticmethod
+    def exists(path: epath.PathLike) -> bool:
+        """Returns whether there is a store at `path`, whatever it holds."""
+        return (epath.Path(path) / "experiment.json").exists()
 
     @classmethod
     def create(cls, path: epath.PathLike, config: config_lib.Config, dataset: Dataset) -> "Store":
@@ -145,7 +151,7 @@ class Store:
         """
         path = epath.Path(path)
         about_path = path / "experiment.json"
-        if about_path.exists():
+        if cls.exists(path):
             found, about = _read_about(about_path)
             different = config_lib.differences(config, found)
             if about["dataset_fingerprint"] != dataset.fingerprint:
@@ -183,7 +189,7 @@ class Store:
           DamagedFileError: one of its two head files is damaged.
         """
         path = epath.Path(path)
-        if not (path / "experiment.json").exists():
+        if not cls.exists(path):
             raise StoreError(
                 f"{path} is not a store: it has no experiment.json; "
                 "launchers.train_trials or launchers.import_trials makes one"
@@ -370,8 +376,9 @@ def _read_about(path: epath.Path) -> tuple[config_lib.Config, dict[str, Any]]:
         about = json.loads(path.read_text())
         if about["format"] != _FORMAT:
             raise ValueError(f"format {about['format']}, this tfmem reads {_FORMAT}")
-        if not isinstance(about["dataset_fingerprint"], str):
-            raise ValueError("dataset_fingerprint is not a string")
+        for field, kind in (("dataset_fingerprint", str), ("versions", dict)):
+            if not isinstance(about[field], kind):
+                raise ValueError(f"{field} is {about[field]!r}")
         return config_lib.from_dict(about["config"]), about
     except (ValueError, KeyError, TypeError) as error:
         raise DamagedFileError(

@@ -88,5 +88,5 @@ def test_truncation_is_detected(length):
 
 
 def test_not_an_example():
-    with pytest.raises(ValueError, match="not a tf.train.Example"):
+    with pytest.raises(ValueError, match=r"not a tf\.train\.Example"):
         tfrecord.decode_example(b"\xff\xff\xff")

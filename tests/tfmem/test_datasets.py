@@ -70,7 +70,7 @@ def test_missing_data_says_what_to_do(tmp_path, monkeypatch):
 
 
 def test_unknown_dataset():
-    with pytest.raises(ValueError, match="did you mean 'fashion_mnist'.*digits, mnist"):
+    with pytest.raises(ValueError, match=r"did you mean 'fashion_mnist'.*digits, mnist"):
         datasets.load("fashon_mnist")
 
 

@@ -52,8 +52,8 @@ class FitTrainer:
       jit_compile: whether XLA compiles the training step.
 
     Raises:
-      ValueError: Keras runs on another backend than TensorFlow, the batch is smaller than the
-        number of replicas, or the last batch of an epoch would leave a replica empty.
+      ValueError: Keras runs on another backend than TensorFlow, or the batch is not a multiple of
+        the number of replicas.
     """
 
     def __init__(
@@ -67,8 +67,12 @@ class FitTrainer:
         self._problem = problem
         self._strategy = strategy
         self._replicas = strategy.num_replicas_in_sync
-        self._check_batches()
         dataset, config = problem.dataset, problem.config
+        if config.batch_size % self._replicas:
+            raise ValueError(
+                f"a batch of {config.batch_size} cannot be spread evenly over {self._replicas} "
+                "replicas: give a --batch_size that is a multiple of them"
+            )
         self._images = np.concatenate([dataset.train.images, dataset.test.images])
         with strategy.scope():
             self._model = problem.build_model()
@@ -138,20 +142,6 @@ class FitTrainer:
         )
         return self._model.get_weights()
 
-    def _check_batches(self) -> None:
-        batch, replicas = self._problem.config.batch_size, self._replicas
-        if batch < replicas:
-            raise ValueError(f"a batch of {batch} leaves some of {replicas} replicas empty")
-        last = self._problem.subset_size % batch
-        # tf.distribute gives each replica ceil(batch / replicas) examples until none are left.
-        share = -(-batch // replicas)
-        if replicas > 1 and last and -(-last // share) < replicas:
-            raise ValueError(
-                f"the last batch of an epoch has {last} of {self._problem.subset_size} examples, "
-                f"{share} for each replica until none are left: it leaves some of {replicas} "
-                "replicas empty; change --batch_size or use fewer replicas"
-            )
-
     def _start(self, trial: int) -> np.ndarray:
         """Sets the trial's initial weights, resets the optimizer and returns the subset mask."""
         seed = self._problem.config.seed
@@ -162,23 +152,32 @@ class FitTrainer:
         return self._problem.subset(trial)
 
     def _batches(self, subset: np.ndarray, trial: int, epochs: int) -> tf.data.Dataset:
-        """Yields (images, labels, weights) for every step; an epoch's last batch may be short."""
+        """Yields (images, labels, weights) for every step.
+
+        An epoch's last batch may be short; several replicas get it spread out to full length.
+        """
         config, dataset = self._problem.config, self._problem.dataset
         orders = [pipeline.batch_order(config, subset, trial, epoch) for epoch in range(epochs)]
         images = tf.constant(dataset.train.images)
         labels = tf.constant(dataset.train.labels)
 
+        short = self._problem.subset_size % config.batch_size
+        slots, spread_weights = map(
+            tf.constant,
+            pipeline.spread(short or config.batch_size, config.batch_size, self._replicas),
+        )
+
         def batch(index: tf.Tensor):
-            weight = 1 / tf.cast(tf.size(index), tf.float32)
-            return (
-                self._scaled(tf.gather(images, index)),
-                tf.gather(labels, index),
-                tf.fill(tf.shape(index), weight),
-            )
+            weights = tf.fill(tf.shape(index), 1 / tf.cast(tf.size(index), tf.float32))
+            if self._replicas > 1 and tf.size(index) < config.batch_size:
+                index, weights = tf.gather(index, slots), spread_weights
+            return self._scaled(tf.gather(images, index)), tf.gather(labels, index), weights
 
         return (
             tf.data.Dataset.from_tensor_slices(np.stack(orders))
-            .flat_map(lambda order: tf.data.Dataset.from_tensor_slices(order).batch(config.batch_size))
+            .flat_map(
+                lambda order: tf.data.Dataset.from_tensor_slices(order).batch(config.batch_size)
+            )
             .map(batch, num_parallel_calls=tf.data.AUTOTUNE)
             .prefetch(tf.data.AUTOTUNE)
         )

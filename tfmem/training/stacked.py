@@ -65,8 +65,9 @@ class StackedTrainer:
                 f"model {problem.config.model!r} cannot be stacked, only dense ReLU networks can: "
                 "use --stack=none"
             )
-        # A kernel that narrows, [in, out] with in > out, is trained as [out, in]: its gradient is then
-        # a product whose transposed operand is the narrower one, several times faster on XLA's CPU.
+        # A kernel that narrows, [in, out] with in > out, is trained as [out, in]: its gradient is
+        # then a product whose transposed operand is the narrower one, which is several times
+        # faster with XLA on a CPU.
         self._narrows = [layer.kernel.shape[0] > layer.kernel.shape[1] for layer in layers]
         on_gpu = bool(tf.config.list_logical_devices("GPU"))
         self._workers = 1 if on_gpu else len(os.sched_getaffinity(0))
@@ -105,7 +106,9 @@ class StackedTrainer:
         diverged = []
         pool = concurrent.futures.ThreadPoolExecutor(self._workers)
         try:
-            waiting = {pool.submit(self._train_group, group, progress) for group in self._groups(trials)}
+            waiting = {
+                pool.submit(self._train_group, group, progress) for group in self._groups(trials)
+            }
             while waiting:
                 done, waiting = concurrent.futures.wait(
                     waiting, return_when=concurrent.futures.FIRST_COMPLETED

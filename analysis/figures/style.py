@@ -1,0 +1,112 @@
+"""Colours, sizes, order and labels of all figures, and the two ways a figure leaves memory."""
+
+import io
+import pathlib
+import re
+
+import matplotlib
+from etils import epath
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from analysis import files
+
+# Blue and vermilion stay apart for every common colour blindness, and both have a contrast of at
+# least 5:1 on white. A page may recolour them: see `to_svg`.
+INK = "#1d2329"
+QUIET = "#5b6570"
+LINE = "#dcd9d2"
+MEMORIZATION = "#0a63a5"
+MEMORIZATION_PALE = "#a9c6de"
+INFLUENCE = "#b04a06"
+INFLUENCE_PALE = "#e3bfa6"
+_CSS_NAMES = {
+    INK: "ink",
+    QUIET: "quiet",
+    LINE: "line",
+    MEMORIZATION: "mem",
+    MEMORIZATION_PALE: "mem-pale",
+    INFLUENCE: "infl",
+    INFLUENCE_PALE: "infl-pale",
+}
+
+# Inches. A page shows the wide drawing on a desk and the narrow one on a telephone.
+WIDE = 7.4
+NARROW = 3.5
+
+# Points.
+TEXT = 9.5
+SMALL_TEXT = 7.5
+
+MEMORIZATION_LABEL = "memorization"
+INFLUENCE_LABEL = "influence"
+# One entry per quantity, in the order of legends: label, colour, marker, line.
+SERIES = {
+    "mem": (MEMORIZATION_LABEL, MEMORIZATION, "o", "-"),
+    "infl": (INFLUENCE_LABEL, INFLUENCE, "s", "--"),
+}
+
+_SUFFIXES = (".png", ".pdf", ".svg")
+
+
+def figure(width: float, height: float) -> Figure:
+    """Returns an empty figure of that size in inches, outside of pyplot."""
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def dress(ax: Axes, x: str, y: str) -> None:
+    """Names the axes and leaves only the lines that help to read a value."""
+    ax.set_xlabel(x, fontsize=TEXT, color=INK)
+    ax.set_ylabel(y, fontsize=TEXT, color=INK)
+    ax.tick_params(which="both", labelsize=TEXT, labelcolor=INK, color=QUIET)
+    ax.tick_params(axis="y", length=0)
+    ax.spines[["top", "right", "left"]].set_visible(False)
+    ax.spines["bottom"].set_color(QUIET)
+    ax.grid(axis="y", color=LINE, linewidth=0.8)
+    ax.set_axisbelow(True)
+
+
+def to_svg(fig: Figure, name: str) -> str:
+    """Returns the figure as an SVG element to put into HTML; equal figures give equal text.
+
+    Args:
+      fig: the figure.
+      name: what its ids start with, so that figures of one page do not share ids.
+
+    Returns:
+      `<svg ...>`, with text as text. Each colour of this module is `var(--NAME, COLOUR)`.
+    """
+    content = io.StringIO()
+    # Without any of the four, matplotlib writes no metadata at all.
+    nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
+        fig.savefig(content, format="svg", metadata=nothing, transparent=True)
+    svg = content.getvalue()
+    svg = svg[svg.index("<svg") :].strip()
+    svg = re.sub(r"<!--.*?-->\n?", "", svg, flags=re.DOTALL)
+    referenced = set(re.findall(r'(?:href="#|url\(#)([^")]+)', svg))
+    svg = re.sub(
+        r' id="([^"]+)"',
+        lambda match: f' id="{name}-{match[1]}"' if match[1] in referenced else "",
+        svg,
+    )
+    svg = re.sub(r'(href="#|url\(#)', rf"\g<1>{name}-", svg)
+    for colour, css_name in _CSS_NAMES.items():
+        svg = svg.replace(colour, f"var(--{css_name}, {colour})")
+    return svg
+
+
+def save(fig: Figure, path: epath.PathLike) -> None:
+    """Writes the figure as a .png, .pdf or .svg file.
+
+    Raises:
+      ValueError: the name ends otherwise.
+    """
+    suffix = pathlib.PurePath(path).suffix.lower()
+    if suffix not in _SUFFIXES:
+        raise ValueError(f"{path} names no kind of picture, expected {', '.join(_SUFFIXES)}")
+    content = io.BytesIO()
+    date = {} if suffix == ".png" else {"CreationDate" if suffix == ".pdf" else "Date": None}
+    with matplotlib.rc_context({"svg.hashsalt": "tfmem"}):
+        fig.savefig(content, format=suffix[1:], dpi=200, facecolor="white", metadata=date)
+    files.write_bytes(path, content.getvalue())

@@ -1,0 +1,173 @@
+"""Through the real program and flags, on real digits."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from tests.conftest import ROOT, run_program
+from tests.trials import assert_same_trial
+from tfmem import experiments, subsets
+from tfmem.store import Store
+
+QUICK = ("--experiment=digits_mlp", "--epochs=2")
+
+
+def train(store, *flags, check=True):
+    return run_program("launchers.train_trials", f"--store={store}", *flags, check=check)
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory):
+    """A store of 12 trials, never interrupted."""
+    path = tmp_path_factory.mktemp("stores") / "reference"
+    train(path, *QUICK, "--trials=0:12")
+    return Store.open(path)
+
+
+def test_a_store_holds_what_was_asked_for(reference):
+    assert reference.numbers() == list(range(12))
+    assert reference.config == experiments.resolve("digits_mlp", {"epochs": 2})
+    assert "tensorflow" in reference.versions
+    for number in (0, 11):
+        trial = reference.read(number)
+        np.testing.assert_array_equal(trial.subset, subsets.sample_subset(1257, 0.7, 0, number))
+        assert trial.base_seed == 0
+        assert trial.test_accuracy > 0.8
+        assert trial.seconds > 0
+
+
+def test_one_at_a_time_gives_the_same_trials(reference, tmp_path):
+    train(tmp_path, *QUICK, "--trials=5:7", "--stack=none")
+    store = Store.open(tmp_path)
+    for number in (5, 6):
+        ours, theirs = store.read(number), reference.read(number)
+        np.testing.assert_array_equal(ours.subset, theirs.subset)
+        assert (ours.test.predicted == theirs.test.predicted).mean() >= 0.995
+
+
+def test_finished_trials_are_skipped_and_damaged_ones_trained_again(reference, tmp_path):
+    train(tmp_path, *QUICK, "--trials=2:4")
+    store = Store.open(tmp_path)
+    kept = store.trial_path(2).read_bytes()
+    damaged = bytearray(store.trial_path(3).read_bytes())
+    damaged[100] ^= 1
+    store.trial_path(3).write_bytes(bytes(damaged))
+    said = train(tmp_path, *QUICK, "--trials=2:5", "--stack=1").stdout
+    assert "trial-000003.tfrecord is damaged" in said
+    assert "1 of 3 trials are already in the store" in said
+    assert store.trial_path(2).read_bytes() == kept
+    for number in (2, 3, 4):
+        assert_same_trial(store.read(number), reference.read(number))
+
+
+def files_in(path):
+    try:
+        return len(list((path / "trials").glob("trial-*.tfrecord")))
+    except FileNotFoundError:
+        return 0
+
+
+@pytest.mark.parametrize("stack", ["2", "3"])
+def test_killed_at_any_moment_and_continued(reference, tmp_path, stack):
+    """SIGKILL in the imports, as the store appears, at the first trial and in the midst of all."""
+    path = tmp_path / "store"
+    command = [sys.executable, "-m", "launchers.train_trials", f"--store={path}", *QUICK]
+    command += ["--trials=0:12", f"--stack={stack}"]
+    moments = [
+        lambda since: since > 1,
+        lambda since: (path / "experiment.json").exists(),
+        lambda since: files_in(path) >= 1,
+        lambda since: files_in(path) >= 6,
+    ]
+    survived = 0
+    for moment in moments:
+        process = subprocess.Popen(
+            command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        start = time.monotonic()
+        while not moment(time.monotonic() - start) and process.poll() is None:
+            time.sleep(0.001)
+        process.send_signal(signal.SIGKILL)
+        survived += process.wait() == 0
+    assert survived <= 1  # Most runs were really killed before they were done.
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    store = Store.open(path)
+    assert store.numbers() == list(range(12))
+    for number in range(12):
+        assert_same_trial(store.read(number), reference.read(number))
+    left = {entry.name for entry in path.rglob("*") if entry.is_file()}
+    trials = {f"trial-{number:06d}.tfrecord" for number in range(12)}
+    assert left == {"experiment.json", "dataset.tfrecord", *trials}
+
+
+def test_inception_runs_from_the_launcher(tmp_path):
+    train(tmp_path, "--experiment=digits_inception", "--trials=0:1", "--epochs=1")
+    trial = Store.open(tmp_path).read(0)
+    assert trial.test.predicted.max() <= 9
+    assert trial.subset.sum() == 880
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--experiment=digts_mlp"], "did you mean 'digits_mlp'? the known ones are digits_mlp,"),
+        ([*QUICK, "--dataset=mnits"], "unknown dataset 'mnits': did you mean 'mnist'? the known"),
+        ([*QUICK, "--trials=10:5"], "--trials=10:5 is empty: START must be below STOP"),
+        ([*QUICK, "--trials=5"], "--trials=5: expected START:STOP"),
+        ([*QUICK, "--subset_ratio=1"], "subset_ratio is 1.0, expected in (0, 1)"),
+        ([*QUICK, "--subset_ratio=0"], "subset_ratio is 0.0, expected in (0, 1)"),
+        ([*QUICK, "--subset_ratio=0.0001"], "takes 0 of 1257 training examples"),
+        ([*QUICK, "--stack=many"], "--stack=many: expected auto, none or a positive number"),
+        ([*QUICK, "--stack=0"], "--stack=0: expected auto, none or a positive number"),
+        (["--experiment=digits_inception", "--stack=4"], "use --stack=none"),
+        ([*QUICK, "--stack=4", "--strategy=mirrored"], "use --stack=none with mirrored"),
+        ([*QUICK, "--strategy=horovod"], "value should be one of <auto|mirrored|default>"),
+        ([*QUICK, "--epochs=none"], "invalid literal for int()"),
+        ([*QUICK, "--colour=red"], "Unknown command line flag 'colour'"),
+        ([*QUICK, "digits"], "unexpected argument 'digits'"),
+        ([], "--experiment is required"),
+    ],
+)
+def test_bad_input_gets_one_line_and_no_store(flags, words, tmp_path):
+    done = train(tmp_path / "store", *flags, check=False)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
+    assert words in done.stderr
+    assert not (tmp_path / "store").exists()
+
+
+def test_a_store_of_another_config_is_refused(reference):
+    done = train(reference.path, "--experiment=digits_mlp", "--seed=3", check=False)
+    assert done.returncode == 2
+    assert "epochs: 30 and 2; seed: 3 and 0" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+PROGRAMS = [
+    *(f"launchers.{name}" for name in ("train_trials", "check_store", "import_trials")),
+    *(f"launchers.{name}" for name in ("benchmark", "demo")),
+    *(f"analysis.{name}" for name in ("estimate", "select_pairs", "convergence", "report")),
+]
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_help_documents_the_program_without_tensorflow(program, tmp_path):
+    (tmp_path / "tensorflow.py").write_text("raise RuntimeError('TensorFlow was imported')")
+    (tmp_path / "keras.py").write_text("raise RuntimeError('Keras was imported')")
+    done = subprocess.run(
+        [sys.executable, "-m", program, "--help"],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"},
+        capture_output=True,
+        text=True,
+    )
+    assert "was imported" not in done.stderr
+    assert f"python -m {program}" in done.stdout
+    assert "  --" in done.stdout

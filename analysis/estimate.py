@@ -55,8 +55,8 @@ if __name__ == "__main__":
         "influence",
         "class",
         ["class", "full", "none"],
-        "Influence on the test examples of the same class; of every training on every test "
-        "example as well, a float32 matrix [n, n']; or none, memorization only.",
+        "On the test examples of the same class; full also of every training on every test "
+        "example, a float32 matrix [n, n']; none is memorization only.",
     )
     flags.mark_flags_as_required(["store", "out"])
     cli.run(main)

@@ -7,6 +7,7 @@ one large stack over all cores (README.md, "What we measured").
 
 import concurrent.futures
 import os
+import threading
 import time
 from collections.abc import Iterator, Sequence
 
@@ -45,18 +46,26 @@ def dense_layers(model: keras.Model) -> list[keras.layers.Dense] | None:
     return layers
 
 
+def _num_cores() -> int:
+    """Returns how many CPU cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 class StackedTrainer:
     """Trains trials of one problem, `stack_size` in one compiled step.
 
     Args:
       problem: its model must be one that `dense_layers` accepts.
       stack_size: trials in one step; None chooses by the device.
+      workers: stacks in training at once; None is one for each CPU core, or one on a GPU.
 
     Raises:
       ValueError: the model cannot be stacked.
     """
 
-    def __init__(self, problem: Problem, stack_size: int | None = None):
+    def __init__(self, problem: Problem, stack_size: int | None = None, workers: int | None = None):
         self._problem = problem
         self._model = problem.build_model()
         layers = dense_layers(self._model)
@@ -70,7 +79,7 @@ class StackedTrainer:
         # faster with XLA on a CPU.
         self._narrows = [layer.kernel.shape[0] > layer.kernel.shape[1] for layer in layers]
         on_gpu = bool(tf.config.list_logical_devices("GPU"))
-        self._workers = 1 if on_gpu else len(os.sched_getaffinity(0))
+        self._workers = workers or (1 if on_gpu else _num_cores())
         self._stack_size = stack_size or _STACK_SIZE["GPU" if on_gpu else "CPU"]
         dataset, config = problem.dataset, problem.config
         images = np.concatenate([dataset.train.images, dataset.test.images])
@@ -104,22 +113,25 @@ class StackedTrainer:
             yielded.
         """
         diverged = []
+        stop = threading.Event()
         pool = concurrent.futures.ThreadPoolExecutor(self._workers)
         try:
             waiting = {
-                pool.submit(self._train_group, group, progress) for group in self._groups(trials)
+                pool.submit(self._train_group, group, progress, stop)
+                for group in self._groups(trials)
             }
             while waiting:
                 done, waiting = concurrent.futures.wait(
                     waiting, return_when=concurrent.futures.FIRST_COMPLETED
                 )
                 for future in done:
-                    for finish in future.result():
+                    for finished in future.result():
                         try:
-                            yield finish()
+                            yield self._problem.finished(*finished)
                         except DivergedError as error:
                             diverged.append(error)
         finally:
+            stop.set()  # Where this generator is left early, the stacks in training are dropped.
             pool.shutdown(wait=True, cancel_futures=True)
         if diverged:
             raise diverged[0]
@@ -144,24 +156,24 @@ class StackedTrainer:
         size = min(self._stack_size, -(-len(trials) // self._workers))
         return [trials[start : start + size] for start in range(0, len(trials), size)]
 
-    def _train_group(self, group: Sequence[int], progress: Progress):
-        """Trains the group; returns a function per trial that makes its `Trial`."""
+    def _train_group(self, group: Sequence[int], progress: Progress, stop: threading.Event):
+        """Trains the group; returns what `Problem.finished` takes of each trial."""
         start = time.perf_counter()
         epochs = self._problem.config.epochs
         weights, velocities, subsets = self._start(group)
         for epoch in range(epochs):
             order = self._order(group, subsets, epoch)
             weights, velocities = self._epoch(weights, velocities, order, self._rates[epoch])
-            weights[0].numpy()  # Waits for the epoch, so that progress is what was done.
+            weights[-1].numpy()  # Waits for the epoch, so that progress is what was done.
             progress(len(group) / epochs)
+            if stop.is_set():
+                return []
         logits = self._logits(weights)
         # Seconds of this machine: the other workers were training too.
         seconds = (time.perf_counter() - start) / len(group) / self._workers
         return [
-            lambda row=row, number=number: self._problem.finished(
-                number, subsets[row], logits[row], seconds
-            )
-            for row, number in enumerate(group)
+            (number, subset, logits[row], seconds)
+            for row, (number, subset) in enumerate(zip(group, subsets, strict=True))
         ]
 
     def _start(self, group: Sequence[int]):

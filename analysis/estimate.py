@@ -42,8 +42,8 @@ def main() -> None:
     )
     memorized = int((memorization.value >= experiments.MEM_THRESHOLD).sum())
     print(
-        f"{len(trials):,} trials, {len(memorization.value):,} training examples: {memorized:,} with "
-        f"mem >= {experiments.MEM_THRESHOLD:g}; estimates: {FLAGS.out}"
+        f"{len(trials):,} trials: {memorized:,} of {len(memorization.value):,} training examples "
+        f"have mem >= {experiments.MEM_THRESHOLD:g}; estimates: {FLAGS.out}"
     )
 
 

@@ -38,6 +38,7 @@ setup(
     ],
     extras_require={
         "gpu": ["tensorflow[and-cuda]>=2.20,<2.22"],
+        "cluster": ["ray>=2.40"],
         "dev": ["hypothesis>=6.100", "pytest>=8", "ruff>=0.14"],
     },
 )

@@ -48,7 +48,7 @@ def run(main: Callable[[], int | None]) -> None:
     """
     # TensorFlow's notices about CPU instructions and absent GPUs say nothing about a trial.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     logging.set_verbosity(logging.WARNING)
     logging.set_stderrthreshold(logging.WARNING)
 

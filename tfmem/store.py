@@ -210,7 +210,9 @@ class Store:
 
     def numbers(self) -> list[int]:
         """Returns the trials whose files are there, ascending; their content is not verified."""
-        names = (_TRIAL_NAME.fullmatch(path.name) for path in (self.path / "trials").iterdir())
+        folder = self.path / "trials"
+        paths = folder.iterdir() if folder.exists() else ()
+        names = (_TRIAL_NAME.fullmatch(path.name) for path in paths)
         return sorted(int(name[1]) for name in names if name)
 
     def write(self, trial: Trial) -> None:

@@ -118,3 +118,12 @@ def test_estimates_of_another_dataset_are_refused(demo, tmp_path):
 def test_benchmark_of_an_experiment(tmp_path):
     done = run_program("launchers.benchmark", "--experiment=digits_mlp", "--epochs=1", "--trials=2")
     assert "trials an hour; the 1,000 trials of the experiment:" in done.stdout
+
+
+@pytest.mark.slow
+def test_benchmark_suite():
+    """`make bench`, whole: every part prints its figures."""
+    said = run_program("launchers.benchmark", "--suite").stdout
+    for words in ("stacked, 200 trials", "plain Keras fit", "compiled by XLA", "class by class"):
+        assert said.count(words) == 1, said
+    assert "GB/s" in said

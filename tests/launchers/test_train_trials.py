@@ -157,17 +157,42 @@ PROGRAMS = [
 ]
 
 
+@pytest.fixture
+def without_tensorflow(tmp_path):
+    """Runs a program where importing TensorFlow or Keras fails."""
+    for name in ("tensorflow", "keras"):
+        (tmp_path / f"{name}.py").write_text(f"raise RuntimeError('{name} was imported')")
+
+    def run(*words):
+        path = f"{tmp_path}{os.pathsep}{ROOT}"
+        done = subprocess.run(
+            [sys.executable, "-m", *map(str, words)],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": path},
+            capture_output=True,
+            text=True,
+        )
+        assert "was imported" not in done.stderr
+        return done
+
+    return run
+
+
+def test_analysis_works_without_tensorflow(reference, tmp_path, without_tensorflow):
+    store, estimates = f"--store={reference.path}", f"{tmp_path}/e.npz"
+    for words in (
+        ("analysis.estimate", store, f"--out={estimates}", "--influence=full"),
+        ("analysis.select_pairs", f"--estimates={estimates}", f"--out={tmp_path}/p.npz"),
+        ("analysis.convergence", store),
+        ("analysis.report", store, f"--out={tmp_path}/r.html"),
+        ("launchers.check_store", store, "--trials=0:12"),
+    ):
+        done = without_tensorflow(*words)
+        assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize("program", PROGRAMS)
-def test_help_documents_the_program_without_tensorflow(program, tmp_path):
-    (tmp_path / "tensorflow.py").write_text("raise RuntimeError('TensorFlow was imported')")
-    (tmp_path / "keras.py").write_text("raise RuntimeError('Keras was imported')")
-    done = subprocess.run(
-        [sys.executable, "-m", program, "--help"],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"},
-        capture_output=True,
-        text=True,
-    )
-    assert "was imported" not in done.stderr
+def test_help_documents_the_program_without_tensorflow(program, without_tensorflow):
+    done = without_tensorflow(program, "--help")
     assert f"python -m {program}" in done.stdout
     assert "  --" in done.stdout

@@ -65,6 +65,8 @@ def test_missing_data_says_what_to_do(tmp_path, monkeypatch):
         raise ConnectionError("no route to host")
 
     monkeypatch.setattr(tfds.core.DatasetBuilder, "download_and_prepare", offline)
+    assert datasets.needs_download("mnist", str(tmp_path))
+    assert not datasets.needs_download("digits")
     with pytest.raises(ValueError, match=r"mnist is not in .*no route to host.*--data_dir"):
         datasets.load("mnist", str(tmp_path))
 

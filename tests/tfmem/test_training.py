@@ -165,6 +165,16 @@ def test_progress_adds_up(tiny, tiny_config):
         assert len(done) > 5
 
 
+def test_stacks_in_training_are_dropped_when_nobody_waits_for_them(tiny, tiny_config):
+    trainer = stacked.StackedTrainer(tiny_problem(tiny_config, tiny), 1)
+    done = []
+    trials = trainer.train(range(200), done.append)
+    first = next(trials)
+    trials.close()
+    assert first.number in range(200)
+    assert sum(done) < 100
+
+
 def test_a_diverged_trial_is_named_and_the_others_kept(tiny, tiny_config):
     class Diverging(common.Problem):
         def finished(self, number, subset, logits, seconds):

@@ -7,8 +7,8 @@ from tfmem import tables
 from tfmem.datasets import digits, tfds
 from tfmem.datasets.base import Dataset, Split, numbered_ids, require_same_labels
 
-__all__ = ["LOADERS", "Dataset", "Split", "load", "numbered_ids", "require_known"]
-__all__ += ["require_same_labels"]
+__all__ = ["LOADERS", "Dataset", "Split", "load", "needs_download", "numbered_ids"]
+__all__ += ["require_known", "require_same_labels"]
 
 _TFDS = ("mnist", "fashion_mnist")
 
@@ -21,6 +21,12 @@ LOADERS: Mapping[str, Callable[[str | None], Dataset]] = {
 def require_known(name: str) -> None:
     """Raises ValueError, listing the known ones, when no dataset has that name."""
     tables.lookup(LOADERS, name, "dataset")
+
+
+def needs_download(name: str, data_dir: str | None = None) -> bool:
+    """Returns whether `load` would have to download the dataset first."""
+    require_known(name)
+    return name in _TFDS and not tfds.is_prepared(name, data_dir)
 
 
 def load(name: str, data_dir: str | None = None) -> Dataset:

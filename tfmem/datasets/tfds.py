@@ -1,8 +1,16 @@
 """Image classification datasets that TFDS prepares and that fit into memory."""
 
 import numpy as np
+from absl import logging
 
 from tfmem.datasets import base
+
+
+def is_prepared(name: str, data_dir: str | None) -> bool:
+    """Returns whether a TFDS dataset is there, so that `load` needs no network."""
+    import tensorflow_datasets as tfds
+
+    return tfds.builder(name, data_dir=data_dir).is_prepared()
 
 
 def load(name: str, data_dir: str | None) -> base.Dataset:
@@ -21,7 +29,9 @@ def load(name: str, data_dir: str | None) -> base.Dataset:
 
     try:
         builder = tfds.builder(name, data_dir=data_dir)
-        builder.download_and_prepare()
+        if not builder.is_prepared():
+            logging.warning("%s is not in %s: downloading it", name, builder.data_dir)
+            builder.download_and_prepare()
     except Exception as error:  # TFDS raises whatever the network or the disk raised.
         raise ValueError(
             f"{name} is not in {data_dir or 'the TFDS data directory'} and could not be "

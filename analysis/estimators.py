@@ -14,6 +14,7 @@ import numpy as np
 from tfmem.store import TrialSet
 
 _COLUMNS = 4096  # Training examples that are unpacked at once.
+_ADDED = 2  # Successes, and failures, that `rate_variance` adds.
 _ROWS = 512  # Training examples in one block of the full influence matrix.
 
 
@@ -61,11 +62,12 @@ def rate(successes: np.ndarray, trials: np.ndarray) -> np.ndarray:
 def rate_variance(successes: np.ndarray, trials: np.ndarray) -> np.ndarray:
     """Returns the estimated variance of `rate`, never 0.
 
-    The plug-in p (1 - p) / trials is 0 for an example that was right in all its trials. One
-    success and one failure are added to p, so that two standard errors cover the truth in at least
-    93% of repetitions for every pair of probabilities, at 100 trials or more (WORKSPACE.md).
+    The plug-in p (1 - p) / trials is 0 for an example that was right in all its trials. Two
+    successes and two failures are added to p (Agresti & Coull, 1998), so that two standard errors
+    cover the truth in at least 93% of repetitions, whatever the two probabilities, at 100 trials or
+    more (WORKSPACE.md).
     """
-    smoothed = (successes + 1) / (trials + 2)
+    smoothed = (successes + _ADDED) / (trials + 2 * _ADDED)
     return smoothed * (1 - smoothed) / np.maximum(trials, 1)
 
 

@@ -89,8 +89,8 @@ def test_three_examples_by_hand():
     assert found.value.tolist() == [0.5, 0.25, 0.0]
     assert found.heldout_accuracy.tolist() == [0.5, 0.5, 0.5]
     assert found.num_in.tolist() == [2, 4, 0]
-    # Variances: 3/4 * 1/4 / 2 and 1/2 * 1/2 / 2, by (k + 1) / (n + 2).
-    assert found.standard_error[0] == pytest.approx(np.sqrt(3 / 32 + 1 / 8))
+    # Variances: 4/6 * 2/6 / 2 and 3/6 * 3/6 / 2, by (k + 2) / (n + 4).
+    assert found.standard_error[0] == pytest.approx(np.sqrt(1 / 9 + 1 / 8))
 
 
 def test_order_and_blocks_give_the_same_bits(rng, monkeypatch):
@@ -161,17 +161,18 @@ def test_two_standard_errors_cover_the_truth(t, rng):
     assert naive.mean() < 0.93 < covered[ends].mean()
 
 
-@pytest.mark.parametrize("count", [100, 1000])
+@pytest.mark.parametrize("count", [100, 300, 1000])
 def test_coverage_by_enumeration(count):
-    """The exact coverage of one rate's part of the interval, over a fine grid of probabilities."""
+    """The exact coverage of two standard errors, over a fine grid of pairs of probabilities."""
     from scipy import stats
 
     num_in, num_out = round(0.7 * count), round(0.3 * count)
     inside, outside = np.arange(num_in + 1), np.arange(num_out + 1)
     value, error = estimators.difference(inside[:, None], num_in, outside[None, :], num_out)
-    for p_in, p_out in itertools.product([0, 0.003, 0.02, 0.3, 0.5, 0.98, 1], repeat=2):
-        covered = np.abs(value - (p_in - p_out)) <= 2 * error + 1e-12
-        weights = stats.binom.pmf(inside, num_in, p_in)[:, None] * stats.binom.pmf(
-            outside, num_out, p_out
-        )
-        assert (weights * covered).sum() >= 0.93, (p_in, p_out)
+    low = np.concatenate([[0], np.geomspace(1e-4, 0.5, 15)])
+    grid = np.unique(np.concatenate([low, 1 - low]))
+    weights_in = stats.binom.pmf(inside, num_in, grid[:, None])
+    weights_out = stats.binom.pmf(outside, num_out, grid[:, None])
+    for i, j in itertools.product(range(len(grid)), repeat=2):
+        covered = np.abs(value - (grid[i] - grid[j])) <= 2 * error + 1e-12
+        assert weights_in[i] @ covered @ weights_out[j] >= 0.93, (grid[i], grid[j])

@@ -8,6 +8,8 @@ PYTHON := $(shell for name in python3 python3.13 python3.12 python3.11 python3.1
 endif
 VENV := .venv
 BIN := $(VENV)/bin
+# Without the build tools' warnings about editable installations.
+PIP := PYTHONWARNINGS=ignore $(BIN)/python -m pip --quiet --disable-pip-version-check
 INSTALLED := $(VENV)/installed
 INSTALLED_DEV := $(VENV)/installed-dev
 # Where TFDS keeps its data, for tests and benchmarks on MNIST; empty is TFDS's own default.
@@ -42,10 +44,10 @@ $(INSTALLED): setup.py pyproject.toml
 	@test -n "$(PYTHON)" || { echo "error: no Python 3.10 to 3.13 found: install one, or give PYTHON=/path/to/python"; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 # The pip that comes with Python 3.10 searches for minutes where a current one needs seconds.
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
-	$(BIN)/python -m pip install --quiet -e .
+	$(PIP) install --upgrade pip
+	$(PIP) install -e .
 	@touch $@
 
 $(INSTALLED_DEV): $(INSTALLED)
-	$(BIN)/python -m pip install --quiet -e ".[dev]"
+	$(PIP) install -e ".[dev]"
 	@touch $@

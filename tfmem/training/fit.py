@@ -65,7 +65,6 @@ class FitTrainer:
                 "set KERAS_BACKEND=tensorflow"
             )
         self._problem = problem
-        self._strategy = strategy
         self._replicas = strategy.num_replicas_in_sync
         dataset, config = problem.dataset, problem.config
         if config.batch_size % self._replicas:

@@ -6,10 +6,14 @@ import pathlib
 import subprocess
 import sys
 
+import hypothesis
 import numpy as np
 import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# Tests never depend on time: a loaded machine is slow.
+hypothesis.settings.register_profile("tfmem", deadline=None)
+hypothesis.settings.load_profile("tfmem")
 ROOT = pathlib.Path(__file__).parent.parent
 
 

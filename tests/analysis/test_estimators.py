@@ -40,7 +40,7 @@ def trials(draw):
 
 
 @given(trials())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_estimates_equal_algorithm_1(data):
     subset, train_correct, test_correct, train_labels, test_labels = data
     given_trials = trial_set(*data)

@@ -40,10 +40,12 @@ def test_inception_runs_on_digits(rng):
 
 def test_evaluation_does_not_see_the_batchs_neighbours(rng):
     model = models.build("inception", (8, 8, 1), 10)
+    model.set_weights(models.initial_weights(model, 0, 0))
     images = rng.random((5, 8, 8, 1)).astype(np.float32)
     alone = keras.ops.convert_to_numpy(model(images[:1], training=False))
     together = keras.ops.convert_to_numpy(model(images, training=False))
-    np.testing.assert_allclose(together[:1], alone, atol=1e-6)
+    # Sums of up to 3,000 float32 products, in another order for another batch size.
+    np.testing.assert_allclose(together[:1], alone, atol=1e-5)
     training = keras.ops.convert_to_numpy(model(images, training=True))
     assert np.abs(training[:1] - alone).max() > 1e-3
 

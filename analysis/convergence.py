@@ -263,6 +263,11 @@ def judge(
         f"If no influence existed, {_approximately(by_chance)} pairs would pass by chance; "
         f"{found:,} passed."
     )
+    if by_chance > _FALSE_SHARE * found:
+        return False, (
+            f"{facts} Not enough: more than {_FALSE_SHARE:.0%} of the pairs may be chance. "
+            f"Add trials or raise the thresholds."
+        )
     target = experiments.JACCARD_AT_INFL_THRESHOLD
     last = halves[-1] if halves else None
     if last is None or math.isnan(last.infl_jaccard):
@@ -277,11 +282,6 @@ def judge(
     )
     # Disagreement comes from noise, which shrinks with the root of the number of trials.
     jaccard_factor = ((1 - last.infl_jaccard) / (1 - target)) ** 2
-    if by_chance > _FALSE_SHARE * found:
-        return False, (
-            f"{facts} Not enough: more than {_FALSE_SHARE:.0%} of the pairs may be chance. "
-            f"Add trials or raise the thresholds."
-        )
     if last.infl_jaccard < target:
         needed = math.ceil(num_trials * jaccard_factor / 100) * 100
         return False, (

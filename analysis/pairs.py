@@ -8,6 +8,8 @@ import numpy as np
 from analysis.estimators import ClassInfluence
 from tfmem import experiments
 
+_MOST_INFLUENCERS = 8  # That have a row of their own.
+
 
 @dataclasses.dataclass(frozen=True)
 class Pairs:
@@ -49,6 +51,22 @@ class PairCounts:
     train_examples: int
     test_examples: int
     test_examples_by_influencers: tuple[int, ...]
+
+    def influencer_rows(self) -> list[tuple[str, int]]:
+        """Returns (`a single training example`, `2`, ..., `more than 8`; test examples) to show.
+
+        Rows without test examples are left out. With enough trials hardly any test example has
+        more than 4 influencers (Sec. 3.3); with few, the numbers go into the thousands.
+        """
+        by_number = self.test_examples_by_influencers
+        rows = [
+            ("a single training example" if k == 1 else f"{k} training examples", number)
+            for k, number in enumerate(by_number[: _MOST_INFLUENCERS + 1])
+        ]
+        rows.append(
+            (f"more than {_MOST_INFLUENCERS} training examples", sum(by_number[len(rows) :]))
+        )
+        return [(name, number) for name, number in rows if number]
 
 
 def select(

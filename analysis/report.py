@@ -86,6 +86,12 @@ def make_report(
             f"accuracies and the section on trust from the store's {len(trials):,} trials."
         )
     found = pairs.select(given.memorization, given.influences, mem_threshold, infl_threshold)
+    measured = convergence.measure(trials, mem_threshold, infl_threshold, _SPLITS, progress)
+    if len(found) and not measured.enough:
+        notes.append(
+            f"{len(trials):,} trials are too few to rely on the pairs below: "
+            "the section on trust says why."
+        )
     summary = page.summarize(trials)
     html = page.render(
         config=store.config,
@@ -94,7 +100,7 @@ def make_report(
         trials=summary,
         estimates=given,
         pairs=found,
-        convergence=convergence.measure(trials, mem_threshold, infl_threshold, _SPLITS, progress),
+        convergence=measured,
         versions=store.versions,
         notes=notes,
     )

@@ -25,10 +25,8 @@ def describe(counts: pairs.PairCounts, num_test: int) -> str:
         f"and {counts.test_examples:,} test examples ({counts.test_examples / num_test:.2%} of "
         "the test set)"
     ]
-    for influencers, number in enumerate(counts.test_examples_by_influencers):
-        if number:
-            what = "example" if influencers == 1 else "examples"
-            lines.append(f"{number:>8,} test examples influenced by {influencers} training {what}")
+    for influencers, number in counts.influencer_rows():
+        lines.append(f"{number:>8,} test examples influenced by {influencers}")
     return "\n".join(lines)
 
 

@@ -31,6 +31,16 @@ def test_counts_by_hand():
     assert counts.test_examples_by_influencers == (0, 2, 1)
 
 
+def test_influencer_rows_stay_few():
+    counts = pairs.PairCounts(0, 0, 0, (0, 5, 0, 2, *[0] * 5, 3, 4))
+    assert counts.influencer_rows() == [
+        ("a single training example", 5),
+        ("3 training examples", 2),
+        ("more than 8 training examples", 7),
+    ]
+    assert pairs.PairCounts(0, 0, 0, (0,)).influencer_rows() == []
+
+
 def test_no_pairs():
     found = pairs.select(MEMORIZATION, INFLUENCES, 0.95, 0.15)
     assert len(found) == 0

@@ -34,15 +34,16 @@ def time_experiment() -> None:
     dataset = datasets.load(config.dataset, FLAGS.data_dir)
     cli.import_tensorflow()
     trainer = engine.make_trainer(config, dataset, stack, FLAGS.strategy)
-    trials = range(FLAGS.trials or trainer.batch_of_trials)
+    trials = range(FLAGS.num_trials or trainer.batch_of_trials)
     trainer.warm_up(trials)
     with cli.progress_bar(len(trials), "trials") as progress:
         start = time.perf_counter()
         for _ in trainer.train(trials, progress):
             pass
         seconds = (time.perf_counter() - start) / len(trials)
+    counted = "1 trial" if len(trials) == 1 else f"{len(trials)} trials"
     print(
-        f"{config.name}: {seconds:.3g} s a trial ({len(trials)} trials, compilation not counted), "
+        f"{config.name}: {seconds:.3g} s a trial ({counted}, compilation not counted), "
         f"{3600 / seconds:,.0f} trials an hour; the {config.num_trials:,} trials of the "
         f"experiment: {duration(seconds * config.num_trials)}"
     )
@@ -64,7 +65,7 @@ if __name__ == "__main__":
     train_trials.define_training_flags(required=False)
     flags.DEFINE_bool("suite", False, "Measure the figures of README.md.")
     flags.DEFINE_integer(
-        "trials",
+        "num_trials",
         None,
         "How many trials to time; by default one for every place there is.",
         lower_bound=1,

@@ -40,7 +40,7 @@ def main() -> None:
     config = experiments.get(_EXPERIMENT)
     dataset = datasets.load(config.dataset)
     store = Store.create(out / "store", config, dataset)
-    cost = train(store, dataset, range(FLAGS.trials))
+    cost = train(store, dataset, range(FLAGS.num_trials))
     trials = store.load()
     memorization = estimators.memorization(trials)
     influences = tuple(estimators.class_influences(trials))
@@ -75,7 +75,7 @@ def main() -> None:
 if __name__ == "__main__":
     flags.DEFINE_string("out", "demo", "Directory for the store, the estimates and the page.")
     flags.DEFINE_integer(
-        "trials",
+        "num_trials",
         experiments.get(_EXPERIMENT).num_trials,
         "How many trials; more make the estimates more precise.",
         lower_bound=1,

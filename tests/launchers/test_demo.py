@@ -14,7 +14,7 @@ from tfmem.store import Store
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory):
     out = tmp_path_factory.mktemp("demo")
-    done = run_program("launchers.demo", f"--out={out}", "--trials=64")
+    done = run_program("launchers.demo", f"--out={out}", "--num_trials=64")
     return out, done
 
 
@@ -72,7 +72,7 @@ def test_the_page_is_well_formed_and_alone(demo):
 def test_started_again_it_trains_nothing(demo):
     out, _ = demo
     page = pathlib.Path(out / "report.html").read_bytes()
-    done = run_program("launchers.demo", f"--out={out}", "--trials=64")
+    done = run_program("launchers.demo", f"--out={out}", "--num_trials=64")
     assert "64 trials were already in the store" in done.stdout
     assert pathlib.Path(out / "report.html").read_bytes() == page
 
@@ -116,7 +116,9 @@ def test_estimates_of_another_dataset_are_refused(demo, tmp_path):
 
 
 def test_benchmark_of_an_experiment(tmp_path):
-    done = run_program("launchers.benchmark", "--experiment=digits_mlp", "--epochs=1", "--trials=2")
+    done = run_program(
+        "launchers.benchmark", "--experiment=digits_mlp", "--epochs=1", "--num_trials=2"
+    )
     assert "trials an hour; the 1,000 trials of the experiment:" in done.stdout
 
 

@@ -2,17 +2,15 @@
 
 import contextlib
 import dataclasses
-import os
-import uuid
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
-from typing import BinaryIO
 
 import numpy as np
 from etils import epath
 
 from analysis.estimators import ClassInfluence, Memorization
 from analysis.pairs import Pairs
+from tfmem import atomic
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,26 +48,6 @@ _PAIRS = {
 }
 
 
-@contextlib.contextmanager
-def _replacing(path: epath.PathLike) -> Iterator[BinaryIO]:
-    """Opens a file that takes the place of `path` when it is complete."""
-    path = epath.Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.parent / f".{path.name}.{os.getpid()}.{uuid.uuid4().hex}.tmp"
-    try:
-        with temporary.open("wb") as file:
-            yield file
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def write_bytes(path: epath.PathLike, content: bytes) -> None:
-    """Writes a whole file, atomically."""
-    with _replacing(path) as file:
-        file.write(content)
-
-
 def write_npz(
     path: epath.PathLike,
     arrays: Mapping[str, np.ndarray],
@@ -82,7 +60,7 @@ def write_npz(
       arrays: by name.
       blocks: float32 arrays too large for memory, by name: their shape, and their rows in blocks.
     """
-    with _replacing(path) as file, zipfile.ZipFile(file, "w") as archive:
+    with atomic.replacing(path) as file, zipfile.ZipFile(file, "w") as archive:
         for name, array in arrays.items():
             with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
                 np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)

@@ -13,7 +13,7 @@ from absl import flags, logging
 from etils import epath
 
 from analysis import cli, convergence, estimators, files, pairs
-from tfmem import datasets, experiments
+from tfmem import atomic, datasets, experiments
 from tfmem.datasets import Dataset
 from tfmem.store import Store, TrialSet
 
@@ -104,7 +104,7 @@ def make_report(
         versions=store.versions,
         notes=notes,
     )
-    files.write_bytes(out_path, html.encode())
+    atomic.write_bytes(out_path, html.encode())
     return Summary(
         test_accuracy=float(summary.test_accuracy.mean()),
         test_accuracy_deviation=float(summary.test_accuracy.std()),

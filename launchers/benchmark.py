@@ -14,7 +14,7 @@ from absl import flags
 
 from analysis import cli
 from launchers import train_trials
-from tfmem import datasets, engine
+from tfmem import datasets, engine, experiments
 
 FLAGS = flags.FLAGS
 
@@ -54,11 +54,19 @@ def main() -> None:
         raise ValueError("give either --experiment or --suite")
     if FLAGS.experiment:
         time_experiment()
-    else:
-        from launchers import benchmark_suite
+        return
+    # The suite fixes its own experiments: a flag that it would not heed is a mistake.
+    ignored = [
+        name
+        for name in ("stack", "strategy", "num_trials", *experiments.OVERRIDES)
+        if FLAGS[name].present
+    ]
+    if ignored:
+        raise ValueError(f"--{ignored[0]} has no effect with --suite: give --experiment instead")
+    from launchers import benchmark_suite
 
-        cli.import_tensorflow()
-        benchmark_suite.run(FLAGS.data_dir)
+    cli.import_tensorflow()
+    benchmark_suite.run(FLAGS.data_dir)
 
 
 if __name__ == "__main__":

@@ -10,12 +10,10 @@ every read. WORKSPACE.md describes the records.
 """
 
 import dataclasses
+import functools
 import json
-import os
 import platform
 import re
-import socket
-import uuid
 from collections.abc import Callable, Iterable, Sequence
 from importlib import metadata
 from typing import Any
@@ -23,14 +21,13 @@ from typing import Any
 import numpy as np
 from etils import epath
 
-from tfmem import bits, experiments, tfrecord
+from tfmem import atomic, bits, experiments, tfrecord
 from tfmem import config as config_lib
 from tfmem.bits import BitMatrix
 from tfmem.datasets import Dataset, Split
 
 _FORMAT = 1
 _TRIAL_NAME = re.compile(r"trial-(\d{6,})\.tfrecord")
-_TEMPORARY_NAME = re.compile(r"\..*\.(?P<host>[^/]+)\.(?P<pid>\d+)\.[0-9a-f]{32}\.tmp")
 
 
 class StoreError(ValueError):
@@ -172,13 +169,13 @@ class Store:
                 "dataset_fingerprint": dataset.fingerprint,
                 "versions": versions(),
             }
-            _write_atomically(about_path, (json.dumps(about, indent=2) + "\n").encode())
+            atomic.write_bytes(about_path, (json.dumps(about, indent=2) + "\n").encode())
         (path / "trials").mkdir(parents=True, exist_ok=True)
         if not (path / "dataset.tfrecord").exists():
-            _write_atomically(path / "dataset.tfrecord", _encode_dataset(dataset))
-        store = cls.open(path)
-        store._remove_abandoned()
-        return store
+            atomic.write_bytes(path / "dataset.tfrecord", _encode_dataset(dataset))
+        for folder in (path, path / "trials"):
+            atomic.remove_abandoned(folder)
+        return cls.open(path)
 
     @classmethod
     def open(cls, path: epath.PathLike) -> "Store":
@@ -242,7 +239,7 @@ class Store:
         train["subset"] = bits.pack(trial.subset).tobytes()
         test = _encode_predictions("test", trial.test, sizes["test"])
         content = tfrecord.encode(map(tfrecord.encode_example, (about, train, test)))
-        _write_atomically(self.trial_path(trial.number), content)
+        atomic.write_bytes(self.trial_path(trial.number), content)
 
     def read(self, number: int) -> Trial:
         """Returns a trial, verified.
@@ -323,15 +320,8 @@ class Store:
                 f"{path} is damaged ({_reason(error)}); to make it again, run: {command}"
             ) from error
 
-    def _remove_abandoned(self) -> None:
-        """Removes temporary files of processes of this machine that are no longer running."""
-        for folder in (self.path, self.path / "trials"):
-            for path in folder.iterdir():
-                name = _TEMPORARY_NAME.fullmatch(path.name)
-                if name and name["host"] == socket.gethostname() and not _runs(int(name["pid"])):
-                    path.unlink(missing_ok=True)
 
-
+@functools.cache
 def versions() -> dict[str, str]:
     """Returns the versions of Python and of the libraries that numbers depend on."""
     found = {"python": platform.python_version()}
@@ -345,32 +335,6 @@ def versions() -> dict[str, str]:
 
 def _reason(error: Exception) -> str:
     return f"lacks {error}" if isinstance(error, KeyError) else str(error)
-
-
-def _runs(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return True
-
-
-def _write_atomically(path: epath.Path, content: bytes) -> None:
-    temporary = path.parent / (
-        f".{path.name}.{socket.gethostname()}.{os.getpid()}.{uuid.uuid4().hex}.tmp"
-    )
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            if hasattr(file, "fileno"):  # Remote file systems have their own durability.
-                os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 def _read_about(path: epath.Path) -> tuple[config_lib.Config, dict[str, Any]]:

@@ -9,7 +9,7 @@ from etils import epath
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis import files
+from tfmem import atomic
 
 # Blue and vermilion stay apart for every common colour blindness, and both have a contrast of at
 # least 5:1 on white. A page may recolour them: see `to_svg`.
@@ -109,4 +109,4 @@ def save(fig: Figure, path: epath.PathLike) -> None:
     date = {} if suffix == ".png" else {"CreationDate" if suffix == ".pdf" else "Date": None}
     with matplotlib.rc_context({"svg.hashsalt": "tfmem"}):
         fig.savefig(content, format=suffix[1:], dpi=200, facecolor="white", metadata=date)
-    files.write_bytes(path, content.getvalue())
+    atomic.write_bytes(path, content.getvalue())

@@ -147,6 +147,7 @@ def test_check_store_names_what_is_missing_and_damaged(tmp_path, arrays):
         (["analysis.convergence", "--store={}", "--splits=0"], "a positive integer"),
         (["launchers.import_trials", "--format=csv", "--source=x"], "one of <arrays>"),
         (["launchers.benchmark"], "give either --experiment or --suite"),
+        (["launchers.benchmark", "--suite", "--epochs=3"], "--epochs has no effect with --suite"),
         (["launchers.demo", "--num_trials=0"], "a positive integer"),
     ],
 )

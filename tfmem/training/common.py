@@ -9,7 +9,7 @@ import numpy as np
 
 from tfmem import models, pipeline, schedules, subsets
 from tfmem.config import ExperimentConfig
-from tfmem.datasets import Dataset
+from tfmem.datasets import Dataset, Split
 from tfmem.store import Predictions, Trial
 
 # Called as trials advance, with the number of trials' worth of work just done (1 = one trial).
@@ -77,15 +77,12 @@ class Problem:
                 f"trial {number} of {self.config.name} diverged (its logits are not finite): "
                 f"--base_learning_rate={self.config.base_learning_rate} is too high for it"
             )
-        train, test = (
-            Predictions(predicted == split.labels, predicted, probability)
-            for split, (predicted, probability) in (
-                (split, pipeline.evaluate(part, split.labels))
-                for split, part in zip(
-                    (self.dataset.train, self.dataset.test),
-                    np.split(logits, [len(self.dataset.train)]),
-                    strict=True,
-                )
-            )
-        )
+
+        def predictions(split: Split, logits: np.ndarray) -> Predictions:
+            predicted, probability = pipeline.evaluate(logits, split.labels)
+            return Predictions(predicted == split.labels, predicted, probability)
+
+        train_logits, test_logits = np.split(logits, [len(self.dataset.train)])
+        train = predictions(self.dataset.train, train_logits)
+        test = predictions(self.dataset.test, test_logits)
         return Trial(number, self.config.seed, subset, train, test, seconds)

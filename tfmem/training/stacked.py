@@ -193,8 +193,8 @@ class StackedTrainer:
             order[row, : len(examples)] = examples
         return tf.constant(order.reshape(-1, *shape))
 
-    def _pixels(self, index: tf.Tensor | slice) -> tf.Tensor:
-        images = self._images[index] if isinstance(index, slice) else tf.gather(self._images, index)
+    def _pixels(self, index: tf.Tensor) -> tf.Tensor:
+        images = tf.gather(self._images, index)
         return tf.cast(images, tf.float32) / self._problem.dataset.pixel_max
 
     def _forward(self, weights: list[tf.Tensor], x: tf.Tensor) -> list[tf.Tensor]:

@@ -146,7 +146,7 @@ def _with_images(store: Store, data_dir: str | None) -> tuple[Dataset, list[str]
         reason = "the store does not know which dataset its examples belong to"
     else:
         try:
-            dataset = datasets.load(name, data_dir)
+            dataset = datasets.load(name, data_dir, getattr(store.config, "image_size", None))
             if dataset.fingerprint == store.fingerprint:
                 return dataset, []
             reason = f"the {name} found here is not the one that the trials were made on"

@@ -13,8 +13,8 @@ import hashlib
 import numpy as np
 from absl import flags
 
-from analysis import cli, files
-from tfmem import datasets
+from analysis import cli
+from tfmem import datasets, npz
 from tfmem.config import ImportConfig
 from tfmem.store import Predictions, Store, Trial
 
@@ -32,7 +32,7 @@ def read_arrays(path: str) -> dict[str, np.ndarray]:
     Raises:
       ValueError: an array is missing, has the wrong shape or values; the message names it.
     """
-    with files.open_npz(path, (*_MATRICES, *_LABELS)) as archive:
+    with npz.open_npz(path, (*_MATRICES, *_LABELS)) as archive:
         arrays = {name: archive[name] for name in (*_MATRICES, *_LABELS)}
     for name in _LABELS:
         labels = arrays[name]
@@ -132,9 +132,7 @@ if __name__ == "__main__":
     flags.DEFINE_string(
         "store", None, "(required) Directory of the store; made if it is not there."
     )
-    flags.DEFINE_string(
-        "dataset", "", f"Dataset that the examples belong to: {', '.join(datasets.LOADERS)}."
-    )
+    flags.DEFINE_string("dataset", "", f"Dataset that the examples belong to: {datasets.known()}.")
     flags.DEFINE_string("data_dir", None, "Where TFDS keeps its data; TFDS's own default if empty.")
     flags.mark_flags_as_required(["format", "source", "store"])
     cli.run(main)

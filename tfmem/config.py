@@ -1,16 +1,20 @@
 """The frozen description of how trials are made: validated, and JSON both ways.
 
-A store holds one of two kinds of description: an `ExperimentConfig` for trials that tfmem trains,
-an `ImportConfig` for trials that somebody else trained.
+A store holds one of four kinds of description: `ExperimentConfig` for trials on random subsets,
+`LastLayerConfig` for trials of the last layer alone, `RemovalConfig` for runs with examples
+removed, `ImportConfig` for trials that somebody else trained.
 """
 
 import dataclasses
 import hashlib
+import itertools
 import json
 from collections.abc import Mapping
 from typing import Any
 
-SCHEDULES = ("warmup_linear", "constant")
+SCHEDULES = ("warmup_linear", "warmup_steps", "constant")
+CROPS = ("none", "padded", "area_aspect")
+PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,8 +34,20 @@ class ExperimentConfig:
       momentum: of SGD, in [0, 1).
       weight_decay: decoupled, as `keras.optimizers.SGD(weight_decay=...)` applies it; 0 is none.
       schedule: `warmup_linear` (from 0 up over `warmup_fraction` of the steps, then linearly back
-        to 0; Sec. B) or `constant`.
-      warmup_fraction: share of the steps that warm up, in (0, 1); 0 with `constant`.
+        to 0; Sec. B), `warmup_steps` (from 0 up over `warmup_epochs`, then constant, times
+        `decay_factor` at each of `decay_epochs`; Sec. B) or `constant`.
+      warmup_fraction: share of the steps that warm up, in (0, 1), with `warmup_linear`.
+      warmup_epochs: epochs that warm up, with `warmup_steps`.
+      decay_epochs: epochs at whose start the rate decays, ascending, with `warmup_steps`.
+      decay_factor: what the rate is multiplied by there, in (0, 1), with `warmup_steps`.
+      weight_decay: decoupled, as `keras.optimizers.SGD(weight_decay=...)` applies it; 0 is none.
+      image_size: side in pixels that images are resized to; None keeps those of the dataset.
+      crop: of training images: `none`; `padded`, a random place in the image padded with
+        `crop_padding` black pixels on every side (Sec. B); `area_aspect`, a random part of random
+        area and aspect, resized (ImageNet in the authors' release).
+      crop_padding: pixels, with `padded`.
+      flip: whether training images are flipped left to right at random.
+      precision: Keras dtype policy that the model is built under.
       seed: base seed of every random choice (`tfmem.seeds`).
     """
 
@@ -49,12 +65,21 @@ class ExperimentConfig:
     warmup_fraction: float = 0.0
     weight_decay: float = 0.0
     seed: int = 0
+    warmup_epochs: int = 0
+    decay_epochs: tuple[int, ...] = ()
+    decay_factor: float = 0.0
+    image_size: int | None = None
+    crop: str = "none"
+    crop_padding: int = 0
+    flip: bool = False
+    precision: str = "float32"
 
     kind = "experiment"
 
     def __post_init__(self):
         # As JSON would give them back, so that a config equals the one that was written.
         object.__setattr__(self, "model_options", json.loads(json.dumps(self.model_options)))
+        object.__setattr__(self, "decay_epochs", tuple(self.decay_epochs))
         _require(0 < self.subset_ratio < 1, "subset_ratio", self.subset_ratio, "in (0, 1)")
         _require(self.num_trials >= 1, "num_trials", self.num_trials, "at least 1")
         _require(self.epochs >= 1, "epochs", self.epochs, "at least 1")
@@ -66,17 +91,175 @@ class ExperimentConfig:
         _require(0 <= self.weight_decay < 1, "weight_decay", self.weight_decay, "in [0, 1)")
         _require(self.seed >= 0, "seed", self.seed, "0 or more")
         _require(self.schedule in SCHEDULES, "schedule", self.schedule, f"one of {SCHEDULES}")
-        if self.schedule == "warmup_linear":
-            _require(
-                0 < self.warmup_fraction < 1, "warmup_fraction", self.warmup_fraction, "in (0, 1)"
-            )
-        else:
-            _require(
-                self.warmup_fraction == 0,
+        for schedule, field, valid, rule, what in (
+            (
+                "warmup_linear",
                 "warmup_fraction",
-                self.warmup_fraction,
-                f"0 with the {self.schedule} schedule, which has no warm-up",
-            )
+                lambda value: 0 < value < 1,
+                "in (0, 1)",
+                "warm-up over a share of the steps",
+            ),
+            (
+                "warmup_steps",
+                "warmup_epochs",
+                lambda value: value >= 1,
+                "at least 1",
+                "warm-up over epochs",
+            ),
+            (
+                "warmup_steps",
+                "decay_epochs",
+                self._ascending,
+                "ascending, after the warm-up",
+                "decays",
+            ),
+            ("warmup_steps", "decay_factor", lambda value: 0 < value < 1, "in (0, 1)", "decays"),
+        ):
+            value = getattr(self, field)
+            if self.schedule == schedule:
+                _require(valid(value), field, value, rule)
+            else:
+                rule = f"none: the {self.schedule} schedule has no {what}"
+                _require(not value, field, value, rule)
+        _require(
+            self.image_size is None or self.image_size >= 1,
+            "image_size",
+            self.image_size,
+            "at least 1",
+        )
+        _require(self.crop in CROPS, "crop", self.crop, f"one of {CROPS}")
+        if self.crop == "padded":
+            _require(self.crop_padding >= 1, "crop_padding", self.crop_padding, "at least 1")
+        else:
+            rule = f"0 with crop {self.crop}"
+            _require(self.crop_padding == 0, "crop_padding", self.crop_padding, rule)
+        _require(self.precision in PRECISIONS, "precision", self.precision, f"one of {PRECISIONS}")
+
+    def _ascending(self, epochs: tuple[int, ...]) -> bool:
+        return all(a < b for a, b in itertools.pairwise((self.warmup_epochs - 1, *epochs)))
+
+
+@dataclasses.dataclass(frozen=True)
+class LastLayerConfig:
+    """Trials of a linear classifier on the penultimate features of one network (Sec. 3.6).
+
+    Attributes:
+      experiment: the linear trials.
+      network: the network, trained once on the whole training set; its `subset_ratio` and
+        `num_trials` have no meaning.
+      feature_layer: the layer whose output are the features; "" is what enters the logits.
+    """
+
+    experiment: ExperimentConfig
+    network: ExperimentConfig
+    feature_layer: str = ""
+
+    kind = "last_layer"
+
+    def __post_init__(self):
+        for field in ("experiment", "network"):
+            object.__setattr__(self, field, _nested(getattr(self, field)))
+
+    @property
+    def name(self) -> str:
+        return self.experiment.name
+
+    @property
+    def dataset(self) -> str:
+        return self.experiment.dataset
+
+    @property
+    def image_size(self) -> int | None:
+        return self.network.image_size
+
+    @property
+    def num_trials(self) -> int:
+        return self.experiment.num_trials
+
+
+@dataclasses.dataclass(frozen=True)
+class Condition:
+    """What a removal run leaves out of the training set.
+
+    Attributes:
+      removed: `nothing`; `memorized`, the examples with mem >= threshold; `random`, as many random
+        ones; `high_influence`, the training examples of the high-influence pairs.
+      threshold: of memorization, with `memorized` and `random`.
+    """
+
+    removed: str
+    threshold: float | None = None
+
+    def __str__(self) -> str:
+        return self.removed if self.threshold is None else f"{self.removed} {self.threshold:g}"
+
+
+@dataclasses.dataclass(frozen=True)
+class RemovalConfig:
+    """Runs on the training set without some of its examples (Secs. 3.2 and 3.3).
+
+    Attributes:
+      experiment: how each run is trained; its `subset_ratio` and `num_trials` have no meaning.
+      runs: R, how often each condition is repeated.
+      mem_thresholds: theta, ascending: examples with mem >= theta are removed, and as many random
+        ones.
+      mem_threshold: of the training example in a high-influence pair, inclusive.
+      infl_threshold: of the pair, inclusive.
+      estimates: path of the estimates file, for the reader; a moved file is still the same file.
+      estimates_digest: SHA-256 of the estimates that the runs depend on, in hexadecimal.
+      high_influence: whether the runs with and without high-influence examples are there.
+    """
+
+    experiment: ExperimentConfig
+    runs: int
+    mem_thresholds: tuple[float, ...]
+    mem_threshold: float
+    infl_threshold: float
+    estimates: str
+    estimates_digest: str
+    high_influence: bool = True
+
+    kind = "removal"
+
+    def __post_init__(self):
+        object.__setattr__(self, "experiment", _nested(self.experiment))
+        object.__setattr__(self, "mem_thresholds", tuple(self.mem_thresholds))
+        _require(self.runs >= 1, "runs", self.runs, "at least 1")
+        _require(
+            all(a < b for a, b in itertools.pairwise(self.mem_thresholds)),
+            "mem_thresholds",
+            self.mem_thresholds,
+            "ascending values",
+        )
+        _require(bool(self.conditions), "mem_thresholds", (), "one, or high_influence")
+
+    @property
+    def conditions(self) -> tuple[Condition, ...]:
+        """In the order of the trials: run r of condition c is trial c * runs + r."""
+        thresholds = [
+            Condition(removed, threshold)
+            for threshold in self.mem_thresholds
+            for removed in ("memorized", "random")
+        ]
+        if self.high_influence:
+            thresholds.append(Condition("high_influence"))
+        return (Condition("nothing"), *thresholds) if thresholds else ()
+
+    @property
+    def name(self) -> str:
+        return self.experiment.name
+
+    @property
+    def dataset(self) -> str:
+        return self.experiment.dataset
+
+    @property
+    def image_size(self) -> int | None:
+        return self.experiment.image_size
+
+    @property
+    def num_trials(self) -> int:
+        return self.runs * len(self.conditions)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,9 +283,28 @@ class ImportConfig:
     kind = "import"
 
 
-Config = ExperimentConfig | ImportConfig
-_KINDS = {cls.kind: cls for cls in (ExperimentConfig, ImportConfig)}
-_NOT_IDENTITY = {"import": ("source",), "experiment": ()}
+Config = ExperimentConfig | ImportConfig | LastLayerConfig | RemovalConfig
+_KINDS = {cls.kind: cls for cls in (ExperimentConfig, ImportConfig, LastLayerConfig, RemovalConfig)}
+_NOT_IDENTITY = {"import": ("source",), "removal": ("estimates",)}
+# Fields that came after the first stores. While they say what was done before, they do not count,
+# so that those stores stay what they are.
+_LATER = {
+    field.name: field.default
+    for field in dataclasses.fields(ExperimentConfig)
+    if field.name
+    in {
+        "warmup_epochs",
+        "decay_epochs",
+        "decay_factor",
+        "image_size",
+        "crop",
+        "crop_padding",
+        "flip",
+        "precision",
+    }
+}
+# Datasets that are known by their content: where it lies does not matter.
+_CONTENT_ONLY = ("folder:", "npz:")
 
 
 def _require(condition: bool, field: str, value: Any, rule: str) -> None:
@@ -140,11 +342,28 @@ def from_dict(values: Mapping[str, Any]) -> Config:
     return cls(**values)
 
 
+def _nested(experiment: ExperimentConfig | Mapping[str, Any]) -> ExperimentConfig:
+    """Returns an experiment that is part of another config, as it is or as JSON gave it back."""
+    if isinstance(experiment, ExperimentConfig):
+        return experiment
+    return from_dict({"kind": ExperimentConfig.kind, **experiment})
+
+
 def identity(config: Config) -> dict[str, Any]:
     """Returns the fields that decide what the trials are."""
     values = to_dict(config)
-    for field in _NOT_IDENTITY[config.kind]:
+    for field in _NOT_IDENTITY.get(config.kind, ()):
         values.pop(field)
+    for field in ("experiment", "network"):
+        if field in values:
+            values[field] = identity(getattr(config, field))
+    if config.kind == "experiment":
+        for field, default in _LATER.items():
+            if values[field] == default:
+                values.pop(field)
+    for kind in _CONTENT_ONLY:
+        if values.get("dataset", "").startswith(kind):
+            values["dataset"] = kind
     return values
 
 
@@ -156,10 +375,24 @@ def digest(config: Config, dataset_fingerprint: str) -> str:
 
 def differences(a: Config, b: Config) -> list[str]:
     """Returns one `field: value in a, value in b` line per field that differs."""
-    left, right = identity(a), identity(b)
-    absent = "(absent)"
+    left, right = _flat(identity(a)), _flat(identity(b))
     return [
-        f"{field}: {left.get(field, absent)!r} and {right.get(field, absent)!r}"
+        f"{field}: {left.get(field, _absent(field))!r} and {right.get(field, _absent(field))!r}"
         for field in sorted(set(left) | set(right))
-        if left.get(field, absent) != right.get(field, absent)
+        if left.get(field, _absent(field)) != right.get(field, _absent(field))
     ]
+
+
+def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns nested experiments' fields as `network.epochs`."""
+    flat = {}
+    for field, value in values.items():
+        if field in ("experiment", "network"):
+            flat |= {f"{field}.{name}": part for name, part in value.items()}
+        else:
+            flat[field] = value
+    return flat
+
+
+def _absent(field: str) -> Any:
+    return _LATER.get(field.split(".")[-1], "(absent)")

@@ -1,10 +1,14 @@
 """Every number of the papers, as named configs, each with the section it comes from.
 
-Sections are those of Feldman & Zhang (2020), arXiv:2008.03703.
+Sections are those of Feldman & Zhang (2020), arXiv:2008.03703. "Release" is the code that its
+authors published (google-research/heldout-influence-estimation).
 """
 
 import dataclasses
+import json
 import shlex
+import types
+import typing
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,67 +26,168 @@ PANEL_EXAMPLES = 5  # Sec. C: training examples in a set.
 PANEL_TEST_EXAMPLES = 4  # Sec. C: most influenced test examples beside each.
 GALLERY_LEVELS = (0.0, 0.5, 1.0)  # Fig. 1: memorization values around which examples are shown.
 
-# Sec. B: SGD with momentum 0.9 throughout; CIFAR and MNIST warm up over the first 15% of the
-# iterations and then decay linearly to 0.
-_SGD = dict(momentum=0.9)
-_PAPER_SCHEDULE = dict(schedule="warmup_linear", warmup_fraction=0.15)
-_DIGITS = dict(dataset="digits", subset_ratio=SUBSET_RATIO, epochs=30, batch_size=64)
+# Fig. 2: the memorization thresholds of the removal experiment, and how often it is repeated (100
+# times; 5 for ImageNet).
+REMOVAL_THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+REMOVAL_RUNS = 100
+REMOVAL_RUNS_OF = {"imagenet2012": 5}
 
-_ALL = (
-    # Ours, not the paper's: scikit-learn's 8x8 digits, small enough to train 1,000 trials in a
-    # minute. The schedule, momentum and ratio are the paper's; 30 epochs and the base rate are
-    # those of its MNIST runs (Sec. B); the batch is smaller, because the dataset is.
-    ExperimentConfig(
-        name="digits_mlp",
-        model="mlp",
-        model_options={"hidden": [512]},
-        num_trials=1000,
-        base_learning_rate=0.1,
-        **_DIGITS,
-        **_SGD,
-        **_PAPER_SCHEDULE,
-    ),
-    # The same recipe with the convolutional network of the paper's MNIST runs (Sec. B).
-    ExperimentConfig(
-        name="digits_inception",
-        model="inception",
-        model_options={},
-        num_trials=1000,
-        base_learning_rate=0.1,
-        **_DIGITS,
-        **_SGD,
-        **_PAPER_SCHEDULE,
-    ),
-    # The MNIST example of the authors' release (google-research/heldout-influence-estimation):
-    # 784-512-256-10, 10 epochs, batch 128, constant rate 0.1, t = 2000. The paper's own MNIST
-    # recipe (Sec. B) trains another network for 30 epochs at batch 256.
-    ExperimentConfig(
-        name="mnist_mlp",
-        dataset="mnist",
-        model="mlp",
-        model_options={"hidden": [512, 256]},
-        subset_ratio=SUBSET_RATIO,
-        num_trials=2000,
-        epochs=10,
-        batch_size=128,
-        base_learning_rate=0.1,
-        schedule="constant",
-        **_SGD,
-    ),
-)
-EXPERIMENTS: Mapping[str, ExperimentConfig] = {config.name: config for config in _ALL}
+# What a part of a recipe says: field -> (value, where the value comes from).
+_Part = Mapping[str, tuple[Any, str]]
 
-# The fields that a launcher's flag of the same name may override.
-OVERRIDES = (
-    "dataset",
-    "subset_ratio",
-    "epochs",
-    "batch_size",
-    "base_learning_rate",
-    "momentum",
-    "weight_decay",
-    "seed",
+
+def _part(source: str, **fields: Any) -> _Part:
+    return {field: (value, source) for field, value in fields.items()}
+
+
+_SUBSETS = _part("Sec. 2: m = 0.7 n in all experiments", subset_ratio=SUBSET_RATIO)
+_SGD = _part("Sec. B: SGD with momentum 0.9 throughout", momentum=0.9)
+_WARMUP_LINEAR = _part(
+    "Sec. B: up over the first 15% of the iterations, then linearly to 0",
+    schedule="warmup_linear",
+    warmup_fraction=0.15,
 )
+_NO_WEIGHT_DECAY = _part("named neither in the paper nor in the release", weight_decay=0.0)
+_NO_AUGMENTATION = _part("Sec. B: none named", crop="none", crop_padding=0, flip=False)
+_CROP_AND_FLIP = _part("Sec. B: random left-right flipping", flip=True) | _part(
+    "Sec. B: random padded (4 pixels) cropping", crop="padded", crop_padding=4
+)
+_FLOAT32 = _part("the release", precision="float32")
+_COMMON = _SUBSETS | _SGD | _NO_WEIGHT_DECAY | _FLOAT32
+
+_CIFAR100 = (
+    _COMMON
+    | _WARMUP_LINEAR
+    | _CROP_AND_FLIP
+    | _part("Sec. 3", dataset="cifar100")
+    | _part("Sec. B: 160 training epochs", epochs=160)
+    | _part("Sec. B: slightly larger than usual", batch_size=512, base_learning_rate=0.4)
+)
+_OTHER_ARCHITECTURES = _part("Sec. 3.5: all estimates on 2000 trials", num_trials=2000)
+_MNIST = (
+    _COMMON
+    | _WARMUP_LINEAR
+    | _NO_AUGMENTATION
+    | _part("Sec. 1.1", dataset="mnist")
+    | _part("Sec. 2: t = 4000 for MNIST", num_trials=4000)
+    | _part("Sec. B: MNIST", epochs=30, batch_size=256, base_learning_rate=0.1)
+)
+_DIGITS = (
+    _COMMON
+    | _WARMUP_LINEAR
+    | _NO_AUGMENTATION
+    | _part("ours: scikit-learn's, small enough for 1,000 trials in a minute", dataset="digits")
+    | _part("ours", num_trials=1000)
+    | _part("Sec. B, as for MNIST", epochs=30, base_learning_rate=0.1)
+    | _part("ours: smaller, because the dataset is", batch_size=64)
+)
+_INCEPTION = _part("Sec. B: a simplified Inception [ZBHRV17]", model="inception", model_options={})
+_LINEAR = _part("Sec. 3.6: a fresh linear classifier", model="linear", model_options={})
+_FORTY_EPOCHS = _part("Sec. B: linear models train for only 40 epochs", epochs=40)
+_REPRESENTATIONS = _part("ours: representations are fixed", crop="none", crop_padding=0, flip=False)
+
+_RECIPES: Mapping[str, _Part] = {
+    "digits_mlp": _DIGITS | _part("ours", model="mlp", model_options={"hidden": [512]}),
+    "digits_inception": _DIGITS | _INCEPTION,
+    "digits_last_layer": _DIGITS | _REPRESENTATIONS | _FORTY_EPOCHS | _LINEAR,
+    # The MNIST example of the authors' release. The paper's own MNIST recipe is mnist_inception.
+    "mnist_mlp": _COMMON
+    | _part("the release's MNIST example", dataset="mnist", num_trials=2000)
+    | _part("the release's MNIST example", model="mlp", model_options={"hidden": [512, 256]})
+    | _part("the release's MNIST example", epochs=10, batch_size=128)
+    | _part("the release's MNIST example", base_learning_rate=0.1, schedule="constant")
+    | _part("the release's MNIST example: none", crop="none", crop_padding=0, flip=False),
+    "mnist_inception": _MNIST | _INCEPTION,
+    "mnist_last_layer": _MNIST | _REPRESENTATIONS | _FORTY_EPOCHS | _LINEAR,
+    # Of this experiment there are released runs, but no recipe: that of CIFAR-100 stands in.
+    "cifar10_inception": _CIFAR100
+    | _OTHER_ARCHITECTURES
+    | _part("the release's runs", dataset="cifar10")
+    | _INCEPTION,
+    "cifar100_resnet50": _CIFAR100
+    | _part("Sec. 2: t = 4000 for CIFAR-100", num_trials=4000)
+    | _part("Sec. B: one 3x3 stride-1 convolution", model="resnet50")
+    | _part("Sec. B: one 3x3 stride-1 convolution", model_options={"stem": "small"}),
+    "cifar100_resnet18": _CIFAR100
+    | _OTHER_ARCHITECTURES
+    | _part("Sec. 3.5", model="resnet18", model_options={"stem": "small"}),
+    "cifar100_inception": _CIFAR100 | _OTHER_ARCHITECTURES | _INCEPTION,
+    "cifar100_densenet100": _CIFAR100
+    | _OTHER_ARCHITECTURES
+    | _part("Sec. 3.5 [HLVDMW17]", model="densenet100", model_options={})
+    | _part("Sec. B: halved for DenseNet", batch_size=256, base_learning_rate=0.2),
+    "cifar100_last_layer": _CIFAR100
+    | _REPRESENTATIONS
+    | _part("Sec. 3.6: 4,000 linear models", num_trials=4000)
+    | _FORTY_EPOCHS
+    | _LINEAR,
+    "imagenet_resnet50": _COMMON
+    | _part("Sec. 3", dataset="imagenet2012")
+    | _part("Sec. B: 224 x 224", image_size=224)
+    | _part("Sec. B: ResNet50 [HZRS16]", model="resnet50", model_options={"stem": "large"})
+    | _part("Sec. 2: t = 2000 for ImageNet", num_trials=2000)
+    | _part("Sec. B: ImageNet", epochs=100, batch_size=896, base_learning_rate=0.7)
+    | _part("Sec. B: from 0 during the first 15 epochs", schedule="warmup_steps", warmup_epochs=15)
+    | _part("Sec. B: 10x decay at epoch 30, 60 and 90", decay_epochs=(30, 60, 90))
+    | _part("Sec. B: 10x decay at epoch 30, 60 and 90", decay_factor=0.1)
+    | _part("Sec. B: random padded (32 pixels) cropping", crop="padded", crop_padding=32)
+    | _part("Sec. B: random left-right flipping", flip=True),
+}
+EXPERIMENTS: Mapping[str, ExperimentConfig] = {
+    name: ExperimentConfig(name=name, **{field: value for field, (value, _) in recipe.items()})
+    for name, recipe in _RECIPES.items()
+}
+
+# Sec. 3.6: the network whose penultimate features a last-layer experiment trains on.
+NETWORK_OF: Mapping[str, str] = {
+    "digits_last_layer": "digits_mlp",
+    "mnist_last_layer": "mnist_inception",
+    "cifar100_last_layer": "cifar100_resnet50",
+}
+
+# Sec. B: seconds of an epoch on the paper's hardware, and how many P100s train a trial.
+PAPER_EPOCH_SECONDS: Mapping[str, float] = {
+    "cifar100_resnet50": 90,
+    "cifar100_resnet18": 17,
+    "cifar100_densenet100": 45,
+    "cifar100_inception": 14,
+    "cifar100_last_layer": 0.5,
+    "imagenet_resnet50": 1800,
+    "mnist_inception": 7,
+}
+PAPER_GPUS: Mapping[str, int] = {"imagenet_resnet50": 8}
+
+DEFAULT = "default"  # The source of a number that a recipe does not name.
+
+# The fields that a flag of the same name may override, and what the flag says.
+OVERRIDES: Mapping[str, str] = {
+    "dataset": "Dataset; a source of your own is tfds:NAME, folder:PATH or npz:PATH.",
+    "image_size": "Side in pixels that images are resized to.",
+    "model": "Architecture; its options are then the model's defaults.",
+    "model_options": "Options of the architecture, as JSON: '{\"hidden\": [512]}'.",
+    "subset_ratio": "m / n, in (0, 1).",
+    "epochs": "Number of epochs.",
+    "batch_size": "Global batch size, over all replicas.",
+    "base_learning_rate": "Highest learning rate.",
+    "momentum": "Momentum of SGD.",
+    "weight_decay": "Decoupled weight decay.",
+    "schedule": f"Learning-rate schedule: {', '.join(config_lib.SCHEDULES)}.",
+    "warmup_fraction": "Share of the steps that warm up, with the warmup_linear schedule.",
+    "warmup_epochs": "Epochs that warm up, with the warmup_steps schedule.",
+    "decay_epochs": "Epochs at which the rate decays, such as 30,60,90, with warmup_steps.",
+    "decay_factor": "What the rate is multiplied by there.",
+    "crop": f"Cropping of training images: {', '.join(config_lib.CROPS)}.",
+    "crop_padding": "Pixels of padding on every side, with --crop=padded.",
+    "flip": "Whether training images are flipped left to right at random.",
+    "precision": f"Numbers the model computes with: {', '.join(config_lib.PRECISIONS)}.",
+    "seed": "Base seed of every random choice.",
+}
+# Fields that mean something only beside a certain value of another, and what they are without it.
+_DETAILS_OF: Mapping[str, Mapping[str, Any]] = {
+    "model": {"model_options": {}},
+    "crop": {"crop_padding": 0},
+    "schedule": dict(warmup_fraction=0.0, warmup_epochs=0, decay_epochs=(), decay_factor=0.0),
+}
 
 
 def get(name: str) -> ExperimentConfig:
@@ -90,23 +195,79 @@ def get(name: str) -> ExperimentConfig:
     return tables.lookup(EXPERIMENTS, name, "experiment")
 
 
+def field_type(field: str) -> type:
+    """Returns the type of an `ExperimentConfig` field: int, float, bool, str, tuple or Mapping."""
+    hint = typing.get_type_hints(ExperimentConfig)[field]
+    if isinstance(hint, types.UnionType):
+        (hint,) = (part for part in typing.get_args(hint) if part is not types.NoneType)
+    return typing.get_origin(hint) or hint
+
+
 def resolve(name: str, overrides: Mapping[str, Any]) -> ExperimentConfig:
     """Returns the named experiment with the overrides that are not None.
+
+    Another model, crop or schedule comes without the numbers that the named one has, unless they
+    are given too.
 
     Raises:
       ValueError: unknown experiment, or a value out of range.
     """
+    config = get(name)
     given = {field: value for field, value in overrides.items() if value is not None}
-    return dataclasses.replace(get(name), **given)
+    for field, details in _DETAILS_OF.items():
+        if given.get(field, getattr(config, field)) != getattr(config, field):
+            given = {**details, **given}
+    return dataclasses.replace(config, **given)
+
+
+def sources(config: ExperimentConfig) -> dict[str, str]:
+    """Returns, for each field of the config, where its value comes from.
+
+    That is a section of the paper or the release; `DEFAULT` for a field that the recipe does not
+    name; `override` for a value that the named experiment does not have.
+    """
+    recipe, named = _RECIPES.get(config.name, {}), EXPERIMENTS.get(config.name)
+    found = {}
+    for field in dataclasses.fields(config):
+        if field.name == "name":
+            continue
+        if named is None or getattr(config, field.name) != getattr(named, field.name):
+            found[field.name] = "override"
+        else:
+            found[field.name] = recipe.get(field.name, (None, DEFAULT))[1]
+    return found
+
+
+def paper_cost(config: ExperimentConfig) -> str | None:
+    """Returns what the experiment cost on the paper's hardware, in words, or None (Sec. B)."""
+    if config.name not in PAPER_EPOCH_SECONDS:
+        return None
+    gpus = PAPER_GPUS.get(config.name, 1)
+    hours = PAPER_EPOCH_SECONDS[config.name] * config.epochs / 3600
+    trial = f"{hours:.3g} h" if hours >= 1 else f"{60 * hours:.2g} min"
+    return (
+        f"{trial} a trial on {gpus} P100, {hours * gpus * config.num_trials:,.0f} GPU-hours for "
+        f"{config.num_trials:,} trials"
+    )
+
+
+def flag_value(value: Any) -> str:
+    """Returns a field's value as its flag takes it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, Mapping):
+        return json.dumps(value)
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    return str(value)
 
 
 def override_flags(config: ExperimentConfig) -> list[str]:
     """Returns the flags that turn the named experiment into this config."""
     named = get(config.name)
+    given = {field for field in OVERRIDES if getattr(config, field) != getattr(named, field)}
     return [
-        f"--{field}={getattr(config, field)}"
-        for field in OVERRIDES
-        if getattr(config, field) != getattr(named, field)
+        f"--{field}={flag_value(getattr(config, field))}" for field in OVERRIDES if field in given
     ]
 
 

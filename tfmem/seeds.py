@@ -7,7 +7,14 @@ machine: NumPy's SeedSequence spreads the key, Philox turns it into an independe
 import numpy as np
 
 # Fixed for ever: a changed number would silently change every trial.
-_PURPOSES = {"subset": 0, "initial_weights": 1, "batch_order": 2, "split_halves": 3}
+_PURPOSES = {
+    "subset": 0,
+    "initial_weights": 1,
+    "batch_order": 2,
+    "split_halves": 3,
+    "augmentation": 4,
+    "removal": 5,
+}
 
 
 def _sequence(
@@ -25,13 +32,15 @@ def generator(
     Args:
       base_seed: the experiment's seed, 0 or more.
       trial: the trial's number, 0 or more.
-      purpose: `subset`, `initial_weights`, `batch_order` or `split_halves`.
+      purpose: a key of `_PURPOSES`.
       epoch: for what is drawn anew in each epoch.
     """
     return np.random.Generator(np.random.Philox(_sequence(base_seed, trial, purpose, epoch)))
 
 
-def integers(base_seed: int, trial: int, purpose: str, count: int) -> list[int]:
-    """Returns `count` 32-bit seeds, for libraries that take integers (Keras initializers)."""
-    state = _sequence(base_seed, trial, purpose, None).generate_state(count, np.uint32)
+def integers(
+    base_seed: int, trial: int, purpose: str, count: int, epoch: int | None = None
+) -> list[int]:
+    """Returns `count` 32-bit seeds, for libraries that take integers (Keras, tf.data)."""
+    state = _sequence(base_seed, trial, purpose, epoch).generate_state(count, np.uint32)
     return [int(word) for word in state]

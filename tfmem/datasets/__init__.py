@@ -2,41 +2,111 @@
 
 import functools
 from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 from tfmem import tables
-from tfmem.datasets import digits, tfds
+from tfmem.datasets import arrays, digits, folder, imagenet, tfds
 from tfmem.datasets.base import Dataset, Split, numbered_ids, require_same_labels
+from tfmem.datasets.stream import ImageStream
 
-__all__ = ["LOADERS", "Dataset", "Split", "load", "needs_download", "numbered_ids"]
-__all__ += ["require_known", "require_same_labels"]
+__all__ = ["LOADERS", "SOURCES", "Dataset", "ImageStream", "Source", "Split", "known", "load"]
+__all__ += ["needs_download", "numbered_ids", "require_known", "require_same_labels"]
 
-_TFDS = ("mnist", "fashion_mnist")
+_TFDS = ("mnist", "fashion_mnist", "cifar10", "cifar100")
 
-LOADERS: Mapping[str, Callable[[str | None], Dataset]] = {
-    "digits": lambda data_dir: digits.load(),
+# Each takes data_dir and image_size.
+LOADERS: Mapping[str, Callable[[str | None, int | None], Dataset]] = {
+    "digits": lambda data_dir, image_size: digits.load(image_size),
     **{name: functools.partial(tfds.load, name) for name in _TFDS},
+    imagenet.NAME: imagenet.load,
 }
 
 
+class Source(NamedTuple):
+    """A kind of dataset of which there are many, each named KIND:WHICH.
+
+    Attributes:
+      which: what follows the colon, as help texts call it.
+      what: what that is, in one line.
+      load: takes it, data_dir and image_size.
+    """
+
+    which: str
+    what: str
+    load: Callable[[str, str | None, int | None], Dataset]
+
+
+SOURCES: Mapping[str, Source] = {
+    "tfds": Source(
+        "NAME",
+        "any TFDS dataset with an image and a label, such as tfds:emnist/letters",
+        lambda which, data_dir, image_size: tfds.load(
+            which, data_dir, image_size, given=f"tfds:{which}"
+        ),
+    ),
+    "folder": Source(
+        "PATH",
+        "images in PATH/train/CLASS and PATH/test/CLASS",
+        lambda which, data_dir, image_size: folder.load(which, image_size),
+    ),
+    "npz": Source(
+        "PATH",
+        "a file with x_train, y_train, x_test and y_test, or MedMNIST's names",
+        lambda which, data_dir, image_size: arrays.load(which, image_size),
+    ),
+}
+
+
+def known() -> str:
+    """Returns what can be given as a dataset, for help texts: names, then kinds."""
+    return ", ".join([*LOADERS, *(f"{kind}:{source.which}" for kind, source in SOURCES.items())])
+
+
 def require_known(name: str) -> None:
-    """Raises ValueError, listing the known ones, when no dataset has that name."""
-    tables.lookup(LOADERS, name, "dataset")
+    """Raises ValueError, listing the known ones, when `name` can be no dataset."""
+    kind, _, which = name.partition(":")
+    if kind not in SOURCES:
+        syntaxes = {f"{kind}:{source.which}": None for kind, source in SOURCES.items()}
+        tables.lookup({**LOADERS, **syntaxes}, name, "dataset")
+    elif not which:
+        source = SOURCES[kind]
+        raise ValueError(
+            f"dataset {name!r} lacks its {source.which}: expected {kind}:{source.which}, "
+            f"{source.what}; the known ones are {known()}"
+        )
 
 
 def needs_download(name: str, data_dir: str | None = None) -> bool:
-    """Returns whether `load` would have to download the dataset first."""
+    """Returns whether `load` would have to download or prepare the dataset first.
+
+    Raises:
+      ValueError: no such dataset.
+    """
     require_known(name)
-    return name in _TFDS and not tfds.is_prepared(name, data_dir)
+    kind, _, which = name.partition(":")
+    if kind == "tfds":
+        return not tfds.is_prepared(which, data_dir)
+    return name in (*_TFDS, imagenet.NAME) and not tfds.is_prepared(name, data_dir)
 
 
-def load(name: str, data_dir: str | None = None) -> Dataset:
+def load(name: str, data_dir: str | None = None, image_size: int | None = None) -> Dataset:
     """Returns the dataset of that name.
 
     Args:
-      name: a key of `LOADERS`.
+      name: a key of `LOADERS`, or KIND:WHICH with a kind of `SOURCES`.
       data_dir: where TFDS keeps its data, for the datasets that come from there.
+      image_size: side in pixels. Images become their largest central square, resized (Pillow's
+        bicubic filter, antialiased); a streamed dataset leaves that to whoever decodes its images.
+        None keeps the images as they are; ImageNet's are 224.
 
     Raises:
-      ValueError: no such dataset, or its data is missing.
+      ValueError: no such dataset, its data is missing or is not as it should be, or image_size is
+        less than 1.
     """
-    return tables.lookup(LOADERS, name, "dataset")(data_dir)
+    require_known(name)
+    if image_size is not None and image_size < 1:
+        raise ValueError(f"image_size is {image_size}, expected 1 pixel or more")
+    if name in LOADERS:
+        return LOADERS[name](data_dir, image_size)
+    kind, _, which = name.partition(":")
+    return SOURCES[kind].load(which, data_dir, image_size)

@@ -6,6 +6,11 @@ import hashlib
 
 import numpy as np
 
+from tfmem.datasets.stream import ImageStream
+
+# A store keeps predicted labels as uint16.
+MAX_CLASSES = np.iinfo(np.uint16).max + 1
+
 
 @dataclasses.dataclass(frozen=True)
 class Split:
@@ -14,7 +19,9 @@ class Split:
     Attributes:
       labels: int64 [n], each in [0, number of classes).
       ids: str [n], stable names of the examples, all different.
-      images: uint8 [n, height, width, channels], or None where only labels are known.
+      images: uint8 [n, height, width, channels], or float32 [n, d] for representations that take
+        the place of pixels (such as penultimate features), or None where only labels are known or
+        the dataset streams its images.
     """
 
     labels: np.ndarray
@@ -24,8 +31,14 @@ class Split:
     def __post_init__(self):
         object.__setattr__(self, "labels", np.asarray(self.labels, np.int64))
         object.__setattr__(self, "ids", np.asarray(self.ids, np.str_))
-        if self.images is not None and len(self.images) != len(self.labels):
-            raise ValueError(f"{len(self.images)} images for {len(self.labels)} labels")
+        if self.images is not None:
+            if len(self.images) != len(self.labels):
+                raise ValueError(f"{len(self.images)} images for {len(self.labels)} labels")
+            if (self.images.dtype, self.images.ndim) not in ((np.uint8, 4), (np.float32, 2)):
+                raise ValueError(
+                    f"images are {self.images.dtype} of shape {self.images.shape}, expected uint8 "
+                    "[n, height, width, channels] or float32 [n, d]"
+                )
         if len(self.ids) != len(self.labels):
             raise ValueError(f"{len(self.ids)} ids for {len(self.labels)} labels")
         if len(np.unique(self.ids)) != len(self.ids):
@@ -43,8 +56,11 @@ class Dataset:
       name: its name in `tfmem.datasets`, or "" for one that is in no table.
       train: the n training examples.
       test: the n' test examples.
-      class_names: one per class, in label order.
-      pixel_max: the largest value a pixel can take; images are divided by it.
+      class_names: one per class, in label order; at most 65,536.
+      pixel_max: the largest value a pixel can take; images are divided by it. None: images are
+        not scaled (representations), or there are none.
+      stream: reads the images from files when they do not fit into memory; the splits then have
+        none.
     """
 
     name: str
@@ -52,8 +68,14 @@ class Dataset:
     test: Split
     class_names: tuple[str, ...]
     pixel_max: int | None = None
+    stream: ImageStream | None = None
 
     def __post_init__(self):
+        if self.num_classes > MAX_CLASSES:
+            raise ValueError(
+                f"{self.num_classes:,} classes, expected at most {MAX_CLASSES:,}: predicted labels "
+                "are stored as uint16"
+            )
         for split_name, split in (("train", self.train), ("test", self.test)):
             if not len(split):
                 raise ValueError(f"the {split_name} split is empty")
@@ -64,18 +86,40 @@ class Dataset:
                     f"{split_name} example {index} has label {split.labels[index]}, "
                     f"expected 0 to {len(self.class_names) - 1}"
                 )
+        train, test = self.train.images, self.test.images
+        if self.stream is not None and (train is not None or test is not None):
+            raise ValueError("images are given both as arrays and as a stream")
+        if train is not None and test is not None:
+            shapes = train.shape[1:], test.shape[1:]
+            if shapes[0] != shapes[1] or train.dtype != test.dtype:
+                raise ValueError(
+                    f"training images are {train.dtype} {shapes[0]}, test images "
+                    f"{test.dtype} {shapes[1]}; expected the same"
+                )
 
     @property
     def num_classes(self) -> int:
         return len(self.class_names)
 
     @property
-    def input_shape(self) -> tuple[int, int, int]:
+    def input_shape(self) -> tuple[int, ...]:
+        """(height, width, channels) of an image, or (d,) of a representation.
+
+        Raises:
+          ValueError: the dataset has neither images nor a stream.
+        """
+        if self.stream is not None:
+            return self.stream.image_shape
+        if self.train.images is None:
+            raise ValueError(f"{self.name or 'this dataset'} has labels and ids, but no images")
         return self.train.images.shape[1:]
 
     @functools.cached_property
     def fingerprint(self) -> str:
-        """SHA-256, in hexadecimal, of labels, ids, class names and pixels, in index order."""
+        """SHA-256, in hexadecimal, of labels, ids, class names and pixels, in index order.
+
+        In place of a stream's pixels it takes what `ImageStream.identity` says.
+        """
         digest = hashlib.sha256()
         for part in ("|".join(self.class_names), self.pixel_max):
             digest.update(f"{part}\n".encode())
@@ -83,8 +127,13 @@ class Dataset:
             digest.update(split.labels.astype("<i8").tobytes())
             digest.update("\n".join(split.ids).encode())
             if split.images is not None:
+                if split.images.dtype != np.uint8:  # Which stores before representations had.
+                    digest.update(str(split.images.dtype).encode())
                 digest.update(str(split.images.shape).encode())
+
                 digest.update(np.ascontiguousarray(split.images).tobytes())
+        if self.stream is not None:
+            digest.update(self.stream.identity.encode())
         return digest.hexdigest()
 
 

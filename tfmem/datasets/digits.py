@@ -2,17 +2,20 @@
 
 import numpy as np
 
-from tfmem.datasets import base
+from tfmem.datasets import base, images
 
 _NUM_TEST = 540
 _SPLIT_SEED = 0
 _PIXEL_MAX = 16
 
 
-def load() -> base.Dataset:
+def load(image_size: int | None = None) -> base.Dataset:
     """Returns the digits in one fixed, seeded, stratified split: 1,257 train and 540 test.
 
     Ids are the positions in `sklearn.datasets.load_digits`; each split keeps that order.
+
+    Args:
+      image_size: the side to which images are resized, or None.
     """
     from sklearn import datasets, model_selection
 
@@ -23,12 +26,12 @@ def load() -> base.Dataset:
         stratify=digits.target,
         random_state=_SPLIT_SEED,
     )
-    images = digits.images.astype(np.uint8)[..., None]
-    ids = base.numbered_ids("digits", len(images))
+    pixels = images.resize(digits.images.astype(np.uint8)[..., None], image_size, _PIXEL_MAX)
+    ids = base.numbered_ids("digits", len(pixels))
 
     def split(index: np.ndarray) -> base.Split:
         index = np.sort(index)
-        return base.Split(digits.target[index], ids[index], images[index])
+        return base.Split(digits.target[index], ids[index], pixels[index])
 
     return base.Dataset(
         name="digits",

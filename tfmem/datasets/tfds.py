@@ -1,58 +1,195 @@
 """Image classification datasets that TFDS prepares and that fit into memory."""
 
+from typing import Any
+
 import numpy as np
 from absl import logging
+from etils import epath
 
-from tfmem.datasets import base
+from tfmem.datasets import base, images
+
+# Their examples carry the position in the original files, which TFDS shuffles.
+_ORIGINAL_ORDER = ("cifar10", "cifar100")
+# Does not fit into memory: `tfmem.datasets.imagenet` streams it.
+IMAGENET = "imagenet2012"
 
 
-def is_prepared(name: str, data_dir: str | None) -> bool:
-    """Returns whether a TFDS dataset is there, so that `load` needs no network."""
-    import tensorflow_datasets as tfds
-
-    return tfds.builder(name, data_dir=data_dir).is_prepared()
-
-
-def load(name: str, data_dir: str | None) -> base.Dataset:
-    """Returns a TFDS dataset in the order of its files (`shuffle_files=False`).
-
-    An example's id is its split and its position in that order: MNIST and Fashion-MNIST carry none.
-
-    Args:
-      name: a TFDS dataset with the features `image` and `label` and the splits train and test.
-      data_dir: where TFDS keeps its data; None is TFDS's own default.
+def open_builder(name: str, data_dir: str | None) -> Any:
+    """Returns the TFDS builder of that name; nothing is downloaded.
 
     Raises:
-      ValueError: the data is not there and cannot be downloaded.
+      ValueError: TFDS knows no such dataset.
     """
     import tensorflow_datasets as tfds
 
     try:
-        builder = tfds.builder(name, data_dir=data_dir)
-        if not builder.is_prepared():
-            logging.warning("%s is not in %s: downloading it", name, builder.data_dir)
-            builder.download_and_prepare()
-    except Exception as error:  # TFDS raises whatever the network or the disk raised.
+        return tfds.builder(name, data_dir=data_dir)
+    except Exception as error:  # ValueError, AssertionError, ...: each part of a name has its own.
         raise ValueError(
-            f"{name} is not in {data_dir or 'the TFDS data directory'} and could not be "
-            f"downloaded ({type(error).__name__}: {str(error).splitlines()[0]}): run once with a "
-            "network, or point --data_dir at a directory where TFDS prepared it"
+            f"TFDS has no dataset {name!r} ({_first_line(error)}): tfds:NAME takes NAME, "
+            "NAME/CONFIG or NAME:VERSION, as in tfds:kmnist or tfds:emnist/letters"
         ) from error
 
-    def split(split_name: str) -> base.Split:
-        arrays = tfds.as_numpy(
-            builder.as_dataset(split=split_name, batch_size=-1, shuffle_files=False)
-        )
-        return base.Split(
-            labels=arrays["label"],
-            ids=base.numbered_ids(split_name, len(arrays["label"])),
-            images=arrays["image"],
-        )
 
+def is_prepared(name: str, data_dir: str | None) -> bool:
+    """Returns whether a TFDS dataset is there, so that `load` needs no network."""
+    return open_builder(name, data_dir).is_prepared()
+
+
+def prepare(builder: Any) -> None:
+    """Downloads a dataset and writes it as TFDS does, if it is not there.
+
+    Raises:
+      ValueError: it could not be downloaded.
+    """
+    if builder.is_prepared():
+        return
+    root = epath.Path(builder.data_dir_root)
+    logging.warning("%s is not in %s: preparing it", builder.name, root)
+    try:
+        builder.download_and_prepare()
+    except Exception as error:  # TFDS raises whatever the network or the disk raised.
+        raise ValueError(
+            f"{builder.name} is not in {root} and could not be downloaded "
+            f"({type(error).__name__}: {_first_line(error)}): run once with a network, or point "
+            "--data_dir at a directory where TFDS prepared it"
+        ) from error
+
+
+def split_names(builder: Any, test: tuple[str, ...] = ("test", "validation")) -> dict[str, str]:
+    """Returns TFDS's names of the splits `train` and `test` of a prepared dataset.
+
+    Args:
+      builder: of the dataset.
+      test: what can be its test split; the first that is there is.
+
+    Raises:
+      ValueError: it lacks one of the two.
+    """
+    there = list(builder.info.splits)
+    found = next((name for name in test if name in there), None)
+    if "train" not in there or found is None:
+        raise ValueError(
+            f"TFDS's {builder.name} has the splits {', '.join(there) or 'none'}, expected train, "
+            f"and {' or '.join(test)}"
+        )
+    return {"train": "train", "test": found}
+
+
+def in_file_order(builder: Any, split_name: str, features: tuple[str, ...], **kwargs: Any) -> Any:
+    """Returns the named features of a split's examples, in the order of its files."""
+    import tensorflow_datasets as tfds
+
+    return builder.as_dataset(
+        split=split_name,
+        shuffle_files=False,
+        read_config=tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False),
+        decoders=tfds.decode.PartialDecoding(dict.fromkeys(features, True)),
+        **kwargs,
+    )
+
+
+def load(
+    name: str, data_dir: str | None, image_size: int | None = None, given: str | None = None
+) -> base.Dataset:
+    """Returns a TFDS dataset.
+
+    Examples are in the order of TFDS's files and have their split and position as id, as in
+    `train_00042`; where TFDS knows a unique `id` of each, that is the id. CIFAR-10 and CIFAR-100
+    are in their original order, which these ids number.
+
+    Args:
+      name: a TFDS dataset with the features `image` and `label`, and the splits train, and test or
+        validation.
+      data_dir: where TFDS keeps its data; None is TFDS's own default.
+      image_size: the side to which images are resized, or None.
+      given: the name of the result, if it is another one.
+
+    Raises:
+      ValueError: TFDS has no such dataset, it is no image classification, the data is not there
+        and cannot be downloaded, or its images differ in size and there is no image_size.
+    """
+    builder = open_builder(name, data_dir)
+    if builder.name == IMAGENET:
+        raise ValueError(
+            f"{given or name} does not fit into memory: give {IMAGENET}, which is streamed"
+        )
+    _require_image_classification(builder)
+    prepare(builder)
+    names = split_names(builder)
     return base.Dataset(
-        name=name,
-        train=split("train"),
-        test=split("test"),
+        name=given or name,
+        train=_read(builder, names["train"], image_size),
+        test=_read(builder, names["test"], image_size),
         class_names=tuple(builder.info.features["label"].names),
         pixel_max=np.iinfo(np.uint8).max,
     )
+
+
+def _require_image_classification(builder: Any) -> None:
+    import tensorflow_datasets as tfds
+
+    features = builder.info.features
+    image, label = (
+        features[key]
+        if isinstance(features, tfds.features.FeaturesDict) and key in features
+        else None
+        for key in ("image", "label")
+    )
+    if (
+        not isinstance(image, tfds.features.Image)
+        or np.dtype(image.np_dtype) != np.uint8
+        or not isinstance(label, tfds.features.ClassLabel)
+    ):
+        found = ", ".join(features) if hasattr(features, "keys") else type(features).__name__
+        raise ValueError(
+            f"TFDS's {builder.name} is no image classification: expected the features image (uint8 "
+            f"pixels) and label (a class), it has {found}"
+        )
+
+
+def _read(builder: Any, split_name: str, image_size: int | None) -> base.Split:
+    import tensorflow_datasets as tfds
+
+    features = builder.info.features
+    has_id = "id" in features and features["id"].shape == ()
+    wanted = ("image", "label", *(["id"] if has_id else []))
+    if None in features["image"].shape:
+        labels, keys = [], []
+
+        def pixels():
+            for example in tfds.as_numpy(in_file_order(builder, split_name, wanted)):
+                labels.append(example["label"])
+                keys.append(example.get("id"))
+                yield f"{split_name} example {len(labels) - 1}", example["image"]
+
+        pixels = images.stack(pixels(), image_size, f"TFDS's {builder.name}")
+    else:
+        arrays = tfds.as_numpy(in_file_order(builder, split_name, wanted, batch_size=-1))
+        labels, keys = arrays["label"], arrays.get("id")
+        pixels = images.resize(arrays["image"], image_size)
+    ids = base.numbered_ids(split_name, len(labels))
+    if has_id:
+        own = np.array([key.decode() if isinstance(key, bytes) else str(key) for key in keys])
+        if builder.name in _ORIGINAL_ORDER:
+            order = _original_order(own, f"{builder.name} {split_name}")
+            return base.Split(np.asarray(labels)[order], own[order], pixels[order])
+        if len(np.unique(own)) == len(own):
+            ids = own
+    return base.Split(labels, ids, pixels)
+
+
+def _original_order(ids: np.ndarray, what: str) -> np.ndarray:
+    """Returns the order in which the numbers that ids end with are 0, 1, 2, ..."""
+    ends = [name.rpartition("_")[2] for name in ids]
+    numbers = np.array([int(end) if end.isdecimal() else -1 for end in ends])
+    if not np.array_equal(np.sort(numbers), np.arange(len(ids))):
+        raise ValueError(
+            f"{what}: ids do not number its {len(ids)} examples from 0 in their original order, "
+            f"found {', '.join(ids[:3])}, ...: let TFDS prepare it again"
+        )
+    return np.argsort(numbers)
+
+
+def _first_line(error: Exception) -> str:
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), "no message")

@@ -1,0 +1,116 @@
+"""A dataset in one npz file, with the arrays of Keras's mnist.npz or those of MedMNIST."""
+
+import numpy as np
+from etils import epath
+
+from tfmem import npz
+from tfmem.datasets import base, images
+
+# Images and labels of train, then of test.
+_KERAS = ("x_train", "y_train", "x_test", "y_test")
+_MEDMNIST = ("train_images", "train_labels", "test_images", "test_labels")
+
+
+def load(path: str, image_size: int | None = None) -> base.Dataset:
+    """Returns the dataset of an npz file.
+
+    It has `x_train`, `y_train`, `x_test` and `y_test`, or `train_images`, `train_labels`,
+    `test_images` and `test_labels`: images are uint8 [n, height, width] or [n, height, width,
+    channels], labels int [n] or [n, 1] from 0. It may have `class_names` (str), `train_ids` and
+    `test_ids` (str or int); without them classes and examples are numbered.
+
+    Args:
+      path: on any file system that `etils.epath` knows.
+      image_size: the side to which images are resized, or None.
+
+    Raises:
+      ValueError: it is no such file.
+    """
+    file = epath.Path(path).expanduser()
+    with npz.open_npz(file) as archive:
+        there = archive.files
+        layout = max((_KERAS, _MEDMNIST), key=lambda names: len(set(names) & set(there)))
+        missing = [name for name in layout if name not in there]
+        if missing:
+            raise ValueError(
+                f"{file} lacks {', '.join(missing)}; it has {', '.join(there) or 'nothing'}; "
+                f"expected {', '.join(_KERAS)}, or {', '.join(_MEDMNIST)}"
+            )
+
+        def read(name: str) -> np.ndarray:
+            try:
+                return archive[name]
+            except ValueError as error:  # An array of Python objects.
+                raise ValueError(f"{file}: {name} cannot be read ({error})") from error
+
+        train_images, train_labels, test_images, test_labels = (read(name) for name in layout)
+        optional = {
+            name: read(name) for name in ("class_names", "train_ids", "test_ids") if name in there
+        }
+    train_images = _pixels(train_images, f"{file}: {layout[0]}")
+    test_images = _pixels(test_images, f"{file}: {layout[2]}")
+    train_labels = _labels(train_labels, f"{file}: {layout[1]}")
+    test_labels = _labels(test_labels, f"{file}: {layout[3]}")
+    texts = {name: _texts(array, f"{file}: {name}") for name, array in optional.items()}
+    for pixels, labels, names in (
+        (train_images, train_labels, (*layout[:2], "train_ids")),
+        (test_images, test_labels, (*layout[2:], "test_ids")),
+    ):
+        counts = [(names[0], len(pixels)), (names[1], len(labels))]
+        counts += [(names[2], len(texts[names[2]]))] if names[2] in texts else []
+        if len({count for _, count in counts}) > 1:
+            lengths = ", ".join(f"{name} has {count}" for name, count in counts)
+            raise ValueError(f"{file}: lengths differ: {lengths}")
+    largest = max(train_labels.max(initial=0), test_labels.max(initial=0))
+    if largest >= base.MAX_CLASSES:
+        raise ValueError(
+            f"{file} has label {largest}, expected at most {base.MAX_CLASSES - 1}: predicted "
+            "labels are stored as uint16"
+        )
+    class_names = texts.get("class_names", [str(label) for label in range(largest + 1)])
+
+    def split(name: str, labels: np.ndarray, pixels: np.ndarray) -> base.Split:
+        ids = texts.get(f"{name}_ids", base.numbered_ids(name, len(labels)))
+        return base.Split(labels, ids, images.resize(pixels, image_size))
+
+    try:
+        return base.Dataset(
+            name=f"npz:{path}",
+            train=split("train", train_labels, train_images),
+            test=split("test", test_labels, test_images),
+            class_names=tuple(map(str, class_names)),
+            pixel_max=np.iinfo(np.uint8).max,
+        )
+    except ValueError as error:
+        raise ValueError(f"{file}: {error}") from error
+
+
+def _pixels(array: np.ndarray, what: str) -> np.ndarray:
+    if array.dtype != np.uint8:
+        raise ValueError(f"{what} is {array.dtype}, expected uint8 pixels from 0 to 255")
+    if array.ndim not in (3, 4) or 0 in array.shape[1:]:
+        raise ValueError(
+            f"{what} has shape {array.shape}, expected [n, height, width] or "
+            "[n, height, width, channels]"
+        )
+    return array[..., None] if array.ndim == 3 else array
+
+
+def _labels(array: np.ndarray, what: str) -> np.ndarray:
+    if not np.issubdtype(array.dtype, np.integer):
+        raise ValueError(f"{what} is {array.dtype}, expected integer labels")
+    if array.ndim != 1 and array.shape[1:] != (1,):
+        raise ValueError(f"{what} has shape {array.shape}, expected [n] or [n, 1]: one label each")
+    labels = array.reshape(-1)
+    if (labels < 0).any():
+        index = int(np.argmax(labels < 0))
+        raise ValueError(f"{what} has label {labels[index]} at {index}, expected 0 or more")
+    return labels.astype(np.int64)
+
+
+def _texts(array: np.ndarray, what: str) -> np.ndarray:
+    if array.ndim != 1 or array.dtype.kind not in "USiu":
+        raise ValueError(
+            f"{what} is {array.dtype} of shape {array.shape}, expected a list of texts"
+        )
+    return np.char.decode(array, "utf-8") if array.dtype.kind == "S" else array.astype(np.str_)

@@ -1,0 +1,159 @@
+"""A folder of images: PATH/train/CLASS/FILE and PATH/test/CLASS/FILE, one folder a class."""
+
+import concurrent.futures
+import dataclasses
+
+import numpy as np
+from etils import epath
+from PIL import Image
+
+from tfmem.datasets import base, images
+
+SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+_GREY = ("1", "L", "LA", "La")
+_WIDE = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")
+
+
+@dataclasses.dataclass(frozen=True)
+class _File:
+    id: str
+    path: epath.Path
+    label: int
+
+
+def load(path: str, image_size: int | None = None) -> base.Dataset:
+    """Returns the images of a folder.
+
+    Classes are the sorted names of the folders in PATH/train; PATH/test may lack some of them. Ids
+    are `train/CLASS/FILE`, in sorted order. Images are grey if all of them are, else RGB; alpha is
+    dropped. Hidden files, and files without one of `SUFFIXES`, are ignored.
+
+    Args:
+      path: on any file system that `etils.epath` knows.
+      image_size: the side to which images are resized; None where all have one size.
+
+    Raises:
+      ValueError: the folder is not of that form, an image cannot be read, or images differ in size
+        and there is no image_size.
+    """
+    root = epath.Path(path).expanduser()
+    if not root.is_dir():
+        raise ValueError(f"{root} is not a folder; expected {root}/train/CLASS/IMAGE")
+    for split_name in ("train", "test"):
+        if not (root / split_name).is_dir():
+            raise ValueError(
+                f"{root} has no folder {split_name}; expected {root}/{split_name}/CLASS/IMAGE"
+            )
+    classes = _subfolders(root / "train")
+    if not classes:
+        raise ValueError(f"{root}/train has no classes; expected one folder of images a class")
+    unknown = [name for name in _subfolders(root / "test") if name not in classes]
+    if unknown:
+        raise ValueError(
+            f"{root}/test has the class {unknown[0]!r}, which {root}/train lacks: the classes are "
+            "those of train"
+        )
+    files = {name: _files(root, name, classes) for name in ("train", "test")}
+    mode, size = _common_form([*files["train"], *files["test"]], image_size)
+
+    def split(split_name: str) -> base.Split:
+        listed = files[split_name]
+        return base.Split(
+            [file.label for file in listed],
+            [file.id for file in listed],
+            _read(listed, mode, size, image_size),
+        )
+
+    return base.Dataset(
+        name=f"folder:{path}",
+        train=split("train"),
+        test=split("test"),
+        class_names=tuple(classes),
+        pixel_max=np.iinfo(np.uint8).max,
+    )
+
+
+def _subfolders(folder: epath.Path) -> list[str]:
+    return sorted(
+        path.name for path in folder.iterdir() if not path.name.startswith(".") and path.is_dir()
+    )
+
+
+def _files(root: epath.Path, split_name: str, classes: list[str]) -> list[_File]:
+    files = []
+    for label, class_name in enumerate(classes):
+        folder = root / split_name / class_name
+        if split_name == "test" and not folder.exists():
+            continue
+        names = sorted(
+            path.name
+            for path in folder.iterdir()
+            if not path.name.startswith(".") and path.suffix.lower() in SUFFIXES
+        )
+        if not names:
+            raise ValueError(f"{folder} has no images; expected files such as *.png or *.jpg")
+        files += [
+            _File(f"{split_name}/{class_name}/{name}", folder / name, label) for name in names
+        ]
+    return files
+
+
+def _common_form(files: list[_File], image_size: int | None) -> tuple[str, tuple[int, int]]:
+    """Returns the Pillow mode that suits all images, and the (height, width) of the first.
+
+    Only headers are read.
+    """
+    mode, first = "L", None
+    for file in files:
+        try:
+            with file.path.open("rb") as opened, Image.open(opened) as image:
+                own, size = image.mode, (image.height, image.width)
+        except Exception as error:
+            raise _unreadable(file, error) from error
+        if own in _WIDE:
+            raise ValueError(
+                f"{file.path} has more than 8 bits a channel (Pillow mode {own}): convert it to an "
+                "8-bit image"
+            )
+        if own not in _GREY:
+            mode = "RGB"
+        first = first or (file, size)
+        if image_size is None and size != first[1]:
+            raise ValueError(
+                f"images differ in size: {first[0].path} is {_words(first[1])} (height x width), "
+                f"{file.path} is {_words(size)}: give --image_size to resize all"
+            )
+    return mode, first[1]
+
+
+def _read(
+    files: list[_File], mode: str, size: tuple[int, int], image_size: int | None
+) -> np.ndarray:
+    """Returns uint8 [n, height, width, channels]."""
+
+    def pixels(file: _File) -> np.ndarray:
+        try:
+            with file.path.open("rb") as opened, Image.open(opened) as image:
+                array = np.asarray(image.convert(mode))
+        except Exception as error:
+            raise _unreadable(file, error) from error
+        array = array[..., None] if array.ndim == 2 else array
+        return array if image_size is None else images.square(array, image_size)
+
+    height, width = size if image_size is None else (image_size, image_size)
+    result = np.empty((len(files), height, width, len(mode)), np.uint8)
+    # Pillow decodes and resizes outside of Python's lock.
+    with concurrent.futures.ThreadPoolExecutor() as threads:
+        for index, array in enumerate(threads.map(pixels, files)):
+            result[index] = array
+    return result
+
+
+def _unreadable(file: _File, error: Exception) -> ValueError:
+    # Pillow's decoders raise OSError, SyntaxError, ValueError and others.
+    text = str(error).splitlines()[0] if str(error) else ""
+    return ValueError(f"{file.path} cannot be read as an image ({type(error).__name__}: {text})")
+
+
+def _words(size: tuple[int, int]) -> str:
+    return " x ".join(map(str, size))

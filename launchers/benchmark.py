@@ -13,10 +13,11 @@ import time
 from absl import flags
 
 from analysis import cli
-from launchers import train_trials
+from launchers import training_flags
 from tfmem import datasets, engine, experiments
 
 FLAGS = flags.FLAGS
+_HOW = ("stack", "strategy", "xla", "tensorboard")
 
 
 def duration(seconds: float) -> str:
@@ -29,11 +30,12 @@ def duration(seconds: float) -> str:
 
 def time_experiment() -> None:
     """Trains some trials of --experiment, stores them nowhere, and prints their speed."""
-    config = train_trials.resolve_experiment()
-    stack = train_trials.parse_stack(FLAGS.stack)
-    dataset = datasets.load(config.dataset, FLAGS.data_dir)
+    config = training_flags.experiment()
+    training_flags.require_images(config)
+    options = training_flags.options()
+    dataset = datasets.load(config.dataset, FLAGS.data_dir, config.image_size)
     cli.import_tensorflow()
-    trainer = engine.make_trainer(config, dataset, stack, FLAGS.strategy)
+    trainer = engine.make_trainer(config, dataset, options)
     trials = range(FLAGS.num_trials or trainer.batch_of_trials)
     trainer.warm_up(trials)
     with cli.progress_bar(len(trials), "trials") as progress:
@@ -57,9 +59,7 @@ def main() -> None:
         return
     # The suite fixes its own experiments: a flag that it would not heed is a mistake.
     ignored = [
-        name
-        for name in ("stack", "strategy", "num_trials", *experiments.OVERRIDES)
-        if FLAGS[name].present
+        name for name in (*_HOW, "num_trials", *experiments.OVERRIDES) if FLAGS[name].present
     ]
     if ignored:
         raise ValueError(f"--{ignored[0]} has no effect with --suite: give --experiment instead")
@@ -70,7 +70,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    train_trials.define_training_flags(required=False)
+    training_flags.define_experiment(required=False)
     flags.DEFINE_bool("suite", False, "Measure the figures of README.md.")
     flags.DEFINE_integer(
         "num_trials",
@@ -78,4 +78,6 @@ if __name__ == "__main__":
         "How many trials to time; by default one for every place there is.",
         lower_bound=1,
     )
+    training_flags.define_training()
+    training_flags.define_overrides()
     cli.run(main)

@@ -13,7 +13,6 @@ from absl import flags
 from etils import epath
 
 from analysis import cli, estimators, files, pairs, report
-from launchers import train_trials
 from tfmem import datasets, engine, experiments
 from tfmem.store import Store
 
@@ -23,11 +22,11 @@ _EXPERIMENT = "digits_mlp"
 
 def train(store: Store, dataset: datasets.Dataset, trials: range) -> str:
     """Trains the trials that are missing; returns what that cost, in words."""
-    missing, _ = train_trials.missing_trials(store, trials)
+    missing, _ = engine.missing_trials(store, trials)
     if not missing:
         return f"{len(trials):,} trials were already in the store"
     cli.import_tensorflow()
-    trainer = engine.make_trainer(store.config, dataset, engine.STACK_AUTO, "auto")
+    trainer = engine.make_trainer(store.config, dataset)
     start = time.perf_counter()
     with cli.progress_bar(len(missing), "training") as progress:
         engine.run(store, trainer, missing, progress)

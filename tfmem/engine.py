@@ -1,53 +1,112 @@
 """Runs a list of trials on this machine and stores each one as soon as it is finished."""
 
+import dataclasses
 from collections.abc import Sequence
 
 from tfmem.config import ExperimentConfig
 from tfmem.datasets import Dataset
 from tfmem.store import Store
+from tfmem.subsets import Subsets
 
 STACK_AUTO = "auto"
 STACK_NONE = "none"
+STRATEGY_AUTO = "auto"
 
 
-def make_trainer(config: ExperimentConfig, dataset: Dataset, stack: str | int, strategy: str):
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """How trials are trained; what they are is up to their config.
+
+    Attributes:
+      stack: `auto` stacks models that can be stacked, `none` does not, a number stacks so many.
+      strategy: `auto`, `default` or `mirrored` (`training.fit.build_strategy`). `auto` is
+        `mirrored` for a dataset that does not fit into memory (ImageNet), where a trial needs all
+        GPUs, and one device a trial for others. Stacked trials run on one device.
+      jit_compile: whether XLA compiles unstacked training; stacked training always is.
+      tensorboard: folder for TensorBoard logs of unstacked trials, or None.
+    """
+
+    stack: str | int = STACK_AUTO
+    strategy: str = STRATEGY_AUTO
+    jit_compile: bool = False
+    tensorboard: str | None = None
+
+
+def make_trainer(
+    config: ExperimentConfig,
+    dataset: Dataset,
+    options: Options = Options(),
+    subsets: Subsets | None = None,
+):
     """Returns what trains the config's trials, a `StackedTrainer` or a `FitTrainer`.
 
     Args:
-      config: says how.
-      dataset: with images.
-      stack: `auto` stacks models that can be stacked, `none` does not, a number stacks so many.
-      strategy: `auto`, `default` or `mirrored` (`training.fit.build_strategy`); stacked trials run
-        on one device, so that `mirrored` goes with unstacked ones.
+      config: what a trial is.
+      dataset: with images, representations or a stream.
+      options: how it is trained.
+      subsets: what each trial is trained on; None is the config's random subsets.
 
     Raises:
-      ValueError: the model cannot be stacked, or stack and strategy contradict each other.
+      ValueError: the model cannot be stacked, or options contradict each other.
     """
     from tfmem.training import common, fit, stacked
 
-    problem = common.Problem(config, dataset)
+    problem = common.Problem(config, dataset, subsets)
+    stack, strategy = options.stack, options.strategy
     if stack == STACK_AUTO:
-        stackable = stacked.dense_layers(problem.build_model()) is not None
-        stack = None if stackable and strategy == "auto" else STACK_NONE
+        stacks = strategy == STRATEGY_AUTO and stacked.why_not(problem) is None
+        stack = None if stacks else STACK_NONE
     if stack == STACK_NONE:
-        name = "default" if strategy == "auto" else strategy
-        return fit.FitTrainer(problem, fit.build_strategy(name))
-    if strategy == "mirrored":
-        raise ValueError("stacked trials run on one device: use --stack=none with mirrored")
+        if strategy == STRATEGY_AUTO:
+            strategy = "default" if dataset.stream is None else "mirrored"
+        built = fit.build_strategy(strategy)
+        return fit.FitTrainer(problem, built, options.jit_compile, options.tensorboard)
+    for given, flag in (
+        (strategy == "mirrored", "--strategy=mirrored"),
+        (options.jit_compile, "--xla"),
+        (options.tensorboard, "--tensorboard"),
+    ):
+        if given:
+            raise ValueError(
+                f"{flag} goes with trials that are trained one at a time, and these are stacked: "
+                "add --stack=none"
+            )
     return stacked.StackedTrainer(problem, stack)
 
 
-def run(store: Store, trainer, trials: Sequence[int], progress=lambda trials: None) -> None:
+def missing_trials(store: Store, trials: range) -> tuple[list[int], dict[int, str]]:
+    """Returns the trials that have to be trained, and what is wrong with the damaged of them."""
+    there = set(store.numbers())
+    damaged = store.damaged(number for number in trials if number in there)
+    return [number for number in trials if number not in there or number in damaged], damaged
+
+
+def run(
+    store: Store,
+    trainer,
+    trials: Sequence[int],
+    progress=lambda trials: None,
+    checkpoint_seconds: float = 60.0,
+    first: int = 0,
+) -> None:
     """Trains the trials and stores each one when it is finished.
 
     Args:
       store: where they go.
-      trainer: has `train(trials, progress)`, which yields finished trials.
-      trials: their numbers.
+      trainer: has `train(trials, progress, checkpoints)`, which yields finished trials.
+      trials: their numbers, as the trainer counts them.
       progress: called with the number of trials' worth of work just done, as they advance.
+      checkpoint_seconds: how much time passes between two checkpoints of a trial.
+      first: the number in the store of the trainer's trial 0.
 
     Raises:
       DivergedError: some trials diverged; all others are stored.
     """
-    for trial in trainer.train(trials, progress):
-        store.write(trial)
+    from tfmem.training.checkpoints import Checkpoints
+
+    checkpoints = Checkpoints(store.checkpoint_folder, store.digest, checkpoint_seconds, first)
+    for number in store.numbers():
+        checkpoints.remove(number - first)
+    for trial in trainer.train(trials, progress, checkpoints):
+        store.write(dataclasses.replace(trial, number=first + trial.number))
+        checkpoints.remove(trial.number)

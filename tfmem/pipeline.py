@@ -70,11 +70,13 @@ def evaluate(logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.nda
 
     Returns:
       The predicted labels, uint16 [..., n] (the first of equals), and the softmax probability of
-      the true label, float16 [..., n].
+      the true label, float16 [..., n], NaN where a logit is not finite.
     """
     predicted = logits.argmax(axis=-1).astype(np.uint16)
-    shifted = logits - logits.max(axis=-1, keepdims=True)
-    exponentials = np.exp(shifted)
+    finite = np.isfinite(logits).all(axis=-1)
+    logits = np.where(finite[..., None], logits, 0)
+    exponentials = np.exp(logits - logits.max(axis=-1, keepdims=True))
     index = np.broadcast_to(labels, predicted.shape)[..., None]
     true = np.take_along_axis(exponentials, index, axis=-1)[..., 0]
-    return predicted, (true / exponentials.sum(axis=-1)).astype(np.float16)
+    probability = np.where(finite, true / exponentials.sum(axis=-1), np.nan)
+    return predicted, probability.astype(np.float16)

@@ -4,6 +4,8 @@ A schedule maps a step, or an array of steps, to rates, so that `fit` and stacke
 same float32 numbers from it.
 """
 
+from collections.abc import Sequence
+
 import keras
 from keras import ops
 
@@ -39,6 +41,41 @@ class WarmupLinear(keras.optimizers.schedules.LearningRateSchedule):
 
 
 @keras.saving.register_keras_serializable(package="tfmem")
+class WarmupSteps(keras.optimizers.schedules.LearningRateSchedule):
+    """Linear from 0 to the base rate, then constant between decays (Sec. B, ImageNet).
+
+    The rate at step s is base * min(s / warmup, 1) * factor ** (number of decays at or before s).
+    """
+
+    def __init__(
+        self,
+        base_learning_rate: float,
+        warmup_steps: int,
+        decay_steps: Sequence[int],
+        decay_factor: float,
+    ):
+        self.base_learning_rate = base_learning_rate
+        self.warmup_steps = warmup_steps
+        self.decay_steps = tuple(decay_steps)
+        self.decay_factor = decay_factor
+
+    def __call__(self, step):
+        step = ops.cast(step, "float32")
+        rate = self.base_learning_rate * ops.minimum(step / self.warmup_steps, 1.0)
+        for decay_step in self.decay_steps:
+            rate = rate * ops.where(step >= decay_step, self.decay_factor, 1.0)
+        return rate
+
+    def get_config(self):
+        return {
+            "base_learning_rate": self.base_learning_rate,
+            "warmup_steps": self.warmup_steps,
+            "decay_steps": self.decay_steps,
+            "decay_factor": self.decay_factor,
+        }
+
+
+@keras.saving.register_keras_serializable(package="tfmem")
 class Constant(keras.optimizers.schedules.LearningRateSchedule):
     """The base rate at every step."""
 
@@ -53,9 +90,17 @@ class Constant(keras.optimizers.schedules.LearningRateSchedule):
 
 
 def build(
-    config: ExperimentConfig, total_steps: int
+    config: ExperimentConfig, steps_per_epoch: int
 ) -> keras.optimizers.schedules.LearningRateSchedule:
-    """Returns the config's schedule over `total_steps` optimizer steps."""
+    """Returns the config's schedule over all optimizer steps of a trial."""
     if config.schedule == "constant":
         return Constant(config.base_learning_rate)
+    if config.schedule == "warmup_steps":
+        return WarmupSteps(
+            config.base_learning_rate,
+            config.warmup_epochs * steps_per_epoch,
+            [epoch * steps_per_epoch for epoch in config.decay_epochs],
+            config.decay_factor,
+        )
+    total_steps = config.epochs * steps_per_epoch
     return WarmupLinear(config.base_learning_rate, total_steps, config.warmup_fraction)

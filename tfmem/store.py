@@ -4,6 +4,7 @@
       experiment.json                 the config, the dataset's fingerprint, versions
       dataset.tfrecord                labels and ids of both splits, class names
       trials/trial-000042.tfrecord    one finished trial
+      checkpoints/trial-000042/       only while that trial is being trained
 
 A trial's file appears by rename, so it is whole or it is absent, and checksums are verified on
 every read. WORKSPACE.md describes the records.
@@ -204,6 +205,11 @@ class Store:
 
     def trial_path(self, number: int) -> epath.Path:
         return self.path / "trials" / f"trial-{number:06d}.tfrecord"
+
+    @property
+    def checkpoint_folder(self) -> epath.Path:
+        """Where trials in training are saved between epochs."""
+        return self.path / "checkpoints"
 
     def numbers(self) -> list[int]:
         """Returns the trials whose files are there, ascending; their content is not verified."""

@@ -125,7 +125,10 @@ def test_inception_runs_from_the_launcher(tmp_path):
         ([*QUICK, "--stack=many"], "--stack=many: expected auto, none or a positive number"),
         ([*QUICK, "--stack=0"], "--stack=0: expected auto, none or a positive number"),
         (["--experiment=digits_inception", "--stack=4"], "use --stack=none"),
-        ([*QUICK, "--stack=4", "--strategy=mirrored"], "use --stack=none with mirrored"),
+        (
+            [*QUICK, "--stack=4", "--strategy=mirrored"],
+            "--strategy=mirrored goes with trials that are trained one",
+        ),
         ([*QUICK, "--strategy=horovod"], "value should be one of <auto|mirrored|default>"),
         ([*QUICK, "--epochs=none"], "invalid literal for int()"),
         ([*QUICK, "--colour=red"], "Unknown command line flag 'colour'"),

@@ -1,16 +1,14 @@
 """Two ways to train a trial, one result."""
 
 import dataclasses
-import subprocess
-import sys
 
 import keras
 import numpy as np
 import pytest
 
-from tests.conftest import ROOT
 from tests.trials import assert_same_trial
-from tfmem import engine, experiments, models, pipeline
+from tests.twins import numpy_sgd
+from tfmem import engine, experiments, models
 from tfmem.training import common, fit, stacked
 
 
@@ -31,39 +29,6 @@ def digits_stacked(digits_problem):
 
 def tiny_problem(config, dataset, **changes):
     return common.Problem(dataclasses.replace(config, **changes), dataset)
-
-
-def numpy_sgd(problem, trial, steps):
-    """The slow twin: SGD on one trial, example by example, in float64."""
-    config, dataset = problem.config, problem.dataset
-    subset = problem.subset(trial)
-    weights = [
-        weight.astype(np.float64)
-        for weight in models.initial_weights(problem.build_model(), config.seed, trial)
-    ]
-    velocities = [np.zeros_like(weight) for weight in weights]
-    images = dataset.train.images.reshape(len(dataset.train), -1) / dataset.pixel_max
-    for step in range(steps):
-        epoch, batch = divmod(step, problem.steps_per_epoch)
-        order = pipeline.batch_order(config, subset, trial, epoch)
-        examples = order[batch * config.batch_size : (batch + 1) * config.batch_size]
-        gradients = [np.zeros_like(weight) for weight in weights]
-        for example in examples:
-            outputs = [images[example]]
-            for layer in range(0, len(weights), 2):
-                z = outputs[-1] @ weights[layer] + weights[layer + 1]
-                outputs.append(np.maximum(z, 0) if layer < len(weights) - 2 else z)
-            delta = np.exp(outputs[-1]) / np.exp(outputs[-1]).sum()
-            delta[dataset.train.labels[example]] -= 1
-            for layer in range(len(weights) - 2, -1, -2):
-                gradients[layer] += np.outer(outputs[layer // 2], delta) / len(examples)
-                gradients[layer + 1] += delta / len(examples)
-                delta = (weights[layer] @ delta) * (outputs[layer // 2] > 0)
-        rate = float(problem.schedule()(step))
-        for i, gradient in enumerate(gradients):
-            velocities[i] = config.momentum * velocities[i] - rate * gradient
-            weights[i] = weights[i] * (1 - config.weight_decay * rate) + velocities[i]
-    return weights
 
 
 @pytest.mark.parametrize(
@@ -145,7 +110,7 @@ def test_predictions_are_the_models_own(tiny, tiny_config):
     for split, predictions in ((tiny.train, trial.train), (tiny.test, trial.test)):
         for index in range(len(split)):
             image = split.images[index : index + 1].astype(np.float32) / 255
-            logits = trainer._model(image, training=False)
+            logits = trainer.network(image, training=False)
             probability = keras.ops.convert_to_numpy(keras.ops.softmax(logits))[0]
             expected = probability[split.labels[index]]
             assert predictions.label_probability[index] == pytest.approx(expected, abs=2e-3)
@@ -177,9 +142,9 @@ def test_stacks_in_training_are_dropped_when_nobody_waits_for_them(tiny, tiny_co
 
 def test_a_diverged_trial_is_named_and_the_others_kept(tiny, tiny_config):
     class Diverging(common.Problem):
-        def finished(self, number, subset, logits, seconds):
-            logits = np.where(number == 1, np.nan, logits)
-            return super().finished(number, subset, logits, seconds)
+        def finished(self, number, subset, predicted, probability, seconds):
+            probability = np.where(number == 1, np.nan, probability)
+            return super().finished(number, subset, predicted, probability, seconds)
 
     problem = Diverging(tiny_config, tiny)
     for trainer in (
@@ -211,8 +176,11 @@ def test_what_can_be_stacked():
 def test_make_trainer(tiny, tiny_config):
     inception = dataclasses.replace(tiny_config, model="inception", model_options={})
 
+    def make(config, stack, strategy="auto", **others):
+        return engine.make_trainer(config, tiny, engine.Options(stack, strategy, **others))
+
     def kind(config, stack, strategy):
-        return type(engine.make_trainer(config, tiny, stack, strategy)).__name__
+        return type(make(config, stack, strategy)).__name__
 
     assert kind(tiny_config, "auto", "auto") == "StackedTrainer"
     assert kind(tiny_config, 3, "default") == "StackedTrainer"
@@ -220,58 +188,19 @@ def test_make_trainer(tiny, tiny_config):
     assert kind(tiny_config, "none", "auto") == "FitTrainer"
     assert kind(inception, "auto", "auto") == "FitTrainer"
     with pytest.raises(ValueError, match="use --stack=none"):
-        engine.make_trainer(inception, tiny, 4, "auto")
-    with pytest.raises(ValueError, match="use --stack=none with mirrored"):
-        engine.make_trainer(tiny_config, tiny, 4, "mirrored")
-
-
-# In processes of their own: logical devices must be made before TensorFlow starts, and two mirrored
-# models in one process mistake each other's all-reduces.
-_FOUR_DEVICES = """
-import dataclasses
-import numpy as np
-import tensorflow as tf
-cpu = tf.config.list_physical_devices("CPU")[0]
-tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 4)
-from tfmem import datasets, experiments
-from tfmem.training import common, fit
-
-digits = datasets.load("digits")
-config = dataclasses.replace(experiments.get("digits_mlp"), epochs=2)
-"""
-_AGREES_WITH_ONE = """
-problem = common.Problem(config, digits)
-mirrored = fit.FitTrainer(problem, fit.build_strategy("mirrored"))
-single = fit.FitTrainer(problem, fit.build_strategy("default"))
-for steps in (5, 14):  # The 14th batch has 48 examples, 3 replicas' share.
-    for one, two in zip(mirrored.weights_after(1, steps), single.weights_after(1, steps)):
-        np.testing.assert_allclose(one, two, rtol=0, atol=1e-6)
-one, two = next(iter(mirrored.train([1]))), next(iter(single.train([1])))
-assert np.mean(one.test.predicted == two.test.predicted) > 0.99
-"""
-_SHORT_BATCH_NORM = """
-# 7 of 10 examples in batches of 4: the last batch has 3 examples for 4 replicas.
-split = digits.train
-few = datasets.Split(split.labels[:10], split.ids[:10], split.images[:10])
-short = dataclasses.replace(config, model="inception", model_options={}, batch_size=4, epochs=1)
-problem = common.Problem(short, dataclasses.replace(digits, train=few))
-trial = next(iter(fit.FitTrainer(problem, fit.build_strategy("mirrored")).train([0])))
-assert len(trial.test.predicted) == 540
-"""
-_UNEVEN = """
-try:
-    bad = dataclasses.replace(config, batch_size=66)
-    fit.FitTrainer(common.Problem(bad, digits), fit.build_strategy("mirrored"))
-except ValueError as error:
-    assert "66 cannot be spread evenly over 4 replicas" in str(error), error
-else:
-    raise AssertionError("a batch of 66 over 4 replicas")
-"""
-
-
-@pytest.mark.parametrize("script", [_AGREES_WITH_ONE, _SHORT_BATCH_NORM, _UNEVEN])
-def test_four_replicas(script):
-    done = subprocess.run(
-        [sys.executable, "-c", _FOUR_DEVICES + script], cwd=ROOT, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
+        make(inception, 4)
+    with pytest.raises(ValueError, match=r"--strategy=mirrored goes with .* add --stack=none"):
+        make(tiny_config, 4, "mirrored")
+    with pytest.raises(ValueError, match=r"--xla goes with .* add --stack=none"):
+        make(tiny_config, "auto", jit_compile=True)
+    with pytest.raises(ValueError, match=r"--tensorboard goes with .* add --stack=none"):
+        make(tiny_config, "auto", tensorboard="logs")
+    # What stacked training does not do is trained one at a time, or refused.
+    for changes, words in (
+        ({"precision": "mixed_bfloat16"}, "float32, not in mixed_bfloat16"),
+        ({"flip": True}, "cropped or flipped"),
+    ):
+        config = dataclasses.replace(tiny_config, **changes)
+        assert kind(config, "auto", "auto") == "FitTrainer"
+        with pytest.raises(ValueError, match=words):
+            make(config, 2)

@@ -7,10 +7,11 @@ from collections.abc import Callable
 import keras
 import numpy as np
 
-from tfmem import models, pipeline, schedules, subsets
+from tfmem import models, pipeline, schedules
 from tfmem.config import ExperimentConfig
 from tfmem.datasets import Dataset, Split
 from tfmem.store import Predictions, Trial
+from tfmem.subsets import RandomSubsets, Subsets
 
 # Called as trials advance, with the number of trials' worth of work just done (1 = one trial).
 Progress = Callable[[float], None]
@@ -26,16 +27,24 @@ class Problem:
 
     Attributes:
       config: how trials are trained.
-      dataset: with images.
+      dataset: with images, representations or a stream.
+      subsets: what each trial is trained on; None is the config's random subsets.
     """
 
     config: ExperimentConfig
     dataset: Dataset
+    subsets: Subsets | None = None
+
+    def __post_init__(self):
+        if self.subsets is None:
+            n, config = len(self.dataset.train), self.config
+            chosen = RandomSubsets(n, config.subset_ratio, config.seed)
+            object.__setattr__(self, "subsets", chosen)
 
     @functools.cached_property
     def subset_size(self) -> int:
         """m of Sec. 2."""
-        return subsets.subset_size(len(self.dataset.train), self.config.subset_ratio)
+        return self.subsets.size
 
     @property
     def steps_per_epoch(self) -> int:
@@ -46,43 +55,48 @@ class Problem:
             self.config.model,
             self.dataset.input_shape,
             self.dataset.num_classes,
+            precision=self.config.precision,
             **self.config.model_options,
         )
 
     def schedule(self) -> keras.optimizers.schedules.LearningRateSchedule:
-        return schedules.build(self.config, self.config.epochs * self.steps_per_epoch)
+        return schedules.build(self.config, self.steps_per_epoch)
 
     def subset(self, trial: int) -> np.ndarray:
         """Returns the trial's subset mask, bool [n]."""
-        return subsets.sample_subset(
-            len(self.dataset.train), self.config.subset_ratio, self.config.seed, trial
-        )
+        return self.subsets.mask(trial)
 
     def finished(
-        self, number: int, subset: np.ndarray, logits: np.ndarray, seconds: float
+        self,
+        number: int,
+        subset: np.ndarray,
+        predicted: np.ndarray,
+        probability: np.ndarray,
+        seconds: float,
     ) -> Trial:
         """Returns what a store keeps of a trained trial.
 
         Args:
           number: the trial.
           subset: bool [n], what it was trained on.
-          logits: float32 [n + n', classes], on the training examples and then the test examples.
+          predicted: uint16 [n + n'], on the training examples and then the test examples.
+          probability: float16 [n + n'], of the true label, as `pipeline.evaluate` gives it.
           seconds: what it cost.
 
         Raises:
-          DivergedError: a logit is not finite.
+          DivergedError: a logit was not finite.
         """
-        if not np.isfinite(logits).all():
+        if np.isnan(probability).any():
             raise DivergedError(
                 f"trial {number} of {self.config.name} diverged (its logits are not finite): "
                 f"--base_learning_rate={self.config.base_learning_rate} is too high for it"
             )
 
-        def predictions(split: Split, logits: np.ndarray) -> Predictions:
-            predicted, probability = pipeline.evaluate(logits, split.labels)
-            return Predictions(predicted == split.labels, predicted, probability)
+        def predictions(split: Split, part: slice) -> Predictions:
+            correct = predicted[part] == split.labels
+            return Predictions(correct, predicted[part], probability[part])
 
-        train_logits, test_logits = np.split(logits, [len(self.dataset.train)])
-        train = predictions(self.dataset.train, train_logits)
-        test = predictions(self.dataset.test, test_logits)
+        n = len(self.dataset.train)
+        train = predictions(self.dataset.train, slice(None, n))
+        test = predictions(self.dataset.test, slice(n, None))
         return Trial(number, self.config.seed, subset, train, test, seconds)

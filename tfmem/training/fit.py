@@ -1,17 +1,20 @@
 """One trial at a time with Keras `fit` under a tf.distribute strategy, for any model."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
+from etils import epath
 
 from tfmem import models, pipeline
 from tfmem.store import Trial
+from tfmem.training import feeds
+from tfmem.training.checkpoints import Checkpoint, Checkpoints
 from tfmem.training.common import DivergedError, Problem, Progress
 
-_EVALUATION_BATCH = 512
 STRATEGIES = ("default", "mirrored")
 
 
@@ -30,14 +33,27 @@ def build_strategy(name: str) -> tf.distribute.Strategy:
     )
 
 
-class _EpochProgress(keras.callbacks.Callback):
-    def __init__(self, progress: Progress, epochs: int):
-        super().__init__()
-        self._progress = progress
-        self._epochs = epochs
+class _Fed(keras.Model):
+    """A network that takes the batches of a feed, on the network's device."""
 
-    def on_epoch_end(self, epoch, logs=None):
-        self._progress(1 / self._epochs)
+    def __init__(self, network: keras.Model, feed: feeds.Feed):
+        super().__init__(name=network.name)
+        self.network = network
+        self._feed = feed
+
+    def call(self, batch, training=False):
+        return self.network(self._feed.inputs(batch), training=training)
+
+
+class _Steps(keras.callbacks.Callback):
+    """Reports progress at the end of steps: for epochs that take minutes."""
+
+    def __init__(self, report: Callable[[], None]):
+        super().__init__()
+        self._report = report
+
+    def on_train_batch_end(self, batch, logs=None):
+        self._report()
 
 
 class FitTrainer:
@@ -49,7 +65,8 @@ class FitTrainer:
     Args:
       problem: any model.
       strategy: where the model lives.
-      jit_compile: whether XLA compiles the training step.
+      jit_compile: whether XLA compiles the training step and the evaluation step.
+      tensorboard: folder for TensorBoard logs, one in it for each trial; None writes none.
 
     Raises:
       ValueError: Keras runs on another backend than TensorFlow, or the batch is not a multiple of
@@ -57,24 +74,33 @@ class FitTrainer:
     """
 
     def __init__(
-        self, problem: Problem, strategy: tf.distribute.Strategy, jit_compile: bool = False
+        self,
+        problem: Problem,
+        strategy: tf.distribute.Strategy,
+        jit_compile: bool = False,
+        tensorboard: epath.PathLike | None = None,
     ):
         if keras.backend.backend() != "tensorflow":
             raise ValueError(
                 f"Keras runs on {keras.backend.backend()!r}; training needs TensorFlow: "
                 "set KERAS_BACKEND=tensorflow"
             )
-        self._problem = problem
-        self._replicas = strategy.num_replicas_in_sync
-        dataset, config = problem.dataset, problem.config
-        if config.batch_size % self._replicas:
+        config, replicas = problem.config, strategy.num_replicas_in_sync
+        if config.batch_size % replicas:
             raise ValueError(
-                f"a batch of {config.batch_size} cannot be spread evenly over {self._replicas} "
+                f"a batch of {config.batch_size} cannot be spread evenly over {replicas} "
                 "replicas: give a --batch_size that is a multiple of them"
             )
-        self._images = np.concatenate([dataset.train.images, dataset.test.images])
+        self._problem = problem
+        self._strategy = strategy
+        self._tensorboard = tensorboard
+        if problem.dataset.stream is None:
+            self._feed: feeds.Feed = feeds.ArrayFeed(problem, strategy)
+        else:
+            self._feed = feeds.StreamFeed(problem, replicas)
         with strategy.scope():
-            self._model = problem.build_model()
+            self._network = problem.build_model()
+            self._model = _Fed(self._network, self._feed)
             self._model.compile(
                 optimizer=keras.optimizers.SGD(
                     problem.schedule(),
@@ -84,41 +110,67 @@ class FitTrainer:
                 # A sum over examples that each weigh 1 / (examples in the batch): the mean over
                 # the global batch, however it is spread over replicas and however short it is.
                 loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction="sum"),
+                weighted_metrics=["accuracy"] if tensorboard else None,
                 jit_compile=jit_compile,
             )
-            self._model.optimizer.build(self._model.trainable_variables)
+            self._model.optimizer.build(self._network.trainable_variables)
+            self._build_losses()
+        # The state of a new optimizer: its step count, velocities and loss scale. The rate is a
+        # schedule, never a variable.
+        self._new_optimizer = [np.array(value) for value in self._optimizer_variables()]
+
+        @tf.function(jit_compile=jit_compile)
+        def logits(batch: feeds.Batch) -> tf.Tensor:
+            return tf.cast(self._network(self._feed.inputs(batch), training=False), tf.float32)
+
+        self._replica_logits = tf.function(lambda batch: strategy.run(logits, args=(batch,)))
+
+    def _build_losses(self) -> None:
+        """Builds what Keras would build from symbolic inputs, which lose integer types."""
+        self._model.built = True
+        label, weight = tf.zeros([1], tf.int64), tf.ones([1])
+        logits = tf.zeros([1, self._problem.dataset.num_classes])
+        self._model.compute_loss(None, label, logits, weight)
+        self._model.compute_metrics(None, label, logits, weight)
+        self._model.reset_metrics()
 
     batch_of_trials = 1  # How many trials are in training at once.
 
+    @property
+    def network(self) -> keras.Model:
+        """The network, as the last trial left it."""
+        return self._network
+
     def train(
-        self, trials: Sequence[int], progress: Progress = lambda trials: None
+        self,
+        trials: Sequence[int],
+        progress: Progress = lambda trials: None,
+        checkpoints: Checkpoints | None = None,
     ) -> Iterator[Trial]:
         """Yields each of the trials, in the order given, when it is finished.
 
         Args:
           trials: their numbers.
           progress: called with the work done since the last call.
+          checkpoints: where a trial in training is saved, and from where it is continued.
 
         Raises:
           DivergedError: a trial's model gives no finite logits; raised after all others were
             yielded.
         """
-        config = self._problem.config
         diverged = []
         for number in trials:
             start = time.perf_counter()
             subset = self._start(number)
-            self._model.fit(
-                self._batches(subset, number, config.epochs),
-                epochs=config.epochs,
-                steps_per_epoch=self._problem.steps_per_epoch,
-                callbacks=[_EpochProgress(progress, config.epochs)],
-                shuffle=False,
-                verbose=0,
-            )
-            logits = self._logits()
+            found = checkpoints.begin(number) if checkpoints else None
+            if found:
+                self._restore(found, checkpoints.path(number))
+                start -= found.seconds
+            self._fit(number, subset, found.epoch if found else 0, start, progress, checkpoints)
+            predicted, probability = self._evaluate()
+            seconds = time.perf_counter() - start
             try:
-                yield self._problem.finished(number, subset, logits, time.perf_counter() - start)
+                yield self._problem.finished(number, subset, predicted, probability, seconds)
             except DivergedError as error:
                 diverged.append(error)
         if diverged:
@@ -127,71 +179,107 @@ class FitTrainer:
     def warm_up(self, trials: Sequence[int]) -> None:
         """Compiles what `train` needs, at the cost of two steps and one evaluation."""
         self.weights_after(trials[0], steps=2)
-        self._logits()
+        self._evaluate()
 
     def weights_after(self, trial: int, steps: int) -> list[np.ndarray]:
         """Returns one trial's weights after so many steps of its first epoch."""
         subset = self._start(trial)
-        self._model.fit(
-            self._batches(subset, trial, epochs=1),
-            epochs=1,
-            steps_per_epoch=steps,
-            shuffle=False,
-            verbose=0,
-        )
-        return self._model.get_weights()
+        _, _, batches = next(self._feed.epochs(trial, subset, start=0))
+        self._model.fit(batches, epochs=1, steps_per_epoch=steps, shuffle=False, verbose=0)
+        return self._network.get_weights()
 
     def _start(self, trial: int) -> np.ndarray:
         """Sets the trial's initial weights, resets the optimizer and returns the subset mask."""
         seed = self._problem.config.seed
-        self._model.set_weights(models.initial_weights(self._model, seed, trial))
-        # Its step count and velocities; the rate is a schedule, never a variable.
-        for variable in self._model.optimizer.variables:
-            variable.assign(tf.zeros(variable.shape, variable.dtype))
+        self._network.set_weights(models.initial_weights(self._network, seed, trial))
+        self._set_optimizer(self._new_optimizer)
         return self._problem.subset(trial)
 
-    def _batches(self, subset: np.ndarray, trial: int, epochs: int) -> tf.data.Dataset:
-        """Yields (images, labels, weights) for every step.
+    def _optimizer_variables(self) -> list:
+        return self._model.optimizer.variables
 
-        An epoch's last batch may be short; several replicas get it spread out to full length.
-        """
-        config, dataset = self._problem.config, self._problem.dataset
-        orders = [pipeline.batch_order(config, subset, trial, epoch) for epoch in range(epochs)]
-        images = tf.constant(dataset.train.images)
-        labels = tf.constant(dataset.train.labels)
+    def _set_optimizer(self, values: Sequence[np.ndarray]) -> None:
+        for variable, value in zip(self._optimizer_variables(), values, strict=True):
+            variable.assign(value)
 
-        short = self._problem.subset_size % config.batch_size
-        slots, spread_weights = map(
-            tf.constant,
-            pipeline.spread(short or config.batch_size, config.batch_size, self._replicas),
-        )
+    def _restore(self, checkpoint: Checkpoint, path: epath.Path) -> None:
+        kept = [(value.shape, len(checkpoint.weights)) for value in checkpoint.weights]
+        expected = [(tuple(w.shape), len(self._network.weights)) for w in self._network.weights]
+        if kept != expected:
+            raise ValueError(f"{path} holds the weights of another model: remove it")
+        self._network.set_weights(checkpoint.weights)
+        self._set_optimizer(checkpoint.optimizer)
 
-        def batch(index: tf.Tensor):
-            weights = tf.fill(tf.shape(index), 1 / tf.cast(tf.size(index), tf.float32))
-            if self._replicas > 1 and tf.size(index) < config.batch_size:
-                index, weights = tf.gather(index, slots), spread_weights
-            return self._scaled(tf.gather(images, index)), tf.gather(labels, index), weights
+    def _fit(
+        self,
+        number: int,
+        subset: np.ndarray,
+        first: int,
+        start: float,
+        progress: Progress,
+        checkpoints: Checkpoints | None,
+    ) -> None:
+        """Trains from epoch `first` to the end."""
+        epochs, steps = self._problem.config.epochs, self._problem.steps_per_epoch
+        by_step = self._problem.dataset.stream is not None
+        # A continued trial is one trial's worth of work as well, so that all adds up.
+        share = 1 / max(epochs - first, 1)
 
-        return (
-            tf.data.Dataset.from_tensor_slices(np.stack(orders))
-            .flat_map(
-                lambda order: tf.data.Dataset.from_tensor_slices(order).batch(config.batch_size)
+        def end_epoch(epoch: int, logs: Any) -> None:
+            self._average_replicas()
+            if not by_step:
+                progress(share)
+            if checkpoints and checkpoints.is_due(number):
+                seconds = time.perf_counter() - start
+                weights = self._network.get_weights()
+                optimizer = [np.array(value) for value in self._optimizer_variables()]
+                checkpoints.save(number, Checkpoint(epoch + 1, seconds, weights, optimizer))
+
+        callbacks: list[keras.callbacks.Callback] = [
+            keras.callbacks.LambdaCallback(on_epoch_end=end_epoch)
+        ]
+        if by_step:
+            callbacks.append(_Steps(lambda: progress(share / steps)))
+        if self._tensorboard:
+            folder = epath.Path(self._tensorboard) / f"trial-{number:06d}"
+            callbacks.append(keras.callbacks.TensorBoard(str(folder), write_graph=False))
+        for begin, end, batches in self._feed.epochs(number, subset, first):
+            self._model.fit(
+                batches,
+                initial_epoch=begin,
+                epochs=end,
+                steps_per_epoch=steps,
+                callbacks=callbacks,
+                shuffle=False,
+                verbose=0,
             )
-            .map(batch, num_parallel_calls=tf.data.AUTOTUNE)
-            .prefetch(tf.data.AUTOTUNE)
-        )
+        if first == epochs:
+            progress(1)
 
-    def _scaled(self, images: tf.Tensor) -> tf.Tensor:
-        return tf.cast(images, tf.float32) / self._problem.dataset.pixel_max
+    def _average_replicas(self) -> None:
+        """Gives all replicas the mean of their batch norm statistics, which each keeps by itself.
 
-    def _logits(self) -> np.ndarray:
-        """Returns float32 [n + n', classes], in evaluation mode, every batch full."""
-        count = len(self._images)
-        size = -(-min(_EVALUATION_BATCH, count) // self._replicas) * self._replicas
-        images = tf.constant(self._images)
-        batches = (
-            tf.data.Dataset.from_tensor_slices(pipeline.padded_batches(count, size))
-            .map(lambda index: self._scaled(tf.gather(images, index)))
-            .prefetch(tf.data.AUTOTUNE)
-        )
-        return self._model.predict(batches, verbose=0)[:count]
+        Otherwise a prediction would depend on the replica that makes it.
+        """
+        for weight in self._network.non_trainable_weights:
+            shares = self._strategy.experimental_local_results(weight.value)
+            if len(shares) > 1 and weight.dtype == "float32":
+                weight.assign(
+                    tf.add_n([tf.convert_to_tensor(share) for share in shares]) / len(shares)
+                )
+
+    def _evaluate(self) -> tuple[np.ndarray, np.ndarray]:
+        """Returns predicted labels and probabilities of the true ones, on train and then test."""
+        dataset = self._problem.dataset
+        parts = []
+        for name, batches in self._feed.evaluation().items():
+            labels = getattr(dataset, name).labels
+            done = 0
+            for batch in self._strategy.experimental_distribute_dataset(batches):
+                shares = self._strategy.experimental_local_results(self._replica_logits(batch))
+                logits = np.concatenate([share.numpy() for share in shares])
+                logits = logits[: len(labels) - done]  # The rest of the last batch is padding.
+                parts.append(pipeline.evaluate(logits, labels[done : done + len(logits)]))
+                done += len(logits)
+        predicted, probability = zip(*parts, strict=True)
+        return np.concatenate(predicted), np.concatenate(probability)

@@ -1,0 +1,105 @@
+"""A trial that is interrupted between two epochs ends like one that never was."""
+
+import dataclasses
+import logging
+
+import numpy as np
+import pytest
+
+from tests.interrupting import Interrupted, InterruptingCheckpoints
+from tests.trials import assert_same_trial
+from tfmem.training import common, fit
+from tfmem.training.checkpoints import Checkpoint, Checkpoints
+
+
+def make_trainer(dataset, config, **changes):
+    problem = common.Problem(dataclasses.replace(config, **changes), dataset)
+    return fit.FitTrainer(problem, fit.build_strategy("default"))
+
+
+def interrupt(trainer, folder, trial, after):
+    with pytest.raises(Interrupted):
+        list(trainer.train([trial], checkpoints=InterruptingCheckpoints(folder, after)))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        # With augmentation, batch norm's moving statistics and a loss scale that moves.
+        dict(crop="padded", crop_padding=1, flip=True),
+        dict(model="inception", model_options={}),
+        dict(precision="mixed_float16"),
+    ],
+    ids=["plain", "augmented", "batch_norm", "loss_scale"],
+)
+def test_it_ends_with_the_same_bits(tiny, tiny_config, changes, tmp_path):
+    trainer = make_trainer(tiny, tiny_config, epochs=5, **changes)
+    whole = next(iter(trainer.train([4])))
+    weights = trainer.network.get_weights()
+    interrupt(trainer, tmp_path, 4, after=3)
+    # In between, another trial, as after a restart on another machine: nothing is left over.
+    fresh = make_trainer(tiny, tiny_config, epochs=5, **changes)
+    list(fresh.train([9]))
+    done = []
+    checkpoints = Checkpoints(tmp_path, "digest", every_seconds=0)
+    continued = next(iter(fresh.train([4], done.append, checkpoints)))
+    assert_same_trial(continued, whole)
+    for one, two in zip(fresh.network.get_weights(), weights, strict=True):
+        np.testing.assert_array_equal(one, two)
+    assert done == pytest.approx([1 / 2] * 2)  # Epochs 3 and 4 were left.
+    assert continued.seconds > 0
+
+
+def test_interrupted_after_the_last_epoch_only_evaluation_is_left(tiny, tiny_config, tmp_path):
+    trainer = make_trainer(tiny, tiny_config)
+    whole = next(iter(trainer.train([1])))
+    interrupt(trainer, tmp_path, 1, after=3)
+    done = []
+    continued = next(iter(trainer.train([1], done.append, Checkpoints(tmp_path, "digest", 0))))
+    assert_same_trial(continued, whole)
+    assert done == [1]
+
+
+def test_a_checkpoint_both_ways(tmp_path, rng):
+    checkpoints = Checkpoints(tmp_path, "digest", every_seconds=0, first=100)
+    assert checkpoints.begin(7) is None
+    arrays = [rng.normal(size=(2, 3)).astype(np.float32), np.array(5, np.int64)]
+    checkpoints.save(7, Checkpoint(2, 1.5, arrays[:1], arrays))
+    assert (tmp_path / "trial-000107" / "state.npz").exists()
+    found = checkpoints.begin(7)
+    assert (found.epoch, found.seconds) == (2, 1.5)
+    for one, two in zip([*found.weights, *found.optimizer], [arrays[0], *arrays], strict=True):
+        assert one.dtype == two.dtype
+        np.testing.assert_array_equal(one, two)
+    checkpoints.remove(7)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_checkpoint_that_is_no_use_is_named_and_the_trial_begins_anew(tmp_path, caplog):
+    Checkpoints(tmp_path, "one").save(0, Checkpoint(2, 1.5, [], []))
+    with caplog.at_level(logging.WARNING):
+        assert Checkpoints(tmp_path, "two").begin(0) is None
+    assert "trial 0 begins anew, its checkpoint is no use: it is of another" in caplog.text
+    path = Checkpoints(tmp_path, "one").path(0)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(bytes(content))
+    caplog.clear()
+    with caplog.at_level(logging.WARNING):
+        assert Checkpoints(tmp_path, "one").begin(0) is None
+    assert "trial 0 begins anew" in caplog.text
+
+
+def test_checkpoints_are_as_rare_as_asked_for(tmp_path, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr("tfmem.training.checkpoints.time.monotonic", lambda: now[0])
+    checkpoints = Checkpoints(tmp_path, "digest", every_seconds=60)
+    checkpoints.begin(0)
+    moments = []
+    for second in range(0, 200, 25):
+        now[0] = second
+        if checkpoints.is_due(0):
+            moments.append(second)
+            checkpoints.save(0, Checkpoint(1, 0.0, [], []))
+    assert moments == [75, 150]

@@ -1,0 +1,100 @@
+"""A trial in training, saved at the end of an epoch, so that it can be continued."""
+
+import dataclasses
+import time
+
+import numpy as np
+from absl import logging
+from etils import epath
+
+from tfmem import atomic, npz
+
+
+@dataclasses.dataclass(frozen=True)
+class Checkpoint:
+    """A trial between two epochs.
+
+    Attributes:
+      epoch: epochs that are finished.
+      seconds: what they cost.
+      weights: of the model, in its order.
+      optimizer: variables of the optimizer, in its order.
+    """
+
+    epoch: int
+    seconds: float
+    weights: list[np.ndarray]
+    optimizer: list[np.ndarray]
+
+
+class Checkpoints:
+    """The checkpoints of the trials of one store: CHECKPOINTS/trial-000042/state.npz.
+
+    Args:
+      folder: where they are; made when the first is written.
+      digest: of the trials' config: a checkpoint of another one is not used.
+      every_seconds: how much time has to pass between two checkpoints of a trial, so that short
+        epochs do not spend it on writing.
+      first: the number in the store of the trainer's trial 0.
+    """
+
+    def __init__(
+        self, folder: epath.PathLike, digest: str, every_seconds: float = 60.0, first: int = 0
+    ):
+        self._folder = epath.Path(folder)
+        self._digest = digest
+        self._every_seconds = every_seconds
+        self._first = first
+        self._last: dict[int, float] = {}
+
+    def path(self, trial: int) -> epath.Path:
+        return self._folder / f"trial-{self._first + trial:06d}" / "state.npz"
+
+    def begin(self, trial: int) -> Checkpoint | None:
+        """Returns where the trial was left, or None if it begins; damaged ones begin anew."""
+        self._last[trial] = time.monotonic()
+        path = self.path(trial)
+        if path.parent.exists():
+            atomic.remove_abandoned(path.parent)
+        if not path.exists():
+            return None
+        try:
+            with npz.open_npz(path, ("digest", "epoch", "seconds", "counts")) as archive:
+                if str(archive["digest"]) != self._digest:
+                    raise ValueError("it is of another configuration")
+                weights, optimizer = (
+                    [archive[f"{name}_{index}"] for index in range(count)]
+                    for name, count in zip(
+                        ("weights", "optimizer"), archive["counts"].tolist(), strict=True
+                    )
+                )
+                return Checkpoint(
+                    int(archive["epoch"]), float(archive["seconds"]), weights, optimizer
+                )
+        except (ValueError, KeyError) as error:
+            logging.warning("trial %d begins anew, its checkpoint is no use: %s", trial, error)
+            return None
+
+    def is_due(self, trial: int) -> bool:
+        """Returns whether enough time has passed since the trial's last checkpoint."""
+        return time.monotonic() - self._last[trial] >= self._every_seconds
+
+    def save(self, trial: int, checkpoint: Checkpoint) -> None:
+        """Replaces the trial's checkpoint, atomically."""
+        arrays = {
+            "digest": np.array(self._digest),
+            "epoch": np.array(checkpoint.epoch),
+            "seconds": np.array(checkpoint.seconds),
+            "counts": np.array([len(checkpoint.weights), len(checkpoint.optimizer)]),
+        }
+        for name in ("weights", "optimizer"):
+            for index, array in enumerate(getattr(checkpoint, name)):
+                arrays[f"{name}_{index}"] = array
+        npz.write_npz(self.path(trial), arrays)
+        self._last[trial] = time.monotonic()
+
+    def remove(self, trial: int) -> None:
+        """Removes the checkpoint of a trial that is stored."""
+        folder = self.path(trial).parent
+        if folder.exists():
+            folder.rmtree()

@@ -1,0 +1,202 @@
+"""From a dataset and a trial's subset to what the training and the evaluation step compute on.
+
+A batch is a dict of tensors. `inputs` turns it into what the network takes, on the network's
+device: examples in memory stay there as they are, and only their positions travel.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+import tensorflow as tf
+
+from tfmem import augmentation, pipeline, seeds
+from tfmem.training.common import Problem
+
+_EVALUATION_BATCH = 512
+Batch = dict[str, tf.Tensor]
+
+
+class Feed:
+    """What the sources of examples share.
+
+    Args:
+      problem: how trials are trained.
+      replicas: how many share a batch.
+    """
+
+    def __init__(self, problem: Problem, replicas: int):
+        self._problem = problem
+        self._replicas = replicas
+        self._augments = not augmentation.is_none(problem.config)
+
+    def epochs(
+        self, trial: int, subset: np.ndarray, start: int
+    ) -> Iterator[tuple[int, int, tf.data.Dataset]]:
+        """Yields (first epoch, end, their batches) until all epochs from `start` on are covered.
+
+        An element is (batch, labels [batch], weights [batch]); the weights add up to 1.
+        """
+        raise NotImplementedError
+
+    def evaluation(self) -> dict[str, tf.data.Dataset]:
+        """Returns the batches of the splits `train` and `test`, in index order.
+
+        Batches are full: the last repeats its last example.
+        """
+        raise NotImplementedError
+
+    def images(self, batch: Batch) -> tf.Tensor:
+        """Returns the examples of a batch, before cropping, flipping and scaling."""
+        raise NotImplementedError
+
+    def inputs(self, batch: Batch) -> tf.Tensor:
+        """Returns what the network takes: float32 [batch, *input shape]."""
+        images = self.images(batch)
+        if "draws" in batch:
+            padding = self._problem.config.crop_padding
+            images = augmentation.crop_and_flip(images, batch["draws"], padding)
+        images = tf.cast(images, tf.float32)
+        scale = self._problem.dataset.pixel_max
+        return images if scale is None else images / scale
+
+    def _weighted(self, batches: tf.data.Dataset) -> tf.data.Dataset:
+        """Takes the labels out and adds weights.
+
+        Several replicas get the short last batch of an epoch spread to full length.
+        """
+        size = self._problem.config.batch_size
+        short = self._problem.subset_size % size
+        slots, spread_weights = map(
+            tf.constant, pipeline.spread(short or size, size, self._replicas)
+        )
+
+        def weigh(batch: Batch) -> tuple[Batch, tf.Tensor, tf.Tensor]:
+            count = tf.size(batch["labels"])
+            weights = tf.fill([count], 1 / tf.cast(count, tf.float32))
+            if self._replicas > 1 and count < size:
+                batch = {name: tf.gather(value, slots) for name, value in batch.items()}
+                weights = spread_weights
+            labels = batch.pop("labels")
+            return batch, labels, weights
+
+        return batches.map(weigh)
+
+
+class ArrayFeed(Feed):
+    """Examples in memory: images as they are, or representations.
+
+    Args:
+      problem: its dataset has images.
+      strategy: every device of it holds all examples.
+    """
+
+    def __init__(self, problem: Problem, strategy: tf.distribute.Strategy):
+        super().__init__(problem, strategy.num_replicas_in_sync)
+        dataset = problem.dataset
+        with strategy.scope():
+            self._images = tf.Variable(
+                np.concatenate([dataset.train.images, dataset.test.images]), trainable=False
+            )
+
+    def images(self, batch: Batch) -> tf.Tensor:
+        return tf.gather(self._images, batch["index"])
+
+    def epochs(self, trial, subset, start):
+        config, dataset = self._problem.config, self._problem.dataset
+
+        def arrays() -> Iterator[dict[str, np.ndarray]]:
+            for epoch in range(start, config.epochs):
+                order = pipeline.batch_order(config, subset, trial, epoch).astype(np.int64)
+                epoch_arrays = {"index": order, "labels": dataset.train.labels[order]}
+                if self._augments:
+                    draws = augmentation.draw(config, len(subset), trial, epoch)
+                    epoch_arrays["draws"] = draws[order]
+                yield epoch_arrays
+
+        signature = {name: tf.TensorSpec([None], tf.int64) for name in ("index", "labels")}
+        if self._augments:
+            signature["draws"] = tf.TensorSpec([None, 3], tf.int64)
+        batches = tf.data.Dataset.from_generator(arrays, output_signature=signature).flat_map(
+            lambda epoch: tf.data.Dataset.from_tensor_slices(epoch).batch(config.batch_size)
+        )
+        yield start, config.epochs, self._weighted(batches).prefetch(tf.data.AUTOTUNE)
+
+    def evaluation(self):
+        dataset = self._problem.dataset
+        size = _full_batch(len(dataset.train) + len(dataset.test), self._replicas)
+
+        def batches(first: int, count: int) -> tf.data.Dataset:
+            index = first + pipeline.padded_batches(count, size).astype(np.int64)
+            return tf.data.Dataset.from_tensor_slices({"index": index})
+
+        return {
+            "train": batches(0, len(dataset.train)),
+            "test": batches(len(dataset.train), len(dataset.test)),
+        }
+
+
+class StreamFeed(Feed):
+    """Examples that are read and decoded as they are needed (ImageNet).
+
+    Args:
+      problem: its dataset has a stream.
+      replicas: how many share a batch.
+    """
+
+    def images(self, batch: Batch) -> tf.Tensor:
+        return batch["images"]
+
+    def epochs(self, trial, subset, start):
+        config, dataset = self._problem.config, self._problem.dataset
+        size = dataset.stream.image_shape[0]
+        labels = tf.constant(dataset.train.labels)
+        for epoch in range(start, config.epochs):
+            order_seed, view_seed = seeds.integers(
+                config.seed, trial, "batch_order", count=2, epoch=epoch
+            )
+            draws = tf.constant(augmentation.draw(config, len(subset), trial, epoch))
+
+            def example(index, encoded, draws=draws, view_seed=view_seed) -> Batch:
+                if config.crop == "area_aspect":
+                    seed = tf.stack([view_seed, index])
+                    image = augmentation.area_aspect_view(encoded, size, seed)
+                else:
+                    image = augmentation.center_view(encoded, size)
+                found = {"images": image, "labels": tf.gather(labels, index)}
+                if self._augments:
+                    found["draws"] = tf.gather(draws, index)
+                return found
+
+            batches = (
+                dataset.stream.read("train", seed=order_seed, keep=subset)
+                .map(example, num_parallel_calls=tf.data.AUTOTUNE)
+                .batch(config.batch_size)
+            )
+            yield epoch, epoch + 1, self._weighted(batches).prefetch(tf.data.AUTOTUNE)
+
+    def evaluation(self):
+        dataset = self._problem.dataset
+        side = dataset.stream.image_shape[0]
+        size = _full_batch(len(dataset.train), self._replicas)
+        positions = tf.range(size)
+
+        def padded(batch: Batch) -> Batch:
+            last = tf.shape(batch["images"])[0] - 1
+            return {"images": tf.gather(batch["images"], tf.minimum(positions, last))}
+
+        return {
+            split: dataset.stream.read(split)
+            .map(
+                lambda index, encoded: {"images": augmentation.center_view(encoded, side)},
+                num_parallel_calls=tf.data.AUTOTUNE,
+            )
+            .batch(size)
+            .map(padded)
+            .prefetch(tf.data.AUTOTUNE)
+            for split in ("train", "test")
+        }
+
+
+def _full_batch(count: int, replicas: int) -> int:
+    """Returns the size of evaluation batches, a multiple of the replicas."""
+    return -(-min(_EVALUATION_BATCH, count) // replicas) * replicas

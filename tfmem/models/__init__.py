@@ -1,4 +1,7 @@
-"""The architectures that an experiment can name. Adding one is a file and a row of `BUILDERS`."""
+"""The architectures that an experiment can name. Adding one is a file and a row of `BUILDERS`.
+
+They are functional Keras models of `keras.layers` alone, so they run on every Keras backend.
+"""
 
 from collections.abc import Callable, Mapping
 
@@ -6,26 +9,71 @@ import keras
 import numpy as np
 
 from tfmem import seeds, tables
-from tfmem.models import inception, mlp
+from tfmem.config import PRECISIONS
+from tfmem.models import densenet, inception, mlp, resnet
 
 BUILDERS: Mapping[str, Callable[..., keras.Model]] = {
-    "linear": mlp.build,
-    "mlp": mlp.build,
-    "inception": inception.build,
+    "linear": mlp.linear,
+    "mlp": mlp.mlp,
+    "inception": inception.inception,
+    "resnet18": resnet.resnet18,
+    "resnet50": resnet.resnet50,
+    "densenet100": densenet.densenet100,
 }
 
 
-def build(name: str, input_shape: tuple[int, ...], num_classes: int, **options) -> keras.Model:
+def build(
+    name: str,
+    input_shape: tuple[int, ...],
+    num_classes: int,
+    precision: str = "float32",
+    **options,
+) -> keras.Model:
     """Returns a model that maps images [batch, *input_shape] to logits [batch, num_classes].
 
+    Weights and logits are float32 under every precision. The global dtype policy stays as it was.
+
+    Args:
+      name: one of `BUILDERS`.
+      input_shape: of one image, or of one representation for `linear` and `mlp`.
+      num_classes: the number of logits.
+      precision: one of `PRECISIONS`, the Keras dtype policy of all other layers.
+      **options: of that model's builder.
+
     Raises:
-      ValueError: unknown name, or a shape or option that the model does not take.
+      ValueError: unknown name or precision, or a shape or option that the model does not take.
     """
     builder = tables.lookup(BUILDERS, name, "model")
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision is {precision!r}, expected one of {', '.join(PRECISIONS)}")
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(precision)
     try:
         return builder(tuple(input_shape), num_classes, **options)
     except TypeError as error:
         raise ValueError(f"model {name!r} with options {options}: {error}") from error
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def features(model: keras.Model, layer: str | None = None) -> keras.Model:
+    """Returns a model that maps images to what one of the model's layers computes from them.
+
+    It shares the model's weights. Its output is float32 [batch, d], flattened where the layer's has
+    more axes.
+
+    Args:
+      model: one that `build` returned.
+      layer: its name; None is the penultimate layer, whose output the logits are computed from.
+
+    Raises:
+      ValueError: the model has no such layer.
+    """
+    by_name = {known.name: known for known in model.layers}
+    found = tables.lookup(by_name, "logits" if layer is None else layer, "layer")
+    tensor = found.input if layer is None else found.output
+    outputs = keras.layers.Flatten(dtype="float32", name="features")(tensor)
+    return keras.Model(model.input, outputs, name=f"{model.name}_features")
 
 
 def _initializer(layer: keras.Layer, variable) -> keras.initializers.Initializer:

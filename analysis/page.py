@@ -357,10 +357,27 @@ def _drawings(name: str, make: Callable[[float], Any]) -> markupsafe.Markup:
     )
 
 
+def _made_by(config: Config) -> str:
+    return f"imported from {config.format}" if config.kind == "import" else config.name
+
+
+def _model(config: Config) -> str | None:
+    """Returns what was trained, or None where somebody else trained it."""
+    if config.kind == "last_layer":
+        return f"{config.experiment.model} on the features of {config.network.name}"
+    return getattr(config, "model", None)
+
+
+def _settings(config: Config) -> dict[str, Any]:
+    """Returns what the page lists of a config, nested experiments as `network.epochs`."""
+    source = {"source": config.source} if config.kind == "import" else {}
+    return {**config_lib.flat(config_lib.identity(config)), **source}
+
+
 def _setting(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{key}: {_setting(item)}" for key, item in value.items()) or "none"
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return ", ".join(map(_setting, value))
     return "unknown" if value == "" else str(value)
 
@@ -433,7 +450,9 @@ def render(
         _environment()
         .get_template("report.html.j2")
         .render(
-            config=config_lib.to_dict(config),
+            made_by=_made_by(config),
+            model=_model(config),
+            settings=_settings(config),
             dataset_name=dataset.name,
             num_train=len(dataset.train),
             num_test=len(dataset.test),

@@ -147,17 +147,33 @@ def _with_images(store: Store, data_dir: str | None) -> tuple[Dataset, list[str]
     else:
         try:
             dataset = datasets.load(name, data_dir, getattr(store.config, "image_size", None))
-            if dataset.fingerprint == store.fingerprint:
+            if dataset.stream is not None:
+                reason = f"the images of {name} do not fit into memory"
+            elif _same_examples(dataset, store):
                 return dataset, []
-            reason = f"the {name} found here is not the one that the trials were made on"
+            else:
+                reason = f"the {name} found here is not the one that the trials were made on"
         except ValueError as error:
             reason = str(error)
     logging.warning("no pictures in the report: %s", reason)
     return store.dataset, [f"There are no pictures, ids stand in their place: {reason}."]
 
 
+def _same_examples(dataset: Dataset, store: Store) -> bool:
+    """Returns whether the dataset is the one that the store's trials were made on."""
+    if store.config.kind != "last_layer":
+        return dataset.fingerprint == store.fingerprint
+    # Its fingerprint is that of the features; the examples are known by their ids and labels.
+    return all(
+        np.array_equal(getattr(getattr(dataset, split), field), getattr(known, field))
+        for split, known in (("train", store.dataset.train), ("test", store.dataset.test))
+        for field in ("ids", "labels")
+    )
+
+
 def main() -> None:
     store = Store.open(FLAGS.store)
+    cli.require_random_subsets(store)
     with cli.progress_bar(steps(store), "report") as progress:
         summary = make_report(
             store,

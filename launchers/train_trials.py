@@ -47,14 +47,9 @@ def main() -> None:
     options = training_flags.options()
     trials = cli.parse_range(FLAGS.trials or f"0:{config.num_trials}")
     dataset = datasets.load(config.dataset, FLAGS.data_dir, config.image_size)
-    missing, damaged = list(trials), {}
+    missing = list(trials)
     if Store.exists(FLAGS.store):
-        store = Store.create(FLAGS.store, config, dataset)
-        missing, damaged = engine.missing_trials(store, trials)
-    for problem in damaged.values():
-        print(problem.split("; to make it again")[0] + ": training it again")
-    if len(missing) < len(trials):
-        print(f"{len(trials) - len(missing):,} of {len(trials):,} trials are already in the store")
+        missing = training_flags.missing_trials(Store.create(FLAGS.store, config, dataset), trials)
     if missing:
         cli.import_tensorflow()
         trainer = engine.make_trainer(config, dataset, options)

@@ -129,6 +129,16 @@ def options() -> engine.Options:
     )
 
 
+def missing_trials(store: Store, trials: range) -> list[int]:
+    """Returns the trials that have to be trained; says what is there, and what is damaged."""
+    missing, damaged = engine.missing_trials(store, trials)
+    for problem in damaged.values():
+        print(problem.split("; to make it again")[0] + ": training it again")
+    if len(missing) < len(trials):
+        print(f"{len(trials) - len(missing):,} of {len(trials):,} trials are already in the store")
+    return missing
+
+
 def train(store: Store, trainer, trials: list[int], first: int = 0) -> None:
     """Trains and stores trials, with a progress bar; see `engine.run`."""
     with cli.progress_bar(len(trials), "trials") as progress:

@@ -375,7 +375,7 @@ def digest(config: Config, dataset_fingerprint: str) -> str:
 
 def differences(a: Config, b: Config) -> list[str]:
     """Returns one `field: value in a, value in b` line per field that differs."""
-    left, right = _flat(identity(a)), _flat(identity(b))
+    left, right = flat(identity(a)), flat(identity(b))
     return [
         f"{field}: {left.get(field, _absent(field))!r} and {right.get(field, _absent(field))!r}"
         for field in sorted(set(left) | set(right))
@@ -383,8 +383,8 @@ def differences(a: Config, b: Config) -> list[str]:
     ]
 
 
-def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns nested experiments' fields as `network.epochs`."""
+def flat(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns a config's values with those of nested experiments as `network.epochs`."""
     flat = {}
     for field, value in values.items():
         if field in ("experiment", "network"):

@@ -273,15 +273,48 @@ def override_flags(config: ExperimentConfig) -> list[str]:
 
 def completion_command(config: config_lib.Config, store: str, start: int, stop: int) -> str:
     """Returns the shell command that makes the missing or damaged trials start..stop-1."""
-    if config.kind == "import":
-        words = [
-            "launchers.import_trials",
-            f"--format={config.format}",
-            f"--source={config.source}",
-        ]
-        words += [f"--dataset={config.dataset}"] if config.dataset else []
-        words += [f"--store={store}"]
-    else:
-        words = ["launchers.train_trials", f"--experiment={config.name}", f"--store={store}"]
-        words += [f"--trials={start}:{stop}", *override_flags(config)]
+    words = _COMPLETION_WORDS[config.kind](config, f"--store={store}", f"--trials={start}:{stop}")
     return shlex.join(["python", "-m", *words])
+
+
+def _import_words(config: config_lib.ImportConfig, store: str, trials: str) -> list[str]:
+    words = ["launchers.import_trials", f"--format={config.format}", f"--source={config.source}"]
+    words += [f"--dataset={config.dataset}"] if config.dataset else []
+    return [*words, store]  # It always imports all trials.
+
+
+def _experiment_words(config: ExperimentConfig, store: str, trials: str) -> list[str]:
+    words = ["launchers.train_trials", f"--experiment={config.name}", store, trials]
+    return words + override_flags(config)
+
+
+def _last_layer_words(config: config_lib.LastLayerConfig, store: str, trials: str) -> list[str]:
+    words = ["launchers.train_last_layer", f"--experiment={config.name}", store, trials]
+    network = config.network
+    if network.name != NETWORK_OF[config.name]:
+        words.append(f"--network={network.name}")
+    if network.epochs != get(network.name).epochs:
+        words.append(f"--network_epochs={network.epochs}")
+    if config.feature_layer:
+        words.append(f"--feature_layer={config.feature_layer}")
+    return words + override_flags(config.experiment)
+
+
+def _removal_words(config: config_lib.RemovalConfig, store: str, trials: str) -> list[str]:
+    words = ["launchers.train_removal", f"--experiment={config.name}", store, trials]
+    words += [f"--estimates={config.estimates}", f"--runs={config.runs}"]
+    words += [f"--thresholds={flag_value(config.mem_thresholds)}"]
+    for field, default in (("mem_threshold", MEM_THRESHOLD), ("infl_threshold", INFL_THRESHOLD)):
+        value = getattr(config, field)
+        words += [f"--{field}={value}"] if value != default else []
+    words += [] if config.high_influence else ["--nohigh_influence"]
+    return words + override_flags(config.experiment)
+
+
+# By kind of config: (config, --store=..., --trials=...) -> the words after `python -m`.
+_COMPLETION_WORDS = {
+    "import": _import_words,
+    "experiment": _experiment_words,
+    "last_layer": _last_layer_words,
+    "removal": _removal_words,
+}

@@ -98,3 +98,5 @@ class Checkpoints:
         folder = self.path(trial).parent
         if folder.exists():
             folder.rmtree()
+            if not any(self._folder.iterdir()):
+                self._folder.rmdir()

@@ -93,6 +93,7 @@ class FitTrainer:
             )
         self._problem = problem
         self._strategy = strategy
+        self._jit_compile = jit_compile
         self._tensorboard = tensorboard
         if problem.dataset.stream is None:
             self._feed: feeds.Feed = feeds.ArrayFeed(problem, strategy)
@@ -119,11 +120,7 @@ class FitTrainer:
         # schedule, never a variable.
         self._new_optimizer = [np.array(value) for value in self._optimizer_variables()]
 
-        @tf.function(jit_compile=jit_compile)
-        def logits(batch: feeds.Batch) -> tf.Tensor:
-            return tf.cast(self._network(self._feed.inputs(batch), training=False), tf.float32)
-
-        self._replica_logits = tf.function(lambda batch: strategy.run(logits, args=(batch,)))
+        self._logits = self._on_replicas(self._network)
 
     def _build_losses(self) -> None:
         """Builds what Keras would build from symbolic inputs, which lose integer types."""
@@ -268,18 +265,49 @@ class FitTrainer:
                     tf.add_n([tf.convert_to_tensor(share) for share in shares]) / len(shares)
                 )
 
+    def features(self, split: str, layer: str | None = None) -> Iterator[np.ndarray]:
+        """Yields what a layer of the network makes of a split, in index order (Sec. 3.6).
+
+        Args:
+          split: `train` or `test`.
+          layer: its name; None is the penultimate one.
+
+        Yields:
+          float32 [rows, d], the next examples.
+
+        Raises:
+          ValueError: the network has no such layer.
+        """
+        with self._strategy.scope():
+            network = models.features(self._network, layer)
+        return self._outputs(split, self._on_replicas(network))
+
+    def _on_replicas(self, network: keras.Model) -> Callable[[feeds.Batch], Any]:
+        """Returns what applies a network, in evaluation mode, to a batch on every replica."""
+
+        @tf.function(jit_compile=self._jit_compile)
+        def apply(batch: feeds.Batch) -> tf.Tensor:
+            return tf.cast(network(self._feed.inputs(batch), training=False), tf.float32)
+
+        return tf.function(lambda batch: self._strategy.run(apply, args=(batch,)))
+
+    def _outputs(self, split: str, apply: Callable[[feeds.Batch], Any]) -> Iterator[np.ndarray]:
+        """Yields what `apply` makes of a split's examples, without the padding."""
+        left = len(getattr(self._problem.dataset, split))
+        batches = self._feed.evaluation()[split]
+        for batch in self._strategy.experimental_distribute_dataset(batches):
+            shares = self._strategy.experimental_local_results(apply(batch))
+            output = np.concatenate([share.numpy() for share in shares])[:left]
+            left -= len(output)
+            yield output
+
     def _evaluate(self) -> tuple[np.ndarray, np.ndarray]:
         """Returns predicted labels and probabilities of the true ones, on train and then test."""
-        dataset = self._problem.dataset
         parts = []
-        for name, batches in self._feed.evaluation().items():
-            labels = getattr(dataset, name).labels
-            done = 0
-            for batch in self._strategy.experimental_distribute_dataset(batches):
-                shares = self._strategy.experimental_local_results(self._replica_logits(batch))
-                logits = np.concatenate([share.numpy() for share in shares])
-                logits = logits[: len(labels) - done]  # The rest of the last batch is padding.
-                parts.append(pipeline.evaluate(logits, labels[done : done + len(logits)]))
-                done += len(logits)
+        for split in ("train", "test"):
+            labels = getattr(self._problem.dataset, split).labels
+            for logits in self._outputs(split, self._logits):
+                part, labels = np.split(labels, [len(logits)])
+                parts.append(pipeline.evaluate(logits, part))
         predicted, probability = zip(*parts, strict=True)
         return np.concatenate(predicted), np.concatenate(probability)

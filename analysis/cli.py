@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from absl import app, flags, logging
 
 from tfmem import experiments
+from tfmem.store import Store
 
 FLAGS = flags.FLAGS
 # So that --help of a program lists the flags that it defines through this module.
@@ -112,6 +113,15 @@ def parse_range(text: str) -> range:
     if start >= stop:
         raise ValueError(f"--trials={text} is empty: START must be below STOP")
     return range(start, stop)
+
+
+def require_random_subsets(store: Store) -> None:
+    """Raises ValueError if the store's trials are no random subsets: nothing follows from those."""
+    if store.config.kind == "removal":
+        raise ValueError(
+            f"{store.path} holds runs with chosen examples removed, not trials on random subsets: "
+            "analysis.removal reads them"
+        )
 
 
 @contextlib.contextmanager

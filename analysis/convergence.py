@@ -321,6 +321,7 @@ def _cell(value: float) -> str:
 
 def main() -> None:
     store = Store.open(FLAGS.store)
+    cli.require_random_subsets(store)
     trials = store.load()
     total = FLAGS.splits * len(split_sizes(len(trials)))
     with cli.progress_bar(total, "splits") as progress:

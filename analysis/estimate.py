@@ -18,6 +18,7 @@ FLAGS = flags.FLAGS
 def main() -> None:
     trials_range = cli.parse_range(FLAGS.trials) if FLAGS.trials else None
     store = Store.open(FLAGS.store)
+    cli.require_random_subsets(store)
     numbers = store.numbers()
     if trials_range:
         numbers = [number for number in numbers if number in trials_range]

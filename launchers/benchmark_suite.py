@@ -10,18 +10,27 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from typing import TypeVar
 
 import numpy as np
 
-from analysis import estimators
+from analysis import cli, estimators
 from launchers.benchmark import duration
-from tfmem import bits, datasets, experiments
+from tfmem import bits, datasets, experiments, subsets
 from tfmem.config import ImportConfig
 from tfmem.store import Predictions, Store, Trial, TrialSet
+
+T = TypeVar("T")
 
 _ROUNDS = 3
 _STACKED_TRIALS = 200
 _MNIST_STACKED_TRIALS = 4
+# n, n', dimensions and classes of the last-layer benchmark: CIFAR-100 and the penultimate features
+# of ResNet50 (Sec. 3.6).
+_REPRESENTATIONS = (50_000, 10_000, 2048, 100)
+_LAST_LAYER_EPOCHS = 8  # Of 40, each the same work.
+_LAST_LAYER_ROUNDS = 5
+_PRODUCT_SIDE = 4096  # Of the square matrices whose product measures the machine.
 # t, n, n' and classes of the influence benchmark.
 _INFLUENCE = (2000, 20_000, 5_000, 100)
 # Trials, n, n' and classes of a store of the paper's CIFAR-100 size.
@@ -38,6 +47,10 @@ def run(data_dir: str | None) -> None:
     for title, measure in (
         ("digits_mlp: stacked against Keras fit", digits_stacked),
         ("mnist_mlp: stacked against Keras fit", lambda: mnist_stacked(data_dir)),
+        (
+            "last layer, n = {:,}, n' = {:,}, {} dimensions, {} classes".format(*_REPRESENTATIONS),
+            last_layer,
+        ),
         ("influence, t = {}, n = {}, n' = {}, {} classes".format(*_INFLUENCE), influence),
         ("reading a store of {} trials, n = {}, n' = {}".format(*_CIFAR100), reading),
     ):
@@ -163,10 +176,15 @@ class _Cost:
 
 def _alone(function: Callable[..., float], *args) -> _Cost:
     """Runs a function that returns its own seconds in a process of its own."""
+    return _Cost(*_result_and_peak(function, *args))
+
+
+def _result_and_peak(function: Callable[..., T], *args) -> tuple[T, float]:
+    """Runs a function in a process of its own; returns its result and that process's peak GiB."""
     context = multiprocessing.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(1, mp_context=context) as pool:
-        seconds = pool.submit(function, *args).result()
-        return _Cost(seconds, pool.submit(_peak_bytes).result() / 2**30)
+        result = pool.submit(function, *args).result()
+        return result, pool.submit(_peak_bytes).result() / 2**30
 
 
 def _peak_bytes() -> int:
@@ -175,6 +193,84 @@ def _peak_bytes() -> int:
     if status.exists():
         return int(re.search(r"VmHWM:\s+(\d+) kB", status.read_text())[1]) * 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def _product_gflops() -> float:
+    """The machine's rate of float32 matrix products on all cores, by NumPy or by TensorFlow."""
+    import tensorflow as tf
+
+    rng = np.random.default_rng(0)
+    side = _PRODUCT_SIDE
+    left, right = rng.random((2, side, side), np.float32)
+    tensors = tf.constant(left), tf.constant(right)
+    rates = []
+    for product in (lambda: left @ right, lambda: tf.matmul(*tensors).numpy()):
+        start = time.perf_counter()
+        product()
+        rates.append(2 * side**3 / (time.perf_counter() - start) / 1e9)
+    return max(rates)
+
+
+def _made_up_representations() -> datasets.Dataset:
+    n, n_test, dimensions, classes = _REPRESENTATIONS
+    rng = np.random.default_rng(0)
+
+    def split(name: str, count: int) -> datasets.Split:
+        images = rng.random((count, dimensions), np.float32)
+        images /= np.float32(np.sqrt(dimensions))  # In place, for the peak of memory.
+        labels = rng.integers(0, classes, count)
+        return datasets.Split(labels, datasets.numbered_ids(name, count), images)
+
+    splits = split("train", n), split("test", n_test)
+    return datasets.Dataset("", *splits, tuple(map(str, range(classes))))
+
+
+def _linear_trials() -> list[tuple[float, float]]:
+    """Per round, GFLOP/s of linear trials, and of matrix products right before and after them."""
+    cli.import_tensorflow()
+    from tfmem.training import common, stacked
+
+    config = experiments.get("cifar100_last_layer")
+    config = dataclasses.replace(config, epochs=_LAST_LAYER_EPOCHS)
+    problem = common.Problem(config, _made_up_representations())
+    trainer = stacked.StackedTrainer(problem)
+    trials = range(trainer.batch_of_trials)
+    trainer.warm_up(trials)
+    gflop = _linear_gflop(config.epochs)
+    _product_gflops()
+    rates, before = [], _product_gflops()
+    for _ in range(_LAST_LAYER_ROUNDS):
+        rate = gflop / _seconds_per_trial(trainer, trials)
+        after = _product_gflops()
+        rates.append((rate, (before + after) / 2))
+        before = after
+    return rates
+
+
+def _linear_gflop(epochs: int) -> float:
+    """What a linear trial cannot do without: logits and gradients, and the evaluation's logits."""
+    n, n_test, dimensions, classes = _REPRESENTATIONS
+    m = subsets.subset_size(n, experiments.SUBSET_RATIO)
+    examples = 2 * epochs * m + n + n_test
+    return 2 * examples * dimensions * classes / 1e9
+
+
+def last_layer() -> None:
+    """Linear trials on representations against the machine's own rate of matrix products."""
+    rates, peak = _result_and_peak(_linear_trials)
+    ratios = [linear / product for linear, product in rates]
+    linear, product = (statistics.median(values) for values in zip(*rates, strict=True))
+    config = experiments.get("cifar100_last_layer")
+    seconds = _linear_gflop(config.epochs) / linear
+    low, high = min(ratios), max(ratios)
+    print(f"  linear trials ({_LAST_LAYER_EPOCHS} epochs and evaluation)   {linear:6.1f} GFLOP/s")
+    print(f"  matrix products, {_PRODUCT_SIDE} x {_PRODUCT_SIDE}   {product:6.1f} GFLOP/s")
+    print(f"  ratio {statistics.median(ratios):.2f} ({low:.2f} to {high:.2f}), peak {peak:.2f} GiB")
+    print(
+        f"  at that rate a trial of {config.epochs} epochs takes {seconds:.1f} s, "
+        f"{config.num_trials:,} of them {duration(seconds * config.num_trials)}",
+        flush=True,
+    )
 
 
 def _random_trials() -> TrialSet:

@@ -105,8 +105,7 @@ def run(
     from tfmem.training.checkpoints import Checkpoints
 
     checkpoints = Checkpoints(store.checkpoint_folder, store.digest, checkpoint_seconds, first)
-    for number in store.numbers():
-        checkpoints.remove(number - first)
+    checkpoints.remove_finished(store.numbers())
     for trial in trainer.train(trials, progress, checkpoints):
         store.write(dataclasses.replace(trial, number=first + trial.number))
         checkpoints.remove(trial.number)

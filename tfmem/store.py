@@ -13,6 +13,7 @@ every read. WORKSPACE.md describes the records.
 import dataclasses
 import functools
 import json
+import math
 import platform
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -81,8 +82,8 @@ class Trial:
 
     @property
     def heldout_accuracy(self) -> float:
-        """Accuracy on the training examples that it did not see."""
-        return float(self.train.correct[~self.subset].mean())
+        """Accuracy on the training examples that it did not see; nan if it saw all of them."""
+        return math.nan if self.subset.all() else float(self.train.correct[~self.subset].mean())
 
     @property
     def test_accuracy(self) -> float:
@@ -232,11 +233,12 @@ class Store:
             "trial": np.array([trial.number]),
             "subset_size": np.array([trial.subset.sum()]),
             "subset_accuracy": np.array([trial.subset_accuracy]),
-            "heldout_accuracy": np.array([trial.heldout_accuracy]),
             "test_accuracy": np.array([trial.test_accuracy]),
             "config_digest": self.digest.encode(),
             "versions": json.dumps(versions()).encode(),
         }
+        if not trial.subset.all():
+            about["heldout_accuracy"] = np.array([trial.heldout_accuracy])
         if trial.base_seed is not None:
             about["base_seed"] = np.array([trial.base_seed])
         if trial.seconds is not None:

@@ -155,8 +155,9 @@ def test_a_store_of_another_config_is_refused(reference):
 
 PROGRAMS = [
     *(f"launchers.{name}" for name in ("train_trials", "check_store", "import_trials")),
-    *(f"launchers.{name}" for name in ("benchmark", "demo")),
+    *(f"launchers.{name}" for name in ("train_removal", "benchmark", "demo")),
     *(f"analysis.{name}" for name in ("estimate", "select_pairs", "convergence", "report")),
+    "analysis.removal",
 ]
 
 

@@ -72,8 +72,11 @@ def test_a_checkpoint_both_ways(tmp_path, rng):
     for one, two in zip([*found.weights, *found.optimizer], [arrays[0], *arrays], strict=True):
         assert one.dtype == two.dtype
         np.testing.assert_array_equal(one, two)
+    checkpoints.save(8, Checkpoint(1, 0.5, [], []))
+    checkpoints.remove_finished([7, 108])
+    assert [path.name for path in tmp_path.iterdir()] == ["trial-000107"]
     checkpoints.remove(7)
-    assert not list(tmp_path.iterdir())
+    assert not tmp_path.exists()
 
 
 def test_a_checkpoint_that_is_no_use_is_named_and_the_trial_begins_anew(tmp_path, caplog):

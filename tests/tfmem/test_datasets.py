@@ -2,13 +2,19 @@ import dataclasses
 import io
 import subprocess
 import sys
-import tarfile
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from tests.conftest import ROOT
+from tests.sources import (
+    random_image,
+    write_cifar,
+    write_imagenet_archives,
+    write_picture,
+    write_tfds,
+)
 from tfmem import datasets
 from tfmem.datasets import Dataset, Split, images
 
@@ -31,24 +37,6 @@ def check_shape(dataset, name):
         assert dataset.train.images.dtype == np.uint8
         assert dataset.train.images.max() <= dataset.pixel_max
     assert len(np.unique(np.concatenate([dataset.train.ids, dataset.test.ids]))) == n + n_test
-
-
-def random_image(rng, height, width, channels=3):
-    return rng.integers(0, 256, (height, width, channels), dtype=np.uint8)
-
-
-def write_tfds(folder, name, version, features, splits, shards=1):
-    """Writes {split: examples} where TFDS's builder of that name and version looks for them."""
-    import tensorflow_datasets as tfds
-
-    tfds.dataset_builders.store_as_tfds_dataset(
-        name=name,
-        version=version,
-        features=features,
-        split_datasets={split: list(enumerate(examples)) for split, examples in splits.items()},
-        data_dir=folder,
-        download_config=tfds.download.DownloadConfig(num_shards=shards),
-    )
 
 
 def test_every_dataset_has_a_row():
@@ -125,23 +113,10 @@ def test_cifar_is_in_its_original_order(name, tmp_path, rng):
     import tensorflow_datasets as tfds
 
     assert datasets.needs_download(name, str(tmp_path))
-    features = tfds.builder(name, data_dir=tmp_path).info.features
-    pixels = {"train": rng.integers(0, 256, (60, 32, 32, 3), dtype=np.uint8)}
-    pixels["test"] = pixels["train"][::-3]
-    labels = {split: rng.integers(0, 10, len(array)) for split, array in pixels.items()}
-    coarse = {"coarse_label": 19} if name == "cifar100" else {}
-    splits = {
-        split: [
-            {"image": image, "label": label, "id": f"{split}_{index:05d}", **coarse}
-            for index, (image, label) in enumerate(zip(pixels[split], labels[split], strict=True))
-        ]
-        for split in pixels
-    }
-    write_tfds(tmp_path, name, "3.0.2", features, splits, shards=3)
+    pixels, labels = write_cifar(tmp_path, name, rng, count=60, shards=3)
     in_files = tfds.as_numpy(tfds.builder(name, data_dir=tmp_path).as_dataset(split="train"))
-    assert [example["id"] for example in in_files] != [
-        example["id"].encode() for example in splits["train"]
-    ]
+    ids = [f"train_{index:05d}" for index in range(60)]
+    assert [example["id"].decode() for example in in_files] != ids
 
     assert not datasets.needs_download(name, str(tmp_path))
     dataset = datasets.load(name, str(tmp_path))
@@ -151,7 +126,8 @@ def test_cifar_is_in_its_original_order(name, tmp_path, rng):
         split = getattr(dataset, split_name)
         np.testing.assert_array_equal(split.images, pixels[split_name])
         np.testing.assert_array_equal(split.labels, labels[split_name])
-        assert split.ids.tolist() == [example["id"] for example in splits[split_name]]
+    assert dataset.train.ids.tolist() == ids
+    assert dataset.test.ids.tolist() == [f"test_{index:05d}" for index in range(20)]
     assert datasets.load(f"tfds:{name}", str(tmp_path)).fingerprint == dataset.fingerprint
 
 
@@ -252,48 +228,6 @@ def test_tfds_that_will_not_do(tmp_path, rng, name, message):
     with pytest.raises(ValueError, match=message) as caught:
         datasets.load(name, str(tmp_path))
     assert "\n" not in str(caught.value)
-
-
-def encoded_jpeg(rng, height, width):
-    file = io.BytesIO()
-    Image.fromarray(random_image(rng, height, width)).save(file, "JPEG", quality=90)
-    return file.getvalue()
-
-
-def write_tar(path, members):
-    with tarfile.open(path, "w") as archive:
-        for name, content in members.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(content)
-            archive.addfile(member, io.BytesIO(content))
-
-
-def write_imagenet_archives(folder, per_class):
-    """Writes tiny archives as ImageNet's are; returns {file name: (JPEG, class)} of both splits."""
-    rng = np.random.default_rng(3)
-    folder.mkdir(parents=True)
-    train, synsets = {}, ("n01440764", "n01443537", "n15075141")
-    for synset in synsets:
-        names = [f"{synset}_{number * 7 + 3}.JPEG" for number in range(per_class)]
-        members = {name: encoded_jpeg(rng, *rng.integers(16, 30, 2)) for name in names}
-        write_tar(folder / f"{synset}.tar", members)
-        train |= {name: (content, synset) for name, content in members.items()}
-    write_tar(
-        folder / "ILSVRC2012_img_train.tar",
-        {f"{synset}.tar": (folder / f"{synset}.tar").read_bytes() for synset in synsets},
-    )
-    names = [f"ILSVRC2012_val_{number:08d}.JPEG" for number in range(1, 11)]
-    validation = {name: encoded_jpeg(rng, 20, 24) for name in names}
-    write_tar(folder / "ILSVRC2012_img_val.tar", validation)
-    # Unlabelled, and not our test split.
-    unlabelled = {
-        f"ILSVRC2012_test_{index:08d}.JPEG": encoded_jpeg(rng, 9, 9) for index in range(4)
-    }
-    write_tar(folder / "ILSVRC2012_img_test.tar", unlabelled)
-    # The classes of the first ten validation images, from the challenge's ground truth.
-    truth = [65, 970, 230, 809, 516, 57, 334, 415, 674, 332]
-    labelled = zip(validation.items(), truth, strict=True)
-    return train, {name: (content, label) for (name, content), label in labelled}
 
 
 @pytest.fixture(scope="module")
@@ -499,12 +433,6 @@ def pictures(tmp_path, rng):
     (tmp_path / "train/cat/.hidden.png").write_text("not an image")
     (tmp_path / "train/.cache").mkdir()
     return tmp_path, written
-
-
-def write_picture(path, pixels, mode=None):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    image = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
-    (image.convert(mode) if mode else image).save(path)
 
 
 def test_folder(pictures):

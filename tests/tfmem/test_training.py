@@ -9,6 +9,7 @@ import pytest
 from tests.trials import assert_same_trial
 from tests.twins import numpy_sgd
 from tfmem import engine, experiments, models
+from tfmem.subsets import FixedSubset
 from tfmem.training import common, fit, stacked
 
 
@@ -99,6 +100,19 @@ def test_a_fit_trial_does_not_depend_on_those_before(tiny, tiny_config):
     assert [trial.number for trial in first] == [4, 1, 2]
     fresh = fit.FitTrainer(problem, fit.build_strategy("default"))
     assert_same_trial(first[2], next(iter(fresh.train([2]))))
+
+
+def test_other_subsets_take_nothing_from_those_before(tiny, tiny_config):
+    """10 instead of 15 examples: fewer steps, another schedule, another short batch."""
+    kept = FixedSubset(np.arange(21) % 2 == 0)
+    for kind in (fit.FitTrainer, stacked.StackedTrainer):
+        more = (fit.build_strategy("default"),) if kind is fit.FitTrainer else ()
+        used = kind(tiny_problem(tiny_config, tiny), *more)
+        list(used.train([3]))
+        ours = next(iter(used.for_subsets(kept).train([3])))
+        fresh = kind(common.Problem(tiny_config, tiny, kept), *more)
+        assert_same_trial(ours, next(iter(fresh.train([3]))))
+        assert ours.subset.sum() == 11
 
 
 def test_predictions_are_the_models_own(tiny, tiny_config):

@@ -131,7 +131,7 @@ class Dataset:
                     digest.update(str(split.images.dtype).encode())
                 digest.update(str(split.images.shape).encode())
 
-                digest.update(np.ascontiguousarray(split.images).tobytes())
+                digest.update(np.ascontiguousarray(split.images).data)
         if self.stream is not None:
             digest.update(self.stream.identity.encode())
         return digest.hexdigest()

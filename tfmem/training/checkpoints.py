@@ -2,6 +2,7 @@
 
 import dataclasses
 import time
+from collections.abc import Iterable
 
 import numpy as np
 from absl import logging
@@ -48,7 +49,7 @@ class Checkpoints:
         self._last: dict[int, float] = {}
 
     def path(self, trial: int) -> epath.Path:
-        return self._folder / f"trial-{self._first + trial:06d}" / "state.npz"
+        return self._folder / _name(self._first + trial) / "state.npz"
 
     def begin(self, trial: int) -> Checkpoint | None:
         """Returns where the trial was left, or None if it begins; damaged ones begin anew."""
@@ -95,8 +96,21 @@ class Checkpoints:
 
     def remove(self, trial: int) -> None:
         """Removes the checkpoint of a trial that is stored."""
-        folder = self.path(trial).parent
+        self._remove(self.path(trial).parent)
+
+    def remove_finished(self, stored: Iterable[int]) -> None:
+        """Removes what is left of trials that are stored, by their numbers in the store."""
+        finished = {_name(number) for number in stored}
+        for folder in list(self._folder.iterdir()) if self._folder.exists() else ():
+            if folder.name in finished:
+                self._remove(folder)
+
+    def _remove(self, folder: epath.Path) -> None:
         if folder.exists():
             folder.rmtree()
             if not any(self._folder.iterdir()):
                 self._folder.rmdir()
+
+
+def _name(number: int) -> str:
+    return f"trial-{number:06d}"

@@ -20,12 +20,12 @@ class Feed:
     """What the sources of examples share.
 
     Args:
-      problem: how trials are trained.
+      problem: how trials are trained; its subsets may be replaced by others.
       replicas: how many share a batch.
     """
 
     def __init__(self, problem: Problem, replicas: int):
-        self._problem = problem
+        self.problem = problem
         self._replicas = replicas
         self._augments = not augmentation.is_none(problem.config)
 
@@ -53,10 +53,10 @@ class Feed:
         """Returns what the network takes: float32 [batch, *input shape]."""
         images = self.images(batch)
         if "draws" in batch:
-            padding = self._problem.config.crop_padding
+            padding = self.problem.config.crop_padding
             images = augmentation.crop_and_flip(images, batch["draws"], padding)
         images = tf.cast(images, tf.float32)
-        scale = self._problem.dataset.pixel_max
+        scale = self.problem.dataset.pixel_max
         return images if scale is None else images / scale
 
     def _weighted(self, batches: tf.data.Dataset) -> tf.data.Dataset:
@@ -64,8 +64,8 @@ class Feed:
 
         Several replicas get the short last batch of an epoch spread to full length.
         """
-        size = self._problem.config.batch_size
-        short = self._problem.subset_size % size
+        size = self.problem.config.batch_size
+        short = self.problem.subset_size % size
         slots, spread_weights = map(
             tf.constant, pipeline.spread(short or size, size, self._replicas)
         )
@@ -88,11 +88,19 @@ class ArrayFeed(Feed):
     Args:
       problem: its dataset has images.
       strategy: every device of it holds all examples.
+
+    Raises:
+      ValueError: the config crops in a way that takes the files of the images.
     """
 
     def __init__(self, problem: Problem, strategy: tf.distribute.Strategy):
         super().__init__(problem, strategy.num_replicas_in_sync)
         dataset = problem.dataset
+        if problem.config.crop == "area_aspect":
+            raise ValueError(
+                f"crop area_aspect is for images that are decoded while they are read, as those of "
+                f"imagenet2012, and {dataset.name} is in memory: give --crop=padded or --crop=none"
+            )
         with strategy.scope():
             self._images = tf.Variable(
                 np.concatenate([dataset.train.images, dataset.test.images]), trainable=False
@@ -102,13 +110,14 @@ class ArrayFeed(Feed):
         return tf.gather(self._images, batch["index"])
 
     def epochs(self, trial, subset, start):
-        config, dataset = self._problem.config, self._problem.dataset
+        config, dataset, augments = self.problem.config, self.problem.dataset, self._augments
 
+        # TensorFlow keeps the generator for good: it must not hold the images on the device.
         def arrays() -> Iterator[dict[str, np.ndarray]]:
             for epoch in range(start, config.epochs):
                 order = pipeline.batch_order(config, subset, trial, epoch).astype(np.int64)
                 epoch_arrays = {"index": order, "labels": dataset.train.labels[order]}
-                if self._augments:
+                if augments:
                     draws = augmentation.draw(config, len(subset), trial, epoch)
                     epoch_arrays["draws"] = draws[order]
                 yield epoch_arrays
@@ -122,7 +131,7 @@ class ArrayFeed(Feed):
         yield start, config.epochs, self._weighted(batches).prefetch(tf.data.AUTOTUNE)
 
     def evaluation(self):
-        dataset = self._problem.dataset
+        dataset = self.problem.dataset
         size = _full_batch(len(dataset.train) + len(dataset.test), self._replicas)
 
         def batches(first: int, count: int) -> tf.data.Dataset:
@@ -147,7 +156,7 @@ class StreamFeed(Feed):
         return batch["images"]
 
     def epochs(self, trial, subset, start):
-        config, dataset = self._problem.config, self._problem.dataset
+        config, dataset = self.problem.config, self.problem.dataset
         size = dataset.stream.image_shape[0]
         labels = tf.constant(dataset.train.labels)
         for epoch in range(start, config.epochs):
@@ -175,7 +184,7 @@ class StreamFeed(Feed):
             yield epoch, epoch + 1, self._weighted(batches).prefetch(tf.data.AUTOTUNE)
 
     def evaluation(self):
-        dataset = self._problem.dataset
+        dataset = self.problem.dataset
         side = dataset.stream.image_shape[0]
         size = _full_batch(len(dataset.train), self._replicas)
         positions = tf.range(size)

@@ -1,5 +1,6 @@
 """One trial at a time with Keras `fit` under a tf.distribute strategy, for any model."""
 
+import dataclasses
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -11,6 +12,7 @@ from etils import epath
 
 from tfmem import models, pipeline
 from tfmem.store import Trial
+from tfmem.subsets import Subsets
 from tfmem.training import feeds
 from tfmem.training.checkpoints import Checkpoint, Checkpoints
 from tfmem.training.common import DivergedError, Problem, Progress
@@ -43,6 +45,16 @@ class _Fed(keras.Model):
 
     def call(self, batch, training=False):
         return self.network(self._feed.inputs(batch), training=training)
+
+
+class _Rates(keras.optimizers.schedules.LearningRateSchedule):
+    """A schedule written out in a variable, so that another one compiles nothing anew."""
+
+    def __init__(self, rates: tf.Variable):
+        self._rates = rates
+
+    def __call__(self, step):
+        return tf.gather(self._rates, step)
 
 
 class _Steps(keras.callbacks.Callback):
@@ -91,7 +103,6 @@ class FitTrainer:
                 f"a batch of {config.batch_size} cannot be spread evenly over {replicas} "
                 "replicas: give a --batch_size that is a multiple of them"
             )
-        self._problem = problem
         self._strategy = strategy
         self._jit_compile = jit_compile
         self._tensorboard = tensorboard
@@ -102,9 +113,10 @@ class FitTrainer:
         with strategy.scope():
             self._network = problem.build_model()
             self._model = _Fed(self._network, self._feed)
+            self._rates = tf.Variable(tf.zeros([1]), shape=[None], trainable=False)
             self._model.compile(
                 optimizer=keras.optimizers.SGD(
-                    problem.schedule(),
+                    _Rates(self._rates),
                     momentum=config.momentum,
                     weight_decay=config.weight_decay or None,
                 ),
@@ -115,18 +127,29 @@ class FitTrainer:
                 jit_compile=jit_compile,
             )
             self._model.optimizer.build(self._network.trainable_variables)
-            self._build_losses()
+            self._build_losses(problem.dataset.num_classes)
         # The state of a new optimizer: its step count, velocities and loss scale. The rate is a
         # schedule, never a variable.
         self._new_optimizer = [np.array(value) for value in self._optimizer_variables()]
 
         self._logits = self._on_replicas(self._network)
+        self._take(problem)
 
-    def _build_losses(self) -> None:
+    def _take(self, problem: Problem) -> None:
+        self._problem = self._feed.problem = problem
+        total_steps = problem.config.epochs * problem.steps_per_epoch
+        self._rates.assign(problem.schedule()(tf.range(total_steps)))
+
+    def for_subsets(self, subsets: Subsets) -> "FitTrainer":
+        """Returns what trains the same on other subsets: this trainer, compiled as it is."""
+        self._take(dataclasses.replace(self._problem, subsets=subsets))
+        return self
+
+    def _build_losses(self, num_classes: int) -> None:
         """Builds what Keras would build from symbolic inputs, which lose integer types."""
         self._model.built = True
         label, weight = tf.zeros([1], tf.int64), tf.ones([1])
-        logits = tf.zeros([1, self._problem.dataset.num_classes])
+        logits = tf.zeros([1, num_classes])
         self._model.compute_loss(None, label, logits, weight)
         self._model.compute_metrics(None, label, logits, weight)
         self._model.reset_metrics()

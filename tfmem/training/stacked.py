@@ -1,11 +1,14 @@
 """Many trials of a small model in one compiled step, each with its own subset, weights and order.
 
-K trials of a multi-layer perceptron are one batch of K matrix products. Several such stacks run
-side by side, one per CPU core, because a stack whose state fits into a core's cache is faster than
-one large stack over all cores (README.md, "What we measured").
+K trials of a multi-layer perceptron, or of a linear model on representations (Sec. 3.6), are one
+batch of K matrix products. Several such stacks run side by side, one per CPU core, because a stack
+whose state fits into a core's cache is faster than one large stack over all cores (README.md, "What
+we measured"). A trial too large for that is a stack of its own.
 """
 
 import concurrent.futures
+import dataclasses
+import itertools
 import os
 import threading
 import time
@@ -17,11 +20,16 @@ import tensorflow as tf
 
 from tfmem import models, pipeline
 from tfmem.store import Trial
+from tfmem.subsets import Subsets
+from tfmem.training.checkpoints import Checkpoints
 from tfmem.training.common import DivergedError, Problem, Progress
 
-# Trials in one compiled step. On a CPU, 8 trials of 38 thousand weights fill a core's cache; larger
-# models gain nothing from more. On a GPU the step must be large enough to hide its launch.
-_STACK_SIZE = {"CPU": 8, "GPU": 64}
+# On a CPU, a stack is as many trials as work within these bytes, at most 8: that is 8 trials of 38
+# thousand weights on batches of 64, and one trial of 205 thousand on 512 representations of 2,048.
+# On a GPU the step must be large enough to hide its launch.
+_STACK_BYTES = 5 * 2**20
+_LARGEST_STACK = 8
+_GPU_STACK = 64
 _EVALUATION_BATCH = 1024
 
 
@@ -46,6 +54,31 @@ def dense_layers(model: keras.Model) -> list[keras.layers.Dense] | None:
     return layers
 
 
+def why_not(problem: Problem) -> str | None:
+    """Returns why a problem's trials cannot be stacked, or None if they can."""
+    config = problem.config
+    if problem.dataset.stream is not None:
+        return f"{config.dataset} does not fit into memory"
+    if config.precision != "float32":
+        return f"stacked training computes in float32, not in {config.precision}"
+    if config.crop != "none" or config.flip:
+        return "its training images are cropped or flipped"
+    if dense_layers(problem.build_model()) is None:
+        return f"model {config.model!r} is not a dense ReLU network"
+    return None
+
+
+def _cpu_stack_size(layers: list[keras.layers.Dense], batch_size: int) -> int:
+    """Returns how many trials keep what a step works on close to a core.
+
+    That is a trial's weights, velocities and gradients, and the inputs of its layers.
+    """
+    weights = sum(layer.count_params() for layer in layers)
+    inputs = batch_size * sum(layer.kernel.shape[0] for layer in layers)
+    trial_bytes = 4 * (3 * weights + inputs)
+    return max(1, min(_LARGEST_STACK, _STACK_BYTES // trial_bytes))
+
+
 def _num_cores() -> int:
     """Returns how many CPU cores this process may use."""
     if hasattr(os, "sched_getaffinity"):
@@ -58,7 +91,7 @@ class StackedTrainer:
 
     Args:
       problem: its model must be one that `dense_layers` accepts.
-      stack_size: trials in one step; None chooses by the device.
+      stack_size: trials in one step; None chooses by the device and the size of a trial.
       workers: stacks in training at once; None is one for each CPU core, or one on a GPU.
 
     Raises:
@@ -66,25 +99,26 @@ class StackedTrainer:
     """
 
     def __init__(self, problem: Problem, stack_size: int | None = None, workers: int | None = None):
+        reason = why_not(problem)
+        if reason:
+            raise ValueError(
+                f"trials of {problem.config.name} cannot be stacked: {reason}; use --stack=none"
+            )
         self._problem = problem
         self._model = problem.build_model()
         layers = dense_layers(self._model)
-        if layers is None:
-            raise ValueError(
-                f"model {problem.config.model!r} cannot be stacked, only dense ReLU networks can: "
-                "use --stack=none"
-            )
         # A kernel that narrows, [in, out] with in > out, is trained as [out, in]: its gradient is
         # then a product whose transposed operand is the narrower one, which is several times
         # faster with XLA on a CPU.
         self._narrows = [layer.kernel.shape[0] > layer.kernel.shape[1] for layer in layers]
         on_gpu = bool(tf.config.list_logical_devices("GPU"))
         self._workers = workers or (1 if on_gpu else _num_cores())
-        self._stack_size = stack_size or _STACK_SIZE["GPU" if on_gpu else "CPU"]
-        dataset, config = problem.dataset, problem.config
-        images = np.concatenate([dataset.train.images, dataset.test.images])
-        self._images = tf.constant(images.reshape(len(images), -1))
-        self._labels = tf.constant(dataset.train.labels.astype(np.int32))
+        config, train = problem.config, problem.dataset.train
+        by_device = _GPU_STACK if on_gpu else _cpu_stack_size(layers, config.batch_size)
+        self._stack_size = stack_size or by_device
+        # Of the training examples only: the others are evaluated on and handed over batch by batch.
+        self._images = tf.constant(train.images.reshape(len(train), -1))
+        self._labels = tf.constant(train.labels.astype(np.int32))
         total_steps = config.epochs * problem.steps_per_epoch
         rates = problem.schedule()(tf.range(total_steps))
         self._rates = tf.reshape(rates, [config.epochs, problem.steps_per_epoch])
@@ -99,14 +133,23 @@ class StackedTrainer:
         """How many trials are in training at once."""
         return self._stack_size * self._workers
 
+    def for_subsets(self, subsets: Subsets) -> "StackedTrainer":
+        """Returns what trains the same on other subsets; their size is part of what is compiled."""
+        problem = dataclasses.replace(self._problem, subsets=subsets)
+        return StackedTrainer(problem, self._stack_size, self._workers)
+
     def train(
-        self, trials: Sequence[int], progress: Progress = lambda trials: None
+        self,
+        trials: Sequence[int],
+        progress: Progress = lambda trials: None,
+        checkpoints: Checkpoints | None = None,
     ) -> Iterator[Trial]:
         """Yields each of the trials when it is finished; stacks finish in any order.
 
         Args:
           trials: their numbers.
           progress: called, from several threads, with the work done since the last call.
+          checkpoints: not used: a stack takes a minute or so, and is begun anew.
 
         Raises:
           DivergedError: a trial's model gives no finite logits; raised after all others were
@@ -116,11 +159,14 @@ class StackedTrainer:
         stop = threading.Event()
         pool = concurrent.futures.ThreadPoolExecutor(self._workers)
         try:
-            waiting = {
-                pool.submit(self._train_group, group, progress, stop)
-                for group in self._groups(trials)
-            }
-            while waiting:
+            # Two stacks a worker: none of them waits for whoever takes the finished trials, and
+            # these never pile up.
+            groups, waiting = iter(self._groups(trials)), set()
+            while True:
+                for group in itertools.islice(groups, 2 * self._workers - len(waiting)):
+                    waiting.add(pool.submit(self._train_group, group, progress, stop))
+                if not waiting:
+                    break
                 done, waiting = concurrent.futures.wait(
                     waiting, return_when=concurrent.futures.FIRST_COMPLETED
                 )
@@ -143,7 +189,7 @@ class StackedTrainer:
         weights, _ = self._epoch(
             weights, velocities, self._order(group, subsets, epoch=0), self._rates[0]
         )
-        self._logits(weights)
+        self._evaluate(weights)
 
     def weights_after(self, trial: int, steps: int) -> list[np.ndarray]:
         """Returns one trial's weights after so many steps of its first epoch."""
@@ -153,7 +199,7 @@ class StackedTrainer:
         return [weight[0].numpy() for weight in self._turn(weights)]
 
     def _groups(self, trials: Sequence[int]) -> list[Sequence[int]]:
-        size = min(self._stack_size, -(-len(trials) // self._workers))
+        size = min(self._stack_size, -(-len(trials) // self._workers)) or 1
         return [trials[start : start + size] for start in range(0, len(trials), size)]
 
     def _train_group(self, group: Sequence[int], progress: Progress, stop: threading.Event):
@@ -168,11 +214,11 @@ class StackedTrainer:
             progress(len(group) / epochs)
             if stop.is_set():
                 return []
-        logits = self._logits(weights)
+        predicted, probability = self._evaluate(weights)
         # Seconds of this machine: the other workers were training too.
         seconds = (time.perf_counter() - start) / len(group) / self._workers
         return [
-            (number, subset, logits[row], seconds)
+            (number, subset, predicted[row], probability[row], seconds)
             for row, (number, subset) in enumerate(zip(group, subsets, strict=True))
         ]
 
@@ -193,9 +239,10 @@ class StackedTrainer:
             order[row, : len(examples)] = examples
         return tf.constant(order.reshape(-1, *shape))
 
-    def _pixels(self, index: tf.Tensor) -> tf.Tensor:
-        images = tf.gather(self._images, index)
-        return tf.cast(images, tf.float32) / self._problem.dataset.pixel_max
+    def _inputs(self, images: tf.Tensor) -> tf.Tensor:
+        images = tf.cast(images, tf.float32)
+        scale = self._problem.dataset.pixel_max
+        return images if scale is None else images / scale
 
     def _forward(self, weights: list[tf.Tensor], x: tf.Tensor) -> list[tf.Tensor]:
         """Returns the layers' outputs, [K, batch, width] each: x first, the logits last."""
@@ -211,7 +258,8 @@ class StackedTrainer:
         self, weights: list[tf.Tensor], index: tf.Tensor, example_weights: tf.Tensor
     ) -> list[tf.Tensor]:
         """Returns the gradients of the weighted cross-entropy, in the order of the weights."""
-        *inputs, logits = self._forward(weights, self._pixels(index))
+        images = tf.gather(self._images, index)
+        *inputs, logits = self._forward(weights, self._inputs(images))
         truth = tf.one_hot(tf.gather(self._labels, index), logits.shape[-1])
         delta = (tf.nn.softmax(logits) - truth) * example_weights[:, None]
         gradients = []
@@ -264,15 +312,26 @@ class StackedTrainer:
                 turned[2 * layer] = tf.transpose(weights[2 * layer], [0, 2, 1])
         return turned
 
-    def _logits(self, weights: list[tf.Tensor]) -> np.ndarray:
-        """Returns float32 [K, n + n', classes]."""
-        count = len(self._images)
-        batches = pipeline.padded_batches(count, min(_EVALUATION_BATCH, count))
-        parts = [self._batch_logits(weights, tf.constant(batch)).numpy() for batch in batches]
-        return np.concatenate(parts, axis=1)[:, :count]
+    def _evaluate(self, weights: list[tf.Tensor]) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the predicted labels and the probabilities of the true ones, [K, n + n'] each.
+
+        Batch by batch: the logits of all examples at once would be most of the memory of a stack.
+        """
+        parts = []
+        for split in (self._problem.dataset.train, self._problem.dataset.test):
+            # As few batches as there must be, of even size: next to nothing is padding.
+            size = -(-len(split) // -(-len(split) // _EVALUATION_BATCH))
+            for batch in pipeline.padded_batches(len(split), size):
+                images = split.images[batch].reshape(size, -1)
+                logits = self._logits(weights, tf.constant(images)).numpy()
+                count = 1 + batch[-1] - batch[0]  # The last batch repeats its last example.
+                parts.append(pipeline.evaluate(logits[:, :count], split.labels[batch[:count]]))
+        predicted, probability = zip(*parts, strict=True)
+        return np.concatenate(predicted, axis=1), np.concatenate(probability, axis=1)
 
     @tf.function(jit_compile=True)
-    def _batch_logits(self, weights: list[tf.Tensor], index: tf.Tensor) -> tf.Tensor:
-        x = self._pixels(index)
+    def _logits(self, weights: list[tf.Tensor], images: tf.Tensor) -> tf.Tensor:
+        """Returns the logits of the same examples by every trial, [K, batch, classes]."""
+        x = self._inputs(images)
         stack = weights[0].shape[0]
         return self._forward(weights, tf.broadcast_to(x, [stack, *x.shape]))[-1]

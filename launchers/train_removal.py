@@ -1,0 +1,250 @@
+r"""Trains on the training set without memorized, random or influential examples (Secs. 3.2, 3.3).
+
+    python -m launchers.train_removal --experiment=digits_mlp --estimates=estimates.npz \
+        --store=STORE [--runs=100] [--thresholds=0.1,0.2,0.3]
+
+The conditions are: nothing removed; for each threshold, the examples with mem >= threshold removed
+and, in runs of their own, as many random ones, chosen anew for each run; and the training examples
+of the high-influence pairs removed. Each condition is run --runs times, and runs of the same number
+share initial weights. Run r of condition c is trial c * runs + r of the store. Runs that are there
+are skipped, so the same command continues after an interruption; damaged ones are trained again.
+analysis.removal reads the store.
+"""
+
+import contextlib
+import itertools
+
+import numpy as np
+from absl import flags
+
+from analysis import cli, files, removal
+from analysis.pairs import Pairs
+from launchers import training_flags
+from tfmem import datasets, engine, experiments
+from tfmem.config import Condition, ExperimentConfig, RemovalConfig
+from tfmem.datasets import Dataset
+from tfmem.store import Store
+from tfmem.subsets import FixedSubset, RandomRemoval, Subsets
+
+FLAGS = flags.FLAGS
+
+
+def parse_thresholds(text: str) -> tuple[float, ...]:
+    """Turns `0.1,0.2` into ascending numbers; nothing into none.
+
+    Raises:
+      ValueError: a part is no number, or not in (0, 1].
+    """
+    try:
+        values = [float(part) for part in text.split(",")] if text else []
+    except ValueError:
+        values = [float("nan")]
+    if not all(0 < value <= 1 for value in values):
+        raise ValueError(
+            f"--thresholds={text}: expected memorization values in (0, 1], such as 0.1,0.2,0.3"
+        )
+    return tuple(sorted(set(values)))
+
+
+def useful_thresholds(
+    memorization: np.ndarray, thresholds: tuple[float, ...]
+) -> tuple[tuple[float, ...], list[str]]:
+    """Returns the thresholds that remove some but not all examples, and why not the others.
+
+    Args:
+      memorization: float [n].
+      thresholds: of it, inclusive.
+    """
+    kept, notes = [], []
+    for threshold in thresholds:
+        removed = int(np.count_nonzero(memorization >= threshold))
+        if removed == 0:
+            notes.append(
+                f"threshold {threshold:g} is left out: no example has mem >= {threshold:g} (the "
+                f"highest is {memorization.max():.3f}), so it would be the same as nothing removed"
+            )
+        elif removed == len(memorization):
+            notes.append(
+                f"threshold {threshold:g} is left out: all examples have mem >= {threshold:g}, so "
+                "there would be nothing to train on"
+            )
+        else:
+            kept.append(threshold)
+    return tuple(kept), notes
+
+
+def make_config(
+    experiment: ExperimentConfig, estimates: files.Estimates
+) -> tuple[RemovalConfig, Pairs | None, list[str]]:
+    """Returns what the flags ask for, the pairs in it, and what is left out and why.
+
+    Raises:
+      ValueError: nothing is left, or the pairs leave nothing to train on.
+    """
+    memorization = estimates.memorization
+    thresholds, notes = useful_thresholds(memorization, parse_thresholds(FLAGS.thresholds))
+    pairs = None
+    if FLAGS.high_influence:
+        pairs = removal.select_pairs(
+            estimates, FLAGS.estimates, FLAGS.mem_threshold, FLAGS.infl_threshold
+        )
+        in_pairs = len(np.unique(pairs.train_index))
+        if in_pairs == len(memorization):
+            raise ValueError(
+                "every training example is in a high-influence pair, so there would be nothing to "
+                "train on: raise --mem_threshold or --infl_threshold, or give --nohigh_influence"
+            )
+        if not in_pairs:
+            pairs = None
+            notes.append(
+                "the high-influence runs are left out: there are no pairs with "
+                f"mem >= {FLAGS.mem_threshold:g} and infl >= {FLAGS.infl_threshold:g}"
+            )
+    if not thresholds and pairs is None:
+        reason = "; ".join(notes) or "--thresholds is empty and --nohigh_influence is given"
+        raise ValueError(f"there is nothing to remove: {reason}")
+    config = RemovalConfig(
+        experiment=experiment,
+        runs=FLAGS.runs
+        or experiments.REMOVAL_RUNS_OF.get(experiment.dataset, experiments.REMOVAL_RUNS),
+        mem_thresholds=thresholds,
+        mem_threshold=FLAGS.mem_threshold,
+        infl_threshold=FLAGS.infl_threshold,
+        estimates=FLAGS.estimates,
+        estimates_digest=removal.estimates_digest(memorization, pairs),
+        high_influence=pairs is not None,
+    )
+    return config, pairs, notes
+
+
+def subsets_of(
+    condition: Condition, memorization: np.ndarray, pairs: Pairs | None, base_seed: int
+) -> Subsets:
+    """Returns what the runs of a condition are trained on.
+
+    Args:
+      condition: what is removed.
+      memorization: float [n].
+      pairs: the high-influence pairs, with the condition `high_influence`.
+      base_seed: of the random choice, with `random`.
+    """
+    kept = np.ones(len(memorization), bool)
+    if condition.threshold is not None:
+        kept = memorization < condition.threshold
+    if condition.removed == "random":
+        return RandomRemoval(len(kept), int(np.count_nonzero(~kept)), base_seed)
+    if condition.removed == "high_influence":
+        kept[pairs.train_index] = False
+    return FixedSubset(kept)
+
+
+def train(
+    config: RemovalConfig,
+    subsets: list[Subsets],
+    dataset: Dataset,
+    options: engine.Options,
+    missing: list[int],
+) -> None:
+    """Trains and stores the missing runs, with one progress bar for all conditions.
+
+    Args:
+      config: of the runs.
+      subsets: what each condition is trained on, in their order.
+      dataset: with images, or a stream.
+      options: how they are trained.
+      missing: trials of the store, ascending.
+
+    Raises:
+      ValueError: runs diverged; all others are stored.
+    """
+    import tensorflow as tf
+
+    from tfmem.training.common import DivergedError
+
+    # Stacked runs compile a step for each condition, which TensorFlow takes for an oversight.
+    tf.get_logger().addFilter(lambda record: "tf.function retracing" not in record.getMessage())
+    diverged, store, trainer = [], None, None
+    with contextlib.ExitStack() as until_done:
+        for number, trials in itertools.groupby(missing, lambda trial: trial // config.runs):
+            if trainer is None:
+                trainer = engine.make_trainer(config.experiment, dataset, options, subsets[number])
+                # Only now, so that a contradiction in the flags leaves no store behind.
+                store = Store.create(FLAGS.store, config, dataset)
+                progress = until_done.enter_context(cli.progress_bar(len(missing), "runs"))
+            else:
+                trainer = trainer.for_subsets(subsets[number])
+            first = number * config.runs
+            runs = [trial - first for trial in trials]
+            try:
+                engine.run(store, trainer, runs, progress, FLAGS.checkpoint_seconds, first)
+            except DivergedError as error:
+                where = f"{config.conditions[number]} (its trial 0 is trial {first} of the store)"
+                diverged.append(f"{where}: {error}")
+    if diverged:
+        raise ValueError("; ".join(diverged))
+
+
+def main() -> None:
+    experiment = training_flags.experiment()
+    training_flags.require_images(experiment)
+    options = training_flags.options()
+    trials = cli.parse_range(FLAGS.trials) if FLAGS.trials else None
+    estimates = files.read_estimates(FLAGS.estimates)
+    config, pairs, notes = make_config(experiment, estimates)
+    trials = trials or range(config.num_trials)
+    if trials.stop > config.num_trials:
+        raise ValueError(
+            f"--trials={FLAGS.trials}: {config.runs:,} runs of {len(config.conditions)} conditions "
+            f"are trials 0:{config.num_trials}"
+        )
+    dataset = datasets.load(config.dataset, FLAGS.data_dir, config.image_size)
+    datasets.require_same_labels(
+        dataset, estimates.train_labels, estimates.test_labels, FLAGS.estimates
+    )
+    store = Store.create(FLAGS.store, config, dataset) if Store.exists(FLAGS.store) else None
+    subsets = [
+        subsets_of(condition, estimates.memorization, pairs, experiment.seed)
+        for condition in config.conditions
+    ]
+    for note in notes:
+        print(note)
+    for condition, kept in zip(config.conditions, subsets, strict=True):
+        print(f"{condition!s:<16} {kept.size:,} of {len(dataset.train):,} examples remain")
+    missing = training_flags.missing_trials(store, trials) if store else list(trials)
+    if missing:
+        cli.import_tensorflow()
+        train(config, subsets, dataset, options, missing)
+    print(f"{len(trials):,} trials in {FLAGS.store}")
+
+
+if __name__ == "__main__":
+    training_flags.define_experiment()
+    flags.DEFINE_string(
+        "store", None, "(required) Directory of the store; made if it is not there."
+    )
+    flags.DEFINE_string(
+        "estimates", None, "(required) Estimates file of the dataset, ours or a published one."
+    )
+    flags.DEFINE_integer(
+        "runs",
+        None,
+        f"How often each condition is run; {experiments.REMOVAL_RUNS} by default, and "
+        + ", ".join(f"{runs} for {name}" for name, runs in experiments.REMOVAL_RUNS_OF.items())
+        + ".",
+        lower_bound=1,
+    )
+    flags.DEFINE_string(
+        "thresholds",
+        experiments.flag_value(experiments.REMOVAL_THRESHOLDS),
+        "Memorization values in (0, 1]: examples at or above each are removed; empty for none.",
+    )
+    cli.define_thresholds()
+    flags.DEFINE_bool(
+        "high_influence", True, "Also remove the training examples of the high-influence pairs."
+    )
+    flags.DEFINE_string("trials", None, "START:STOP; all runs of all conditions by default.")
+    training_flags.define_training()
+    training_flags.define_checkpoints()
+    training_flags.define_overrides(without=["subset_ratio"])
+    flags.mark_flags_as_required(["store", "estimates"])
+    cli.run(main)

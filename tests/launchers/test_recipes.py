@@ -1,0 +1,230 @@
+"""The recipes and the sources of data, through the real program, on tiny files of the real form."""
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.conftest import ROOT, run_program
+from tests.sources import random_image, write_cifar, write_imagenet_archives, write_picture
+from tests.trials import assert_same_trial
+from tfmem import experiments
+from tfmem.store import Store
+
+
+def train(*flags, check=True):
+    return run_program("launchers.train_trials", *flags, check=check)
+
+
+def table(text):
+    """Returns {field: (value, source)} of what --describe printed."""
+    rows = [line.split(None, 2) for line in text.splitlines()[1:] if line.startswith("  ")]
+    return {field: (value, source) for field, value, source in rows}
+
+
+@pytest.mark.parametrize("name", experiments.EXPERIMENTS)
+def test_every_number_of_a_recipe_has_a_source(name):
+    sources = experiments.sources(experiments.get(name))
+    # The rest is what another schedule would take, and the seed.
+    unnamed = {field for field, source in sources.items() if source == experiments.DEFAULT}
+    assert unnamed <= {
+        "seed",
+        "image_size",
+        "warmup_fraction",
+        "warmup_epochs",
+        "decay_epochs",
+        "decay_factor",
+    }
+
+
+def test_describe():
+    shown = train("--experiment=imagenet_resnet50", "--describe", "--epochs=90").stdout
+    rows = table(shown)
+    assert rows["epochs"] == ("90", "override")
+    assert rows["batch_size"] == ("896", "Sec. B: ImageNet")
+    assert rows["decay_epochs"] == ("30,60,90", "Sec. B: 10x decay at epoch 30, 60 and 90")
+    assert rows["crop_padding"] == ("32", "Sec. B: random padded (32 pixels) cropping")
+    assert "45 h a trial on 8 P100, 720,000 GPU-hours for 2,000 trials" in shown
+    rows = table(train("--experiment=cifar100_densenet100", "--describe").stdout)
+    assert rows["batch_size"] == ("256", "Sec. B: halved for DenseNet")
+    assert rows["base_learning_rate"] == ("0.2", "Sec. B: halved for DenseNet")
+
+
+@pytest.fixture
+def pictures(tmp_path, rng):
+    """A folder of 40 training and 10 test images of 6x6 pixels: dark ones and bright ones."""
+    for split, count in (("train", 40), ("test", 10)):
+        for index in range(count):
+            image = random_image(rng, 6, 6, 1) // 4 + 160 * (index % 2)
+            kind = ("dark", "bright")[index % 2]
+            write_picture(tmp_path / "pictures" / split / kind / f"{index}.png", image)
+    return tmp_path / "pictures"
+
+
+def test_a_folder_of_ones_own(pictures, tmp_path):
+    flags = ["--experiment=digits_mlp", "--epochs=8", "--batch_size=8", "--trials=0:3"]
+    train(*flags, f"--dataset=folder:{pictures}", f"--store={tmp_path / 'store'}")
+    store = Store.open(tmp_path / "store")
+    assert store.dataset.class_names == ("bright", "dark")
+    assert store.dataset.train.ids[0] == "train/bright/1.png"
+    assert all(store.read(number).test_accuracy == 1 for number in range(3))
+    # The same pictures in another place are the same dataset.
+    shutil.move(pictures, tmp_path / "moved")
+    moved = f"--dataset=folder:{tmp_path / 'moved'}"
+    said = train(*flags, moved, f"--store={tmp_path / 'store'}").stdout
+    assert "3 of 3 trials are already in the store" in said
+
+
+def test_an_npz_of_ones_own_in_mixed_precision_with_logs(digits, tmp_path):
+    np.savez(
+        tmp_path / "digits.npz",
+        x_train=digits.train.images * 15,
+        y_train=digits.train.labels,
+        x_test=digits.test.images * 15,
+        y_test=digits.test.labels,
+    )
+    flags = ["--experiment=digits_mlp", "--epochs=6", f"--dataset=npz:{tmp_path / 'digits.npz'}"]
+    flags += ["--precision=mixed_bfloat16", "--flip=false", "--image_size=10", "--trials=0:1"]
+    train(
+        *flags,
+        "--stack=none",
+        "--xla",
+        f"--tensorboard={tmp_path / 'logs'}",
+        f"--store={tmp_path / 'store'}",
+    )
+    store = Store.open(tmp_path / "store")
+    assert (store.config.precision, store.config.image_size) == ("mixed_bfloat16", 10)
+    assert store.read(0).test_accuracy > 0.9
+    assert "--precision=mixed_bfloat16" in store.command()
+    found = {}
+    for path in (tmp_path / "logs" / "trial-000000").rglob("events*"):
+        for event in tf.compat.v1.train.summary_iterator(str(path)):
+            for value in event.summary.value:
+                found.setdefault(value.tag, []).append(float(tf.make_ndarray(value.tensor)))
+    assert len(found["epoch_loss"]) == 6
+    assert found["epoch_loss"][-1] < found["epoch_loss"][0]
+    assert 0.9 < found["epoch_accuracy"][-1] <= 1
+    # After 14 of 84 steps, 12.6 of which warm up: 0.1 * (84 - 14) / (84 - 12.6).
+    assert found["epoch_learning_rate"][0] == pytest.approx(0.1 * 70 / 71.4, rel=1e-3)
+
+
+def test_any_network_goes_with_any_dataset(tmp_path):
+    flags = ["--experiment=digits_mlp", "--model=inception", "--epochs=1", "--trials=0:1"]
+    train(*flags, '--model_options={"variant": "zhang"}', f"--store={tmp_path}")
+    config = Store.open(tmp_path).config
+    assert (config.model, config.model_options) == ("inception", {"variant": "zhang"})
+    assert '--model_options={"variant": "zhang"}' in Store.open(tmp_path).command().replace("'", "")
+
+
+@pytest.fixture(scope="module")
+def imagenet_dir(tmp_path_factory):
+    """ImageNet's archives, tiny, where TFDS looks for them; the program prepares them."""
+    folder = tmp_path_factory.mktemp("imagenet")
+    write_imagenet_archives(folder / "downloads" / "manual", per_class=25)
+    return folder
+
+
+IMAGENET = ["--experiment=imagenet_resnet50", "--epochs=4", "--batch_size=16", "--trials=0:1"]
+
+
+def imagenet_flags(folder, store, *others):
+    return [*IMAGENET, f"--data_dir={folder}", f"--store={store}", *others]
+
+
+def test_imagenet_is_streamed_and_continues_where_it_was_killed(imagenet_dir, tmp_path):
+    """A network small enough for a test, on the whole way from the archives to the store."""
+    quick = ["--model=mlp", "--image_size=32", "--base_learning_rate=0.01"]
+    train(*imagenet_flags(imagenet_dir, tmp_path / "whole", *quick))
+    whole = Store.open(tmp_path / "whole").read(0)
+    assert (len(whole.train.correct), len(whole.test.correct)) == (75, 10)
+    assert whole.subset.sum() == 52
+
+    path = tmp_path / "killed"
+    flags = imagenet_flags(imagenet_dir, path, *quick, "--checkpoint_seconds=0")
+    command = [sys.executable, "-m", "launchers.train_trials", *flags]
+    process = subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    state = path / "checkpoints" / "trial-000000" / "state.npz"
+    while not state.exists() and process.poll() is None:
+        time.sleep(0.001)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    store = Store.open(path)
+    assert store.numbers() == []
+    train(*flags)
+    assert_same_trial(store.read(0), whole)
+    assert not (path / "checkpoints").exists()
+
+
+@pytest.mark.slow
+def test_the_imagenet_recipe_runs(imagenet_dir, tmp_path):
+    train(*imagenet_flags(imagenet_dir, tmp_path, "--image_size=64"))
+    assert len(Store.open(tmp_path).read(0).test.predicted) == 10
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name", [name for name in experiments.EXPERIMENTS if name.startswith("cifar")]
+)
+def test_the_cifar_recipes_run(name, tmp_path, rng):
+    config = experiments.get(name)
+    write_cifar(tmp_path / "data", config.dataset, rng, count=24)
+    program = "train_last_layer" if name in experiments.NETWORK_OF else "train_trials"
+    flags = [f"--experiment={name}", "--epochs=1", "--batch_size=8", "--trials=0:1"]
+    flags += ["--network_epochs=1"] if program == "train_last_layer" else []
+    places = [f"--data_dir={tmp_path / 'data'}", f"--store={tmp_path / 'store'}"]
+    run_program(f"launchers.{program}", *flags, *places)
+    store = Store.open(tmp_path / "store")
+    trial = store.read(0)
+    assert (trial.subset.sum(), len(trial.test.correct)) == (17, 8)
+    assert store.dataset.num_classes == {"cifar10": 10, "cifar100": 100}[config.dataset]
+    about = json.loads((tmp_path / "store" / "experiment.json").read_text())
+    assert about["config"]["kind"] in ("experiment", "last_layer")
+
+
+STEM = ["--model=resnet50", '--model_options={"stem": "large"}']
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--model=rsnet50"], "unknown model 'rsnet50': did you mean 'resnet50'? the known ones"),
+        (STEM, "takes images of at least 32x32 pixels as (height, width, channels), got (8, 8, 1)"),
+        (["--model=resnet18", "--image_size=7"], "at least 8x8 pixels"),
+        (["--model=mlp", '--model_options={"depth": 3}'], "unexpected keyword argument 'depth'"),
+        (["--model_options={hidden: 3}"], "--model_options={hidden: 3} is not JSON"),
+        (["--model_options=3"], "expected a JSON object of names and values"),
+        (["--schedule=warmup_steps"], "warmup_epochs is 0, expected at least 1"),
+        (["--warmup_epochs=3"], "expected none: the warmup_linear schedule has no warm-up over ep"),
+        (["--decay_epochs=a,b"], "--decay_epochs=a,b: expected epochs like 30,60,90"),
+        (["--crop=padded"], "crop_padding is 0, expected at least 1"),
+        (["--crop_padding=3"], "crop_padding is 3, expected 0 with crop none"),
+        (["--crop=area_aspect"], "digits is in memory: give --crop=padded or --crop=none"),
+        (["--precision=float16"], "value should be one of <float32|mixed_bfloat16|mixed_float16>"),
+        (["--image_size=0"], "image_size is 0, expected at least 1"),
+        (["--dataset=folder:"], "dataset 'folder:' lacks its PATH"),
+        (["--dataset=folder:nowhere"], "nowhere is not a folder; expected nowhere/train/CLASS/IM"),
+        (["--dataset=npz:nowhere.npz"], "nowhere.npz does not exist"),
+        (["--dataset=imagenet2012", "--data_dir=EMPTY"], "ILSVRC2012_img_train.tar"),
+        (["--xla"], "--xla goes with trials that are trained one at a time"),
+        (["--tensorboard=logs"], "--tensorboard goes with trials that are trained one at a time"),
+        (["--checkpoint_seconds=-1"], "checkpoint_seconds"),
+    ],
+)
+def test_bad_input_gets_one_line_and_no_store(flags, words, tmp_path):
+    flags = [
+        flag.replace("{}", str(tmp_path)) if flag.startswith("--data") else flag for flag in flags
+    ]
+    done = train("--experiment=digits_mlp", *flags, f"--store={tmp_path / 'store'}", check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
+    assert words in done.stderr
+    assert not (tmp_path / "store").exists()

@@ -1,0 +1,320 @@
+"""Secs. 3.2 and 3.3 through the real program and flags, on real digits."""
+
+import shlex
+
+import numpy as np
+import pytest
+
+from analysis import files, removal
+from analysis.estimators import ClassInfluence, Memorization
+from launchers import train_removal
+from tests.conftest import run_program
+from tests.trials import assert_same_trial
+from tfmem import experiments
+from tfmem.config import Condition, RemovalConfig
+from tfmem.store import Store
+from tfmem.subsets import RandomRemoval
+
+QUICK = ("--experiment=digits_mlp", "--epochs=1")
+IN_PAIRS = [7, 30, 31]  # Their memorization is 0.9, and they influence test examples.
+
+
+def write_estimates(path, memorization, dataset, influences=()):
+    zeros = np.zeros(len(memorization))
+    details = Memorization(memorization, zeros, zeros, zeros.astype(int), zeros.astype(int))
+    labels = (dataset.train.labels, dataset.test.labels)
+    files.write_estimates(path, details, *labels, influences)
+
+
+def blocks(dataset, chosen, value=0.5):
+    """Returns influences of which only those of the chosen examples, one each, are not 0."""
+    found = []
+    for label in range(dataset.num_classes):
+        rows, columns = (
+            np.flatnonzero(split.labels == label) for split in (dataset.train, dataset.test)
+        )
+        influence = np.zeros((len(rows), len(columns)))
+        influence[np.isin(rows, chosen), 3] = value
+        found.append(ClassInfluence(rows, columns, influence, np.zeros_like(influence)))
+    return found
+
+
+@pytest.fixture(scope="module")
+def memorization():
+    """Of 1,257 examples, 100 have 0.4 (inclusive) or more and 10 have 0.9."""
+    values = np.full(1257, 0.05)
+    values[1000:1090] = 0.4
+    values[[*IN_PAIRS, 100, 200, 300, 400, 500, 600, 700]] = 0.9
+    return values
+
+
+@pytest.fixture(scope="module")
+def estimates(tmp_path_factory, digits, memorization):
+    path = tmp_path_factory.mktemp("estimates") / "estimates.npz"
+    write_estimates(path, memorization, digits, blocks(digits, IN_PAIRS))
+    return path
+
+
+def train(store, estimates, *flags, check=True):
+    words = (f"--store={store}", f"--estimates={estimates}", *flags)
+    return run_program("launchers.train_removal", *words, check=check)
+
+
+FLAGS = (*QUICK, "--runs=2", "--thresholds=0.9,0.4,1", "--base_learning_rate=1e-6")
+
+
+@pytest.fixture(scope="module")
+def said_and_store(tmp_path_factory, estimates):
+    """All conditions, with a learning rate that leaves the initial weights what they are."""
+    path = tmp_path_factory.mktemp("removal") / "store"
+    done = train(path, estimates, *FLAGS)
+    # One bar for all conditions, and no warning of TensorFlow's in it.
+    assert "0/12" in done.stderr
+    assert "retracing" not in done.stderr
+    return done.stdout, Store.open(path)
+
+
+@pytest.fixture(scope="module")
+def store(said_and_store):
+    return said_and_store[1]
+
+
+def test_the_store_says_what_was_run(said_and_store, estimates, memorization):
+    said, store = said_and_store
+    pairs = removal.select_pairs(files.read_estimates(estimates), estimates, 0.25, 0.15)
+    assert np.unique(pairs.train_index).tolist() == IN_PAIRS
+    assert store.config == RemovalConfig(
+        experiments.resolve("digits_mlp", {"epochs": 1, "base_learning_rate": 1e-6}),
+        runs=2,
+        mem_thresholds=(0.4, 0.9),
+        mem_threshold=0.25,
+        infl_threshold=0.15,
+        estimates=str(estimates),
+        estimates_digest=removal.estimates_digest(memorization, pairs),
+    )
+    assert store.numbers() == list(range(12))
+    assert "threshold 1 is left out: no example has mem >= 1 (the highest is 0.900)" in said
+    for condition, remaining in (
+        ("nothing", "1,257"),
+        ("memorized 0.4", "1,157"),
+        ("random 0.9", "1,247"),
+        ("high_influence", "1,254"),
+    ):
+        assert f"{condition:<16} {remaining} of 1,257 examples remain" in said
+
+
+def test_each_run_is_trained_on_what_its_condition_says(store, memorization):
+    everything, without_pairs = np.ones(1257, bool), np.ones(1257, bool)
+    without_pairs[IN_PAIRS] = False
+    expected = [
+        [everything] * 2,
+        [memorization < 0.4] * 2,
+        [RandomRemoval(1257, 100, 0).mask(run) for run in (0, 1)],
+        [memorization < 0.9] * 2,
+        [RandomRemoval(1257, 10, 0).mask(run) for run in (0, 1)],
+        [without_pairs] * 2,
+    ]
+    for number in range(12):
+        subset = store.read(number).subset
+        np.testing.assert_array_equal(subset, expected[number // 2][number % 2])
+    first, second = (store.read(number).subset for number in (4, 5))
+    assert first.sum() == second.sum() == 1157
+    assert (first != second).any()
+
+
+def test_runs_of_one_number_share_initial_weights(store):
+    """The weights are the initial ones, so predictions are equal between conditions, not runs."""
+    predicted = np.array([store.read(number).test.predicted for number in range(12)])
+    for number in range(12):
+        assert (predicted[number] == predicted[number % 2]).mean() > 0.99
+    assert (predicted[0] == predicted[1]).mean() < 0.5
+
+
+def test_the_command_of_check_store_makes_a_lost_run_again(store, estimates):
+    before = [store.read(number) for number in range(12)]
+    kept = store.trial_path(3).read_bytes()
+    store.trial_path(5).unlink()
+    damaged = bytearray(store.trial_path(9).read_bytes())
+    damaged[100] ^= 1
+    store.trial_path(9).write_bytes(bytes(damaged))
+    done = run_program("launchers.check_store", f"--store={store.path}", check=False)
+    assert done.returncode == 1
+    assert "digits_mlp, dataset digits" in done.stdout
+    assert "1 of 12 are missing: 5" in done.stdout
+    command = shlex.split(done.stdout.splitlines()[-1].removeprefix("to complete it, run: "))
+    assert command[:3] == ["python", "-m", "launchers.train_removal"]
+    assert "--trials=5:10" in command
+    said = run_program(*command[2:]).stdout
+    assert "trial-000009.tfrecord is damaged" in said
+    assert "3 of 5 trials are already in the store" in said
+    assert store.trial_path(3).read_bytes() == kept
+    for number, trial in enumerate(before):
+        assert_same_trial(store.read(number), trial)
+    done = run_program("launchers.check_store", f"--store={store.path}")
+    assert "12 trials are there and sound" in done.stdout
+
+
+def test_one_at_a_time_gives_the_same_runs(store, estimates, tmp_path):
+    train(tmp_path, estimates, *FLAGS, "--stack=none", "--trials=2:5")
+    other = Store.open(tmp_path)
+    assert other.numbers() == [2, 3, 4]
+    for number in (2, 3, 4):
+        ours, theirs = other.read(number), store.read(number)
+        np.testing.assert_array_equal(ours.subset, theirs.subset)
+        assert (ours.test.predicted == theirs.test.predicted).mean() > 0.99
+
+
+def test_the_completion_command_gives_the_config_back(store, estimates):
+    """With what differs from the defaults, and only that."""
+    words = shlex.split(store.command())
+    assert words[3:] == [
+        "--experiment=digits_mlp",
+        f"--store={store.path}",
+        "--trials=0:12",
+        f"--estimates={estimates}",
+        "--runs=2",
+        "--thresholds=0.4,0.9",
+        "--epochs=1",
+        "--base_learning_rate=1e-06",
+    ]
+    config = RemovalConfig(experiments.get("digits_mlp"), 3, (0.5,), 0.3, 0.2, "e.npz", "", False)
+    words = shlex.split(experiments.completion_command(config, "s", 1, 2))
+    assert words[5:] == [
+        "--trials=1:2",
+        "--estimates=e.npz",
+        "--runs=3",
+        "--thresholds=0.5",
+        "--mem_threshold=0.3",
+        "--infl_threshold=0.2",
+        "--nohigh_influence",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ("estimates", "estimates_digest: "),
+        ("--runs=3", "runs: 3 and 2"),
+        ("--thresholds=0.9", "mem_thresholds: (0.9,) and (0.4, 0.9)"),
+        ("--nohigh_influence", "high_influence: False and True"),
+        ("--seed=4", "experiment.seed: 4 and 0"),
+    ],
+)
+def test_another_configuration_is_refused(
+    store, estimates, memorization, digits, tmp_path, changed, words
+):
+    flags = list(FLAGS)
+    if changed == "estimates":
+        estimates = tmp_path / "other.npz"
+        write_estimates(estimates, memorization * 1.01, digits, blocks(digits, IN_PAIRS))
+    else:
+        flags.append(changed)
+    done = train(store.path, estimates, *flags, check=False)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1
+    assert "holds trials of another configuration" in done.stderr
+    assert words in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--thresholds=0.1,low"], "--thresholds=0.1,low: expected memorization values in (0, 1]"),
+        (["--thresholds=0,0.5"], "--thresholds=0,0.5: expected memorization values in (0, 1]"),
+        (["--thresholds=0.5,nan"], "expected memorization values in (0, 1]"),
+        (["--thresholds=1.1"], "expected memorization values in (0, 1]"),
+        (["--thresholds=0.95", "--nohigh_influence"], "nothing to remove: threshold 0.95 is left"),
+        (["--thresholds=0.01", "--nohigh_influence"], "all examples have mem >= 0.01"),
+        (["--thresholds=", "--nohigh_influence"], "--thresholds is empty and --nohigh_influence"),
+        (["--thresholds=", "--infl_threshold=0.6"], "no pairs with mem >= 0.25 and infl >= 0.6"),
+        (["--mem_threshold=0", "--infl_threshold=0"], "raise --mem_threshold or --infl_threshold"),
+        (["--runs=0"], "a positive integer"),
+        (
+            ["--thresholds=0.4,0.9", "--runs=3", "--trials=0:20"],
+            "3 runs of 6 conditions are trials 0:18",
+        ),
+        (["--trials=4"], "--trials=4: expected START:STOP"),
+        (["--subset_ratio=0.5"], "Unknown command line flag 'subset_ratio'"),
+        (["--stack=2", "--strategy=mirrored"], "--strategy=mirrored goes with trials that are"),
+        (["--experiment=digts_mlp"], "did you mean 'digits_mlp'?"),
+        (["--experiment=digits_last_layer"], "trains on the penultimate features of a network"),
+        (["--estimates=absent.npz"], "absent.npz does not exist"),
+    ],
+)
+def test_bad_input_gets_one_line_and_no_store(flags, words, estimates, tmp_path):
+    done = train(tmp_path / "store", estimates, *QUICK, *flags, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
+    assert words in done.stderr
+    assert not (tmp_path / "store").exists()
+
+
+def test_estimates_that_do_not_fit_are_refused(digits, memorization, estimates, tiny, tmp_path):
+    """Of another dataset; without influence; with pairs, but none at the thresholds."""
+    path, store = tmp_path / "estimates.npz", tmp_path / "store"
+    write_estimates(path, np.linspace(0, 1, 21), tiny)
+    done = train(store, path, *QUICK, "--nohigh_influence", check=False)
+    assert "has 21 training examples, digits has 1257: another dataset?" in done.stderr
+    write_estimates(path, memorization, digits)
+    done = train(store, path, *QUICK, check=False)
+    assert "make it with analysis.estimate --influence=class, or" in done.stderr
+    assert "--nohigh_influence" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not store.exists()
+
+
+def test_without_pairs_the_condition_is_left_out(estimates, tmp_path):
+    flags = (*QUICK, "--runs=1", "--thresholds=0.9", "--infl_threshold=0.6")
+    said = train(tmp_path, estimates, *flags).stdout
+    assert "the high-influence runs are left out: there are no pairs with mem >= 0.25 and" in said
+    store = Store.open(tmp_path)
+    assert not store.config.high_influence
+    assert store.numbers() == [0, 1, 2]
+    done = run_program(*shlex.split(store.command())[2:])
+    assert "3 of 3 trials are already in the store" in done.stdout
+
+
+def test_a_diverged_run_is_named_and_the_others_are_stored(digits, tmp_path):
+    """One batch of 64 takes no step: the rate is 0 at step 0. Two batches diverge."""
+    estimates = tmp_path / "estimates.npz"
+    memorization = np.where(np.arange(1257) < 60, 0.1, 0.9)
+    write_estimates(estimates, memorization, digits)
+    flags = (*QUICK, "--runs=1", "--thresholds=0.9", "--nohigh_influence", "--trials=0:2")
+    done = train(tmp_path / "s", estimates, *flags, "--base_learning_rate=1e30", check=False)
+    assert done.returncode == 2
+    said = "nothing (its trial 0 is trial 0 of the store): trial 0 of digits_mlp diverged"
+    assert f"error: {said}" in done.stderr
+    assert "--base_learning_rate=1e+30 is too high" in done.stderr
+    assert Store.open(tmp_path / "s").numbers() == [1]
+
+
+def test_thresholds_that_are_kept_by_hand():
+    memorization = np.array([0.1, 0.3, 0.5])
+    kept, notes = train_removal.useful_thresholds(memorization, (0.1, 0.2, 0.3, 0.5, 0.6))
+    assert kept == (0.2, 0.3, 0.5)
+    assert [note.split(":")[0] for note in notes] == [
+        "threshold 0.1 is left out",
+        "threshold 0.6 is left out",
+    ]
+    assert train_removal.parse_thresholds("0.5,0.1,0.5,1") == (0.1, 0.5, 1.0)
+    assert train_removal.parse_thresholds("") == ()
+    kept = train_removal.subsets_of(Condition("memorized", 0.3), memorization, None, 0)
+    assert kept.mask(0).tolist() == [True, False, False]
+
+
+@pytest.mark.slow
+def test_memorized_examples_are_worth_more_than_random_ones(tmp_path):
+    """Fig. 2 on digits: 300 trials, then 20 runs without examples of mem >= 0.2."""
+    store, estimates = tmp_path / "store", tmp_path / "estimates.npz"
+    words = ("--experiment=digits_mlp", f"--store={store}", "--trials=0:300")
+    run_program("launchers.train_trials", *words)
+    run_program("analysis.estimate", f"--store={store}", f"--out={estimates}")
+    runs = tmp_path / "removal"
+    train(runs, estimates, "--experiment=digits_mlp", "--runs=20", "--thresholds=0.2")
+    found = Store.open(runs)
+    groups = removal.group(found.config, found.load())
+    (effect,) = removal.threshold_effects(groups)
+    assert effect.difference.count == 20
+    assert effect.difference.value > 4 * effect.difference.standard_error

@@ -33,6 +33,7 @@ setup(
         "scikit-learn>=1.5",
         "scipy>=1.13",
         "tensorflow>=2.20,<2.22",
+        "tensorboard>=2.20",  # TensorFlow 2.21 no longer asks for it.
         "tensorflow-datasets>=4.9.9,<5",
         "tqdm>=4.66",
     ],

@@ -5,6 +5,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterator
+from logging import LogRecord
 
 from absl import app, flags, logging
 
@@ -41,6 +42,13 @@ def _fail(message: str) -> None:
     sys.exit(2)
 
 
+def _is_for_users(record: LogRecord) -> bool:
+    """Whether a message says something to who runs a program, or else wants to see all."""
+    # TFDS warns of folders that are not there yet, and of its own use of what it deprecates.
+    of_tfds = "tensorflow_datasets" in record.pathname
+    return not of_tfds or logging.get_verbosity() > logging.WARNING
+
+
 def run(main: Callable[[], int | None]) -> None:
     """Parses the flags and runs a program's main function.
 
@@ -52,6 +60,7 @@ def run(main: Callable[[], int | None]) -> None:
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     logging.set_verbosity(logging.WARNING)
     logging.set_stderrthreshold(logging.WARNING)
+    logging.get_absl_logger().addFilter(_is_for_users)
 
     def guarded(argv: list[str]) -> int | None:
         try:

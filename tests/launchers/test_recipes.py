@@ -212,7 +212,7 @@ STEM = ["--model=resnet50", '--model_options={"stem": "large"}']
         (["--dataset=folder:"], "dataset 'folder:' lacks its PATH"),
         (["--dataset=folder:nowhere"], "nowhere is not a folder; expected nowhere/train/CLASS/IM"),
         (["--dataset=npz:nowhere.npz"], "nowhere.npz does not exist"),
-        (["--dataset=imagenet2012", "--data_dir=EMPTY"], "ILSVRC2012_img_train.tar"),
+        (["--dataset=imagenet2012", "--data_dir={}"], "ILSVRC2012_img_train.tar"),
         (["--xla"], "--xla goes with trials that are trained one at a time"),
         (["--tensorboard=logs"], "--tensorboard goes with trials that are trained one at a time"),
         (["--checkpoint_seconds=-1"], "checkpoint_seconds"),

@@ -103,7 +103,7 @@ def test_a_fit_trial_does_not_depend_on_those_before(tiny, tiny_config):
 
 
 def test_other_subsets_take_nothing_from_those_before(tiny, tiny_config):
-    """10 instead of 15 examples: fewer steps, another schedule, another short batch."""
+    """11 instead of 15 examples: fewer steps, another schedule, another short batch."""
     kept = FixedSubset(np.arange(21) % 2 == 0)
     for kind in (fit.FitTrainer, stacked.StackedTrainer):
         more = (fit.build_strategy("default"),) if kind is fit.FitTrainer else ()

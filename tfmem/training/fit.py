@@ -138,7 +138,8 @@ class FitTrainer:
     def _take(self, problem: Problem) -> None:
         self._problem = self._feed.problem = problem
         total_steps = problem.config.epochs * problem.steps_per_epoch
-        self._rates.assign(problem.schedule()(tf.range(total_steps)))
+        # And one more: a log after the last step asks for the rate of the next one.
+        self._rates.assign(problem.schedule()(tf.range(total_steps + 1)))
 
     def for_subsets(self, subsets: Subsets) -> "FitTrainer":
         """Returns what trains the same on other subsets: this trainer, compiled as it is."""

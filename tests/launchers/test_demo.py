@@ -126,6 +126,12 @@ def test_benchmark_of_an_experiment(tmp_path):
 def test_benchmark_suite():
     """`make bench`, whole: every part prints its figures."""
     said = run_program("launchers.benchmark", "--suite").stdout
-    for words in ("stacked, 200 trials", "plain Keras fit", "compiled by XLA", "class by class"):
+    for words in (
+        "stacked, 200 trials",
+        "plain Keras fit",
+        "compiled by XLA",
+        "class by class",
+        "linear trials",
+    ):
         assert said.count(words) == 1, said
     assert "GB/s" in said

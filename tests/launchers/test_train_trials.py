@@ -124,7 +124,6 @@ def test_inception_runs_from_the_launcher(tmp_path):
         ([*QUICK, "--subset_ratio=0.0001"], "takes 0 of 1257 training examples"),
         ([*QUICK, "--stack=many"], "--stack=many: expected auto, none or a positive number"),
         ([*QUICK, "--stack=0"], "--stack=0: expected auto, none or a positive number"),
-        (["--experiment=digits_inception", "--stack=4"], "use --stack=none"),
         (
             [*QUICK, "--stack=4", "--strategy=mirrored"],
             "--strategy=mirrored goes with trials that are trained one",
@@ -155,7 +154,7 @@ def test_a_store_of_another_config_is_refused(reference):
 
 PROGRAMS = [
     *(f"launchers.{name}" for name in ("train_trials", "check_store", "import_trials")),
-    *(f"launchers.{name}" for name in ("train_removal", "benchmark", "demo")),
+    *(f"launchers.{name}" for name in ("train_last_layer", "train_removal", "benchmark", "demo")),
     *(f"analysis.{name}" for name in ("estimate", "select_pairs", "convergence", "report")),
     "analysis.removal",
 ]

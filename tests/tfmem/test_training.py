@@ -1,6 +1,7 @@
 """Two ways to train a trial, one result."""
 
 import dataclasses
+import re
 
 import keras
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 
 from tests.trials import assert_same_trial
 from tests.twins import numpy_sgd
-from tfmem import engine, experiments, models
+from tfmem import datasets, engine, experiments, models
 from tfmem.subsets import FixedSubset
 from tfmem.training import common, fit, stacked
 
@@ -218,3 +219,22 @@ def test_make_trainer(tiny, tiny_config):
         assert kind(config, "auto", "auto") == "FitTrainer"
         with pytest.raises(ValueError, match=words):
             make(config, 2)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (
+            {"model": "resnet50", "model_options": {"stem": "large"}},
+            "at least 32x32 pixels as (height, width, channels), got (8, 8, 1)",
+        ),
+        ({"model": "resnet18", "image_size": 7}, "at least 8x8 pixels"),
+        ({"model_options": {"depth": 3}}, "unexpected keyword argument 'depth'"),
+        ({"crop": "area_aspect"}, "digits is in memory: give --crop=padded or --crop=none"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(overrides, words):
+    config = experiments.resolve("digits_mlp", overrides)
+    dataset = datasets.load(config.dataset, image_size=config.image_size)
+    with pytest.raises(ValueError, match=re.escape(words)):
+        engine.make_trainer(config, dataset)

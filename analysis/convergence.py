@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from absl import flags
 
-from analysis import cli, estimators, pairs
+from analysis import agreement, cli, estimators, pairs
 from tfmem import experiments, seeds
 from tfmem.store import Store, TrialSet
 
@@ -74,32 +74,10 @@ class Convergence:
     verdict: str
 
 
-def agreement(
-    a: np.ndarray, b: np.ndarray, in_a: np.ndarray, in_b: np.ndarray
-) -> tuple[float, float]:
-    """Returns the Jaccard similarity of two sets and eq. 4's mean difference over their union.
-
-    Args:
-      a: float, one estimate per element.
-      b: float, the other estimate, of the same shape.
-      in_a: bool, whether the element is in the first set.
-      in_b: bool, in the second.
-
-    Returns:
-      Two numbers, both nan when the union is empty.
-    """
-    union = in_a | in_b
-    size = np.count_nonzero(union)
-    if not size:
-        return math.nan, math.nan
-    jaccard = np.count_nonzero(in_a & in_b) / size
-    return jaccard, float(np.abs(a[union] - b[union]).mean())
-
-
 def _split_half(a: TrialSet, b: TrialSet, mem_threshold: float, infl_threshold: float) -> SplitHalf:
     mem_a, mem_b = (estimators.memorization(half).value for half in (a, b))
     chosen_a, chosen_b = mem_a >= mem_threshold, mem_b >= mem_threshold
-    mem_jaccard, mem_difference = agreement(mem_a, mem_b, chosen_a, chosen_b)
+    mem_jaccard, mem_difference = agreement.compare(mem_a, mem_b, chosen_a, chosen_b)
     # Class by class, only sums are kept: no matrix of a whole dataset.
     both = either = size = 0
     difference = 0.0

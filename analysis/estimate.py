@@ -40,6 +40,7 @@ def main() -> None:
         influences,
         full,
         len(trials),
+        (store.dataset.train.ids, store.dataset.test.ids),
     )
     memorized = int((memorization.value >= experiments.MEM_THRESHOLD).sum())
     print(

@@ -22,6 +22,8 @@ class Estimates:
       influences: one per class, in label order; empty when the file has no influence.
       details: standard errors and trial counts, or None in a file that has none (a published one).
       num_trials: t, or None.
+      train_ids: text [n], the examples' stable ids, or None in a file that has none.
+      test_ids: text [n'], or None.
     """
 
     memorization: np.ndarray
@@ -30,6 +32,8 @@ class Estimates:
     influences: tuple[ClassInfluence, ...]
     details: Memorization | None = None
     num_trials: int | None = None
+    train_ids: np.ndarray | None = None
+    test_ids: np.ndarray | None = None
 
 
 _DETAILS = {
@@ -38,6 +42,7 @@ _DETAILS = {
     "num_in": "num_in",
     "num_out": "num_out",
 }
+_IDS = ("tr_ids", "tt_ids")
 _PAIRS = {
     "train_index": "tr_idx",
     "test_index": "tt_idx",
@@ -54,6 +59,7 @@ def write_estimates(
     influences: Iterable[ClassInfluence] = (),
     full: Iterable[np.ndarray] | None = None,
     num_trials: int | None = None,
+    ids: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> None:
     """Writes an estimates file.
 
@@ -65,11 +71,15 @@ def write_estimates(
       influences: one per class, in label order.
       full: the rows of the [n, n'] influence matrix, in blocks.
       num_trials: t.
+      ids: the stable ids of the training and the test examples, text [n] and [n'].
     """
     arrays = {"tr_mem": memorization.value, "tr_labels": train_labels, "tt_labels": test_labels}
     arrays |= {name: getattr(memorization, field) for field, name in _DETAILS.items()}
     if num_trials is not None:
         arrays["num_trials"] = np.array(num_trials)
+    if ids is not None:
+        for name, texts in zip(_IDS, ids, strict=True):
+            arrays[name] = np.char.encode(texts, "utf-8")
     for label, block in enumerate(influences):
         arrays[f"tr_classidx_{label}"] = block.train_index
         arrays[f"tt_classidx_{label}"] = block.test_index
@@ -125,8 +135,12 @@ def read_estimates(path: epath.PathLike) -> Estimates:
                 **{name: fitting(key, memorization.shape) for name, key in _DETAILS.items()},
             )
         num_trials = int(archive["num_trials"]) if "num_trials" in names else None
+        ids = [
+            np.char.decode(fitting(name, labels.shape), "utf-8") if name in names else None
+            for name, labels in zip(_IDS, (train_labels, test_labels), strict=True)
+        ]
     return Estimates(
-        memorization, train_labels, test_labels, tuple(influences), details, num_trials
+        memorization, train_labels, test_labels, tuple(influences), details, num_trials, *ids
     )
 
 

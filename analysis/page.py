@@ -12,6 +12,7 @@ import jinja2
 import markupsafe
 import numpy as np
 
+from analysis import gallery
 from analysis import pairs as pairs_lib
 from analysis.convergence import Convergence
 from analysis.estimators import ClassInfluence
@@ -26,9 +27,6 @@ from tfmem.datasets import Dataset, Split
 from tfmem.store import TrialSet
 
 MEM_LEVELS = tuple(level / 10 for level in range(1, 11))
-GALLERY_EXAMPLES = 4  # Of one class, around one level.
-GALLERY_WINDOW = 0.15  # How far from the level an example may be.
-GALLERY_CLASSES = 20
 MAX_PAIRS = 200
 _OPEN_CLASSES = 20  # With more classes than this, their table starts folded.
 _DISPLAY_SIDE = 60  # CSS pixels that a small picture is magnified to, by a whole factor.
@@ -241,45 +239,18 @@ class _Examples:
         return block, int(np.flatnonzero(block.train_index == train_index)[0])
 
 
-def gallery_examples(
-    memorization: np.ndarray, labels: np.ndarray, label: int, level: float
-) -> np.ndarray:
-    """Returns the indices of up to 4 examples of a class nearest to a level, the nearest first.
-
-    None is further away than `GALLERY_WINDOW`; of equally near ones the first come first.
-    """
-    index = np.flatnonzero(labels == label)
-    # Rounded, so that examples at the same distance on either side stay in their order.
-    distance = np.round(np.abs(memorization[index] - level), 12)
-    nearest = index[np.argsort(distance, kind="stable")]
-    return nearest[: np.count_nonzero(distance <= GALLERY_WINDOW)][:GALLERY_EXAMPLES]
-
-
-def gallery_classes(
-    memorization: np.ndarray, labels: np.ndarray, num_classes: int, threshold: float
-) -> np.ndarray:
-    """Returns the labels to show, ascending: all, or the 20 with the most memorized examples."""
-    memorized = np.bincount(labels[memorization >= threshold], minlength=num_classes)
-    return np.sort(np.argsort(-memorized, kind="stable")[:GALLERY_CLASSES])
-
-
-def most_influenced(block: ClassInfluence, row: int) -> np.ndarray:
-    """Returns the columns of the 4 test examples that a row influences most, descending."""
-    return np.argsort(-block.value[row], kind="stable")[: experiments.PANEL_TEST_EXAMPLES]
-
-
 def _gallery(
     examples: _Examples, dataset: Dataset, estimates: Estimates, mem_threshold: float
 ) -> list[GalleryRow]:
     memorization, labels = estimates.memorization, dataset.train.labels
-    shown = gallery_classes(memorization, labels, dataset.num_classes, mem_threshold)
+    shown = gallery.shown_classes(memorization, labels, dataset.num_classes, mem_threshold)
     return [
         GalleryRow(
             dataset.class_names[label],
             tuple(
                 tuple(
                     examples.memorization(int(index))
-                    for index in gallery_examples(memorization, labels, label, level)
+                    for index in gallery.nearest_examples(memorization, labels, label, level)
                 )
                 for level in experiments.GALLERY_LEVELS
             ),
@@ -290,13 +261,13 @@ def _gallery(
 
 def _panels(examples: _Examples, pairs: Pairs, infl_threshold: float) -> list[list[PanelRow]]:
     panels = []
-    for indices in pairs_lib.panel_training_examples(pairs):
+    for indices in gallery.panel_training_examples(pairs):
         panel = []
         for index in map(int, indices):
             block, row = examples.block(index)
             tests = tuple(
                 examples.influence(block, row, int(column), infl_threshold)
-                for column in most_influenced(block, row)
+                for column in gallery.most_influenced(block, row)
             )
             panel.append(PanelRow(examples.memorization(index), tests))
         if panel:
@@ -486,8 +457,8 @@ def render(
             has_heldout=estimates.details is not None,
             levels=experiments.GALLERY_LEVELS,
             gallery=_gallery(examples, dataset, estimates, mem_threshold),
-            gallery_examples=GALLERY_EXAMPLES,
-            gallery_window=GALLERY_WINDOW,
+            gallery_examples=gallery.EXAMPLES,
+            gallery_window=gallery.WINDOW,
             panels=_panels(examples, pairs, infl_threshold),
             panel_tests=experiments.PANEL_TEST_EXAMPLES,
             pairs=_pair_cards(examples, pairs, infl_threshold),

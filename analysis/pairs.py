@@ -106,24 +106,3 @@ def count(pairs: Pairs) -> PairCounts:
         test_examples=len(influencers),
         test_examples_by_influencers=tuple(np.bincount(influencers).tolist()) or (0,),
     )
-
-
-def panel_training_examples(pairs: Pairs) -> np.ndarray:
-    """Chooses the training examples of Figs. 4 to 6, by the procedure of Sec. C.
-
-    Training examples are sorted by the highest influence they have on a test example; 3
-    consecutive sets of 5, spread evenly over that order, are shown. With fewer than 7 different
-    training examples the sets would repeat, and all are shown once.
-
-    Returns:
-      int64 [sets, examples]: the paper's order, set by set.
-    """
-    copies, examples = experiments.PANEL_COPIES, experiments.PANEL_EXAMPLES
-    train_index, inverse = np.unique(pairs.train_index, return_inverse=True)
-    highest = np.full(len(train_index), -np.inf)
-    np.maximum.at(highest, inverse, pairs.influence)
-    ordered = train_index[np.argsort(-highest, kind="stable")]
-    if len(ordered) < copies + examples - 1:
-        return ordered[None, :]
-    bases = np.linspace(0, len(ordered) - copies, examples).astype(int)
-    return np.stack([ordered[bases + copy] for copy in range(copies)])

@@ -7,15 +7,6 @@ from analysis import convergence, estimators, pairs
 from tests.trials import trial_set
 
 
-def test_agreement_by_hand():
-    a = np.array([0.9, 0.5, 0.3, 0.1])
-    b = np.array([0.8, 0.2, 0.4, 0.0])
-    jaccard, difference = convergence.agreement(a, b, a >= 0.3, b >= 0.3)
-    assert jaccard == pytest.approx(2 / 3)  # {0, 2} of {0, 1, 2}
-    assert difference == pytest.approx((0.1 + 0.3 + 0.1) / 3)
-    assert all(map(math.isnan, convergence.agreement(a, b, a > 1, b > 1)))
-
-
 def test_worst_standard_error_by_hand():
     """1 / (4 * 700) + 1 / (4 * 300) = 0.00119."""
     assert convergence.worst_standard_error(1000, 0.7) == pytest.approx(0.034503, abs=1e-6)

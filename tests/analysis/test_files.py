@@ -25,8 +25,11 @@ def write(path, trials, **more):
 
 def test_estimates_both_ways(tmp_path, trials):
     path = tmp_path / "estimates.npz"
-    memorization, influences = write(path, trials, num_trials=30)
+    ids = (np.array([f"é{index}" for index in range(12)]), np.arange(8).astype(str))
+    memorization, influences = write(path, trials, num_trials=30, ids=ids)
     read = files.read_estimates(path)
+    assert read.train_ids.tolist() == ids[0].tolist()
+    assert read.test_ids.tolist() == ids[1].tolist()
     np.testing.assert_array_equal(read.memorization, memorization.value)
     np.testing.assert_array_equal(read.details.standard_error, memorization.standard_error)
     np.testing.assert_array_equal(read.details.num_out, memorization.num_out)
@@ -68,6 +71,7 @@ def test_a_published_file_without_errors_is_read(tmp_path, trials):
     )
     read = files.read_estimates(path)
     assert read.details is None
+    assert read.train_ids is None
     assert read.influences[0].standard_error is None
 
 

@@ -225,17 +225,6 @@ def test_panels_follow_appendix_c():
     assert "Set 3 of 3" in text
 
 
-def test_gallery_shows_the_nearest_within_the_window():
-    memorization = np.array([0.66, 0.4, 0.6, 0.5, 0.36, 0.51, 0.5, 0.45])
-    labels = np.array([0, 0, 0, 0, 0, 0, 1, 0])
-    # Distances of class 0: .16 .1 .1 0 .14 .01 - .05; the first is outside of 0.15.
-    assert page.gallery_examples(memorization, labels, 0, 0.5).tolist() == [3, 5, 7, 1]
-    assert page.gallery_examples(memorization, labels, 1, 0.5).tolist() == [6]
-    assert page.gallery_examples(memorization, labels, 1, 1.0).tolist() == []
-    # The window's border belongs to it.
-    assert page.gallery_examples(np.array([0.65]), np.array([0]), 0, 0.5).tolist() == [0]
-
-
 def test_gallery_of_the_page():
     rows = re.findall(
         r'<div class="gallery-row">.*?(?=<div class="gallery-row">|$)',
@@ -246,13 +235,6 @@ def test_gallery_of_the_page():
         "plain | – | 0.52 | 0.90",
         '<b>bees</b> & "co" | 0.00 | – | 1.00',
     ]
-
-
-def test_gallery_keeps_the_classes_with_the_most_memorized_examples(monkeypatch):
-    monkeypatch.setattr(page, "GALLERY_CLASSES", 2)
-    labels = np.array([0, 1, 1, 2, 2, 2])
-    memorization = np.array([0.1, 0.3, 0.1, 0.3, 0.3, 0.3])
-    assert page.gallery_classes(memorization, labels, 3, 0.25).tolist() == [1, 2]
 
 
 @pytest.mark.parametrize("channels", [1, 3])

@@ -1,5 +1,4 @@
 import numpy as np
-import pytest
 
 from analysis import pairs
 from analysis.estimators import ClassInfluence
@@ -45,33 +44,3 @@ def test_no_pairs():
     found = pairs.select(MEMORIZATION, INFLUENCES, 0.95, 0.15)
     assert len(found) == 0
     assert pairs.count(found) == pairs.PairCounts(0, 0, 0, (0,))
-    assert pairs.panel_training_examples(found).shape == (1, 0)
-
-
-def many(count):
-    """Training example k has its highest influence, 1 - k / 1000, on test example k."""
-    index = np.arange(count)
-    influence = 1 - index / 1000
-    return pairs.Pairs(
-        np.concatenate([index, index])[::-1],
-        np.concatenate([index, index + count])[::-1],
-        np.concatenate([influence, influence / 2])[::-1],
-        np.ones(2 * count),
-    )
-
-
-def test_panels_follow_the_selection_procedure():
-    """App. C: linspace(0, 100 - 3, 5) = 0, 24.25, 48.5, 72.75, 97, cut to integers."""
-    assert pairs.panel_training_examples(many(100)).tolist() == [
-        [0, 24, 48, 72, 97],
-        [1, 25, 49, 73, 98],
-        [2, 26, 50, 74, 99],
-    ]
-
-
-@pytest.mark.parametrize(("count", "shape"), [(1, (1, 1)), (6, (1, 6)), (7, (3, 5))])
-def test_panels_of_few_examples_do_not_repeat(count, shape):
-    chosen = pairs.panel_training_examples(many(count))
-    assert chosen.shape == shape
-    assert len(np.unique(chosen)) == min(count, 15)
-    assert chosen[0, 0] == 0

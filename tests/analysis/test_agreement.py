@@ -1,6 +1,7 @@
 import math
 
 import numpy as np
+import pytest
 
 from analysis import agreement
 

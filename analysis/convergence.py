@@ -79,26 +79,17 @@ def _split_half(a: TrialSet, b: TrialSet, mem_threshold: float, infl_threshold: 
     chosen_a, chosen_b = mem_a >= mem_threshold, mem_b >= mem_threshold
     mem_jaccard, mem_difference = agreement.compare(mem_a, mem_b, chosen_a, chosen_b)
     # Class by class, only sums are kept: no matrix of a whole dataset.
-    both = either = size = 0
-    difference = 0.0
-    blocks = zip(estimators.class_influences(a), estimators.class_influences(b), strict=True)
-    for block_a, block_b in blocks:
-        rows = block_a.train_index
-        in_a = (block_a.value >= infl_threshold) & chosen_a[rows, None]
-        in_b = (block_b.value >= infl_threshold) & chosen_b[rows, None]
-        union = in_a | in_b
-        both += np.count_nonzero(in_a & in_b)
-        either += np.count_nonzero(union)
-        size += np.count_nonzero(in_a) + np.count_nonzero(in_b)
-        difference += float(np.abs(block_a.value[union] - block_b.value[union]).sum())
+    blocks_a, blocks_b = (estimators.class_influences(half) for half in (a, b))
+    found = agreement.block_curve(blocks_a, blocks_b, chosen_a, chosen_b, [infl_threshold])
+    influence = found.at(infl_threshold)
     return SplitHalf(
         num_trials=len(a),
         mem_jaccard=mem_jaccard,
         mem_difference=mem_difference,
         mem_size=(np.count_nonzero(chosen_a) + np.count_nonzero(chosen_b)) / 2,
-        infl_jaccard=both / either if either else math.nan,
-        infl_difference=difference / either if either else math.nan,
-        infl_size=size / 2,
+        infl_jaccard=influence.jaccard,
+        infl_difference=influence.difference,
+        infl_size=(influence.size_a + influence.size_b) / 2,
     )
 
 
@@ -162,7 +153,7 @@ def chance_pairs(
 
     total = 0.0
     t = len(trials)
-    successes = trials.test_correct.column_sums()
+    successes = trials.test_correct.transposed.row_sums()
     memorized = memorization.value >= mem_threshold
     for label in np.unique(trials.train_labels[memorized]):
         num_in = memorization.num_in[memorized & (trials.train_labels == label)]

@@ -3,7 +3,8 @@
 With M [t, n] (which trial saw which training example) and C [t, n'] (which trial got which example
 right), everything follows from integers: M'C counts the trials that saw i and were right on j, and
 the column sums give the rest. Integers are exact in float32 products up to 2^24 trials, so any
-order of trials or blocks gives the same bits, and one product does for both terms.
+order of trials or blocks gives the same bits, and one product does for both terms. Both are kept
+eight trials to a byte, a row per example, so that an example's trials lie together.
 """
 
 import dataclasses
@@ -13,7 +14,6 @@ import numpy as np
 
 from tfmem.store import TrialSet
 
-_COLUMNS = 4096  # Training examples that are unpacked at once.
 _ADDED = 2  # Successes, and failures, that `rate_variance` adds.
 _ROWS = 512  # Training examples in one block of the full influence matrix.
 
@@ -82,42 +82,42 @@ def difference(
 
 def memorization(trials: TrialSet) -> Memorization:
     """Estimates the memorization of every training example (Algorithm 1, line 5)."""
-    num_trials, count = trials.subset.shape
-    num_in = trials.subset.column_sums()
-    successes = trials.train_correct.column_sums()
-    in_successes = np.empty(count, np.int64)
-    for start in range(0, count, _COLUMNS):
-        block = slice(start, min(start + _COLUMNS, count))
-        both = trials.subset.columns(block) & trials.train_correct.columns(block)
-        in_successes[block] = both.sum(axis=0)
-    num_out = num_trials - num_in
+    subset, correct = trials.subset.transposed, trials.train_correct.transposed
+    num_in, successes = subset.row_sums(), correct.row_sums()
+    in_successes = (subset & correct).row_sums()
+    num_out = len(trials) - num_in
     value, standard_error = difference(in_successes, num_in, successes - in_successes, num_out)
     heldout_accuracy = rate(successes - in_successes, num_out)
     return Memorization(value, standard_error, heldout_accuracy, num_in, num_out)
+
+
+def test_accuracies(trials: TrialSet) -> np.ndarray:
+    """Returns the accuracy of each trial on the test examples, float64 [t]."""
+    return trials.test_correct.row_sums() / trials.test_correct.count
 
 
 def in_counts(subset: np.ndarray, correct: np.ndarray) -> np.ndarray:
     """Returns M'C: in how many trials i was seen and j was right.
 
     Args:
-      subset: bool [t, a].
-      correct: bool or float32 [t, b].
+      subset: bool [a, t], M'.
+      correct: bool or float32 [b, t], C'.
 
     Returns:
       float32 [a, b] of exact integers; t is at most 2^24.
     """
-    return subset.astype(np.float32).T @ correct.astype(np.float32, copy=False)
+    return subset.astype(np.float32) @ correct.astype(np.float32, copy=False).T
 
 
 def class_influence(trials: TrialSet, label: int) -> ClassInfluence:
     """Estimates influence within one class (Algorithm 1, line 7, for y_i = y_j = label)."""
     train_index = np.flatnonzero(trials.train_labels == label)
     test_index = np.flatnonzero(trials.test_labels == label)
-    subset = trials.subset.columns(train_index)
-    correct = trials.test_correct.columns(test_index)
-    num_in = subset.sum(axis=0)[:, None]
-    successes = correct.sum(axis=0)[None, :]
-    counts = in_counts(subset, correct).astype(np.int64)
+    subset = trials.subset.transposed.rows(train_index)
+    correct = trials.test_correct.transposed.rows(test_index)
+    num_in = subset.row_sums()[:, None]
+    successes = correct.row_sums()[None, :]
+    counts = in_counts(subset.columns(), correct.columns()).astype(np.int64)
     value, standard_error = difference(counts, num_in, successes - counts, len(trials) - num_in)
     return ClassInfluence(train_index, test_index, value, standard_error.astype(np.float32))
 
@@ -135,12 +135,13 @@ def full_influence(trials: TrialSet) -> Iterator[np.ndarray]:
       float32 [rows, n'], the next rows of the [n, n'] matrix; their concatenation is the matrix.
     """
     num_trials, count = trials.subset.shape
-    correct = trials.test_correct.columns().astype(np.float32)
-    successes = correct.sum(axis=0, dtype=np.float64)
+    correct = trials.test_correct.transposed
+    successes = correct.row_sums().astype(np.float64)
+    correct = correct.columns().astype(np.float32)
     for start in range(0, count, _ROWS):
-        subset = trials.subset.columns(slice(start, min(start + _ROWS, count)))
-        counts = in_counts(subset, correct)
-        num_in = subset.sum(axis=0)
+        subset = trials.subset.transposed.rows(slice(start, start + _ROWS))
+        counts = in_counts(subset.columns(), correct)
+        num_in = subset.row_sums()
         num_out = num_trials - num_in
         # yes / in - (successes - yes) / out, rearranged to two passes over a row in the cache.
         per_out = np.where(num_out > 0, 1 / np.maximum(num_out, 1), 0.0)

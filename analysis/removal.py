@@ -179,7 +179,7 @@ def group(config: RemovalConfig, trials: TrialSet) -> list[Runs]:
 
 
 def _shares(matrix: BitMatrix) -> np.ndarray:
-    return np.bitwise_count(matrix.packed).sum(axis=1, dtype=np.int64) / matrix.count
+    return matrix.row_sums() / matrix.count
 
 
 def mean(values: np.ndarray) -> Mean:

@@ -14,18 +14,11 @@ from absl import flags
 
 from analysis import cli
 from launchers import training_flags
+from launchers.benchmarks.timing import duration
 from tfmem import datasets, engine, experiments
 
 FLAGS = flags.FLAGS
 _HOW = ("stack", "strategy", "xla", "tensorboard")
-
-
-def duration(seconds: float) -> str:
-    """Returns seconds in words: `35 s`, `4.2 min`, `7.5 h`, `12 days`."""
-    for unit, size in (("days", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.1f} {unit}"
-    return f"{seconds:.3g} s"
 
 
 def time_experiment() -> None:
@@ -63,10 +56,10 @@ def main() -> None:
     ]
     if ignored:
         raise ValueError(f"--{ignored[0]} has no effect with --suite: give --experiment instead")
-    from launchers import benchmark_suite
+    from launchers import benchmarks
 
     cli.import_tensorflow()
-    benchmark_suite.run(FLAGS.data_dir)
+    benchmarks.run(FLAGS.data_dir)
 
 
 if __name__ == "__main__":

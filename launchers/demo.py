@@ -50,6 +50,8 @@ def main() -> None:
         trials.test_labels,
         influences,
         num_trials=len(trials),
+        ids=(dataset.train.ids, dataset.test.ids),
+        test_accuracies=estimators.test_accuracies(trials),
     )
     files.write_pairs(out / "pairs.npz", pairs.select(memorization.value, influences))
     with cli.progress_bar(report.steps(store), "report") as progress:

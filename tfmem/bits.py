@@ -1,8 +1,11 @@
 """Boolean matrices, eight entries to a byte: masks and correctness of thousands of trials."""
 
 import dataclasses
+import functools
 
 import numpy as np
+
+_BLOCK = 1024  # Rows, or bytes of a row, that are worked on at once: they fit into a cache.
 
 
 def packed_length(count: int) -> int:
@@ -44,24 +47,53 @@ class BitMatrix:
         """Returns the chosen rows, an index array or slice, still packed."""
         return BitMatrix(self.packed[index], self.count)
 
-    def columns(self, index: np.ndarray | slice | None = None) -> np.ndarray:
-        """Returns bool [rows, len(index)]: the columns of an index array or slice, or all."""
+    def columns(self, index: np.ndarray | None = None) -> np.ndarray:
+        """Returns bool [rows, len(index)]: the columns of an index array, or all."""
         if index is None:
             return unpack(self.packed, self.count)
-        if isinstance(index, slice):
-            start, stop, _ = index.indices(self.count)
-            first = start // 8
-            part = self.packed[:, first : packed_length(stop)]
-            return unpack(part, stop - 8 * first)[:, start - 8 * first :]
         index = np.asarray(index)
         taken = np.take(self.packed, index >> 3, axis=1)
         taken &= np.left_shift(1, index & 7).astype(np.uint8)
         return taken != 0
 
-    def column_sums(self) -> np.ndarray:
-        """Returns int64 [count]: how many rows are true in each column."""
-        sums = np.zeros(self.count, np.int64)
-        for block in range(0, len(self.packed), 128):
-            rows = unpack(self.packed[block : block + 128], self.count)
-            sums += rows.sum(axis=0, dtype=np.int64)
-        return sums
+    def row_sums(self) -> np.ndarray:
+        """Returns int64 [rows]: how many columns are true in each row."""
+        sums = [
+            np.bitwise_count(self.packed[start : start + _BLOCK]).sum(axis=1, dtype=np.int64)
+            for start in range(0, len(self.packed), _BLOCK)
+        ]
+        return np.concatenate(sums) if sums else np.zeros(0, np.int64)
+
+    def __and__(self, other: "BitMatrix") -> "BitMatrix":
+        """Returns where both matrices, of one shape, are true."""
+        return BitMatrix(self.packed & other.packed, self.count)
+
+    @functools.cached_property
+    def transposed(self) -> "BitMatrix":
+        """The matrix with rows and columns exchanged, [count, rows]; made once and kept."""
+        rows, width = self.packed.shape
+        depth = packed_length(rows)
+        turned = np.empty((8 * width, depth), np.uint8)
+        for start in range(0, width, _BLOCK):
+            part = self.packed[:, start : start + _BLOCK]
+            columns = part.shape[1]
+            tiles = np.zeros((8 * depth, columns), np.uint8)
+            tiles[:rows] = part
+            # Eight rows of a byte each: a tile of 8 x 8 bits is a 64-bit number.
+            tiles = tiles.reshape(depth, 8, columns).transpose(0, 2, 1)
+            tiles = _transpose_tiles(np.ascontiguousarray(tiles).view("<u8")[..., 0])
+            bytes_ = tiles.view(np.uint8).reshape(depth, 8 * columns)
+            turned[8 * start : 8 * (start + columns)] = bytes_.T
+        return BitMatrix(turned[: self.count], rows)
+
+
+def _transpose_tiles(tiles: np.ndarray) -> np.ndarray:
+    """Transposes tiles of 8 x 8 bits, each a uint64: its byte is the row, its bit the column.
+
+    Squares of 1, then 2, then 4 bits a side change places across the diagonal.
+    """
+    for shift, above in ((7, 0x00AA00AA00AA00AA), (14, 0x0000CCCC0000CCCC), (28, 0xF0F0F0F0)):
+        shift, above = np.uint64(shift), np.uint64(above)
+        moved = (tiles ^ (tiles >> shift)) & above
+        tiles = tiles ^ moved ^ (moved << shift)
+    return tiles

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from analysis import estimators
 from tests.trials import trial_set
+from tfmem import bits
 
 
 def conditional(correct, chosen):
@@ -49,7 +50,7 @@ def test_estimates_equal_algorithm_1(data):
     # Counts, bit for bit.
     assert mem.num_in.tolist() == [sum(map(int, subset[:, i])) for i in range(n)]
     assert mem.num_out.tolist() == [sum(1 - int(s) for s in subset[:, i]) for i in range(n)]
-    counts = estimators.in_counts(subset, test_correct)
+    counts = estimators.in_counts(subset.T, test_correct.T)
     for i, j in itertools.product(range(n), range(n_test)):
         assert counts[i, j] == sum(
             a and b for a, b in zip(subset[:, i], test_correct[:, j], strict=True)
@@ -98,7 +99,7 @@ def test_order_and_blocks_give_the_same_bits(rng, monkeypatch):
     data += [rng.integers(0, 3, 70), rng.integers(0, 3, 30)]
     given_trials = trial_set(*data)
     shuffled = given_trials.take(rng.permutation(40))
-    monkeypatch.setattr(estimators, "_COLUMNS", 16)
+    monkeypatch.setattr(bits, "_BLOCK", 2)
     monkeypatch.setattr(estimators, "_ROWS", 8)
     in_blocks = estimators.memorization(shuffled), list(estimators.full_influence(shuffled))
     monkeypatch.undo()

@@ -19,16 +19,26 @@ def test_bit_matrix_equals_the_boolean_one(values, data):
     packed = BitMatrix.from_bool(values)
     assert packed.shape == values.shape
     columns = values.shape[1]
-    start = data.draw(st.integers(0, columns - 1))
-    stop = data.draw(st.integers(start + 1, columns))
     index = data.draw(st.lists(st.integers(0, columns - 1)))
     np.testing.assert_array_equal(packed.columns(), values)
-    np.testing.assert_array_equal(packed.columns(slice(start, stop)), values[:, start:stop])
     np.testing.assert_array_equal(
         packed.columns(np.array(index, int)), values[:, np.array(index, int)]
     )
-    np.testing.assert_array_equal(packed.column_sums(), values.sum(axis=0))
+    np.testing.assert_array_equal(packed.row_sums(), values.sum(axis=1))
+    both = packed & BitMatrix.from_bool(values[::-1])
+    np.testing.assert_array_equal(both.columns(), values & values[::-1])
     np.testing.assert_array_equal(packed.rows(slice(1, None)).columns(), values[1:])
+
+
+@given(hnp.arrays(bool, st.tuples(st.integers(0, 20), st.integers(1, 40))), st.integers(1, 3))
+def test_transposed(values, block):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bits, "_BLOCK", block)
+        turned = BitMatrix.from_bool(values).transposed
+    assert turned.shape == values.T.shape
+    np.testing.assert_array_equal(turned.columns(), values.T)
+    # Bits beyond the last are 0, so that they can be counted.
+    np.testing.assert_array_equal(turned.row_sums(), values.sum(axis=0))
 
 
 def test_crc_is_crc32c():

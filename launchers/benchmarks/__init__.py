@@ -1,0 +1,38 @@
+"""The figures of README.md, "What we measured": each a ratio, its parts measured in one run."""
+
+from launchers.benchmarks import analysis, training
+
+
+def run(data_dir: str | None) -> None:
+    """Runs all benchmarks and prints each when it is finished.
+
+    Args:
+      data_dir: where TFDS keeps MNIST; without it, pictures of the same shape are made up, which
+        cost the same.
+    """
+    for title, measure in (
+        ("digits_mlp: stacked against Keras fit", training.digits_stacked),
+        ("mnist_mlp: stacked against Keras fit", lambda: training.mnist_stacked(data_dir)),
+        (
+            "last layer, n = {:,}, n' = {:,}, {} dimensions, {} classes".format(
+                *training.REPRESENTATIONS
+            ),
+            training.last_layer,
+        ),
+        (
+            "influence, t = {}, n = {}, n' = {}, {} classes".format(*analysis.INFLUENCE),
+            analysis.influence,
+        ),
+        (
+            "a store of CIFAR-100's size: {} trials, n = {}, n' = {}".format(*analysis.CIFAR100),
+            analysis.cifar100,
+        ),
+        (
+            "a store of ImageNet's size: {} trials, n = {}, n' = {}, {} classes".format(
+                *analysis.IMAGENET
+            ),
+            analysis.imagenet,
+        ),
+    ):
+        print(f"\n{title}", flush=True)
+        measure()

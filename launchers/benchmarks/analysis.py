@@ -1,0 +1,176 @@
+"""How fast trials are read and estimated from, at the paper's sizes."""
+
+import pathlib
+import statistics
+import tempfile
+import time
+
+import numpy as np
+
+from analysis import estimators, files
+from launchers.benchmarks import planted, timing
+from tfmem import bits, datasets, experiments
+from tfmem.config import ImportConfig
+from tfmem.store import Predictions, Store, Trial, TrialSet
+
+_ROUNDS = 3
+# t, n, n' and classes of the influence benchmark.
+INFLUENCE = (2000, 20_000, 5_000, 100)
+# Trials, n, n' and classes of a store of the paper's CIFAR-100 size.
+CIFAR100 = (4000, 50_000, 10_000, 100)
+# Trials, n, n' and classes of a store of the paper's ImageNet size, and the pairs found there.
+IMAGENET = (2000, 1_281_167, 50_000, 1000)
+IMAGENET_PAIRS = 1641
+
+
+def _random_trials() -> TrialSet:
+    t, n, n_test, classes = INFLUENCE
+    rng = np.random.default_rng(0)
+
+    def matrix(count: int) -> bits.BitMatrix:
+        packed = rng.integers(0, 256, (t, bits.packed_length(count)), dtype=np.uint8)
+        return bits.BitMatrix(packed, count)
+
+    return TrialSet(
+        numbers=np.arange(t),
+        subset=matrix(n),
+        train_correct=matrix(n),
+        test_correct=matrix(n_test),
+        train_labels=rng.integers(0, classes, n),
+        test_labels=rng.integers(0, classes, n_test),
+    )
+
+
+def _two_products() -> float:
+    """The plain formula, both of its terms as products of whole float32 matrices."""
+    trials = _random_trials()
+    subset = trials.subset.columns().astype(np.float32)
+    correct = trials.test_correct.columns().astype(np.float32)
+    start = time.perf_counter()
+    absent = 1 - subset
+    inside = subset.T @ correct / subset.sum(axis=0)[:, None]
+    outside = absent.T @ correct / absent.sum(axis=0)[:, None]
+    influence = inside - outside
+    seconds = time.perf_counter() - start
+    del influence
+    return seconds
+
+
+def _full() -> float:
+    trials = _random_trials()
+    start = time.perf_counter()
+    for _ in estimators.full_influence(trials):
+        pass
+    return time.perf_counter() - start
+
+
+def _by_class() -> float:
+    trials = _random_trials()
+    start = time.perf_counter()
+    for label in range(INFLUENCE[3]):
+        estimators.class_influence(trials, label)
+    return time.perf_counter() - start
+
+
+def influence() -> None:
+    """Full and class-wise influence against the two-product formula, with peak memory."""
+    functions = {
+        "two products": _two_products,
+        "one product, in blocks, the full matrix": _full,
+        "one product, class by class, with standard errors": _by_class,
+    }
+    costs: dict[str, list[timing.Cost]] = {name: [] for name in functions}
+    for _ in range(_ROUNDS):
+        for name, function in functions.items():
+            costs[name].append(timing.alone(function))
+    plain = costs["two products"]
+    for name, found in costs.items():
+        ratios = [other.seconds / own.seconds for other, own in zip(plain, found, strict=True)]
+        median = statistics.median(cost.seconds for cost in found)
+        line = f"  {name:<52} {median:6.2f} s, peak {max(c.peak_gib for c in found):5.2f} GiB"
+        if found is not plain:
+            line += f"  {statistics.median(ratios):6.1f} times faster"
+            line += f" ({min(ratios):.1f} to {max(ratios):.1f})"
+        print(line, flush=True)
+
+
+def _fill(path: str) -> float:
+    """Writes a store of the paper's CIFAR-100 size, with random predictions."""
+    t, n, n_test, classes = CIFAR100
+    rng = np.random.default_rng(0)
+    train, test = (
+        datasets.Split(rng.integers(0, classes, count), datasets.numbered_ids(name, count))
+        for name, count in (("train", n), ("test", n_test))
+    )
+    dataset = datasets.Dataset("", train, test, tuple(map(str, range(classes))))
+    store = Store.create(path, ImportConfig("arrays", "random", "", "", t), dataset)
+
+    def predictions(split: datasets.Split) -> Predictions:
+        predicted = rng.integers(0, classes, len(split), dtype=np.uint16)
+        probability = rng.random(len(split), dtype=np.float32).astype(np.float16)
+        return Predictions(predicted == split.labels, predicted, probability)
+
+    some = [(rng.random(n) < experiments.SUBSET_RATIO, predictions(train), predictions(test))]
+    some += [(rng.random(n) < experiments.SUBSET_RATIO, predictions(train), predictions(test))]
+    start = time.perf_counter()
+    for number in range(t):
+        store.write(Trial(number, 0, *some[number % 2]))
+    return time.perf_counter() - start
+
+
+def _read(path: str) -> float:
+    start = time.perf_counter()
+    Store.open(path).load()
+    return time.perf_counter() - start
+
+
+def cifar100() -> None:
+    """Reading with every checksum verified, and the program that makes the full matrix."""
+    with tempfile.TemporaryDirectory() as folder:
+        store = f"{folder}/store"
+        written = timing.alone(_fill, store)
+        size = _size(store)
+        costs = [timing.alone(_read, store) for _ in range(_ROUNDS)]
+        print(f"  {size:.2f} GB written in {written.seconds:.1f} s, each trial synced to the disk")
+        seconds = statistics.median(cost.seconds for cost in costs)
+        peak = max(cost.peak_gib for cost in costs)
+        print(f"  read in {seconds:.1f} s ({size / seconds:.2f} GB/s), peak {peak:.2f} GiB")
+        out = f"{folder}/estimates.npz"
+        _run("analysis.estimate", f"--store={store}", f"--out={out}", "--influence=full")
+
+
+def imagenet() -> None:
+    """The programs from a store to pairs, which are the planted ones."""
+    with tempfile.TemporaryDirectory() as folder:
+        store, estimates, out = (f"{folder}/{name}" for name in ("store", "e.npz", "pairs.npz"))
+        written = timing.alone(_plant, store)
+        size = _size(store)
+        print(f"  {size:.2f} GB written in {written.seconds:.1f} s")
+        _run("analysis.estimate", f"--store={store}", f"--out={estimates}")
+        _run("analysis.select_pairs", f"--estimates={estimates}", f"--out={out}")
+        found = files.read_pairs(out)
+        wanted = planted.plant(*IMAGENET[1:], IMAGENET_PAIRS)
+        equal = set(zip(found.train_index.tolist(), found.test_index.tolist(), strict=True)) == set(
+            zip(wanted.train_index.tolist(), wanted.test_index.tolist(), strict=True)
+        )
+        print(
+            f"  {len(found):,} pairs found, {len(wanted.train_index):,} planted: "
+            f"{'the same' if equal else 'NOT the same'}",
+            flush=True,
+        )
+
+
+def _plant(path: str) -> float:
+    start = time.perf_counter()
+    planted.write(planted.plant(*IMAGENET[1:], IMAGENET_PAIRS), path, IMAGENET[0])
+    return time.perf_counter() - start
+
+
+def _run(program: str, *flags: str) -> None:
+    cost = timing.program(program, *flags)
+    print(f"  {program}: {cost.seconds:.1f} s, peak {cost.peak_gib:.2f} GiB", flush=True)
+
+
+def _size(store: str) -> float:
+    """Returns the GB of a store's trials."""
+    return sum(path.stat().st_size for path in pathlib.Path(store, "trials").iterdir()) / 1e9

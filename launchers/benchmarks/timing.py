@@ -1,0 +1,86 @@
+"""How benchmarks measure: seconds, ratios, and a process of its own for peak memory."""
+
+import concurrent.futures
+import dataclasses
+import multiprocessing
+import os
+import pathlib
+import re
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def duration(seconds: float) -> str:
+    """Returns seconds in words: `35 s`, `4.2 min`, `7.5 h`, `12 days`."""
+    for unit, size in (("days", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.3g} s"
+
+
+def report(rows: dict[str, list[float]], per: str) -> None:
+    """Prints the median of each row and how many times longer than the first row it took."""
+    first = next(iter(rows.values()))
+    for name, seconds in rows.items():
+        ratios = [other / own for other, own in zip(seconds, first, strict=True)]
+        line = f"  {name:<58} {duration(statistics.median(seconds)):>8} {per}"
+        if seconds is not first:
+            line += f"  {statistics.median(ratios):6.1f} x ({min(ratios):.1f} to {max(ratios):.1f})"
+        print(line, flush=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class Cost:
+    seconds: float
+    peak_gib: float  # Of the whole process, its inputs included.
+
+
+def alone(function: Callable[..., float], *args) -> Cost:
+    """Runs a function that returns its own seconds in a process of its own."""
+    return Cost(*result_and_peak(function, *args))
+
+
+def result_and_peak(function: Callable[..., T], *args) -> tuple[T, float]:
+    """Runs a function in a process of its own; returns its result and that process's peak GiB."""
+    context = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(1, mp_context=context) as pool:
+        result = pool.submit(function, *args).result()
+        return result, pool.submit(_peak_bytes).result() / 2**30
+
+
+def _peak_bytes() -> int:
+    """Returns the peak memory of this process; Linux's ru_maxrss would count its parent's too."""
+    status = pathlib.Path("/proc/self/status")
+    if status.exists():
+        return int(re.search(r"VmHWM:\s+(\d+) kB", status.read_text())[1]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def program(name: str, *flags: str) -> Cost:
+    """Runs a program as a user does, its output kept back; RuntimeError if it fails."""
+    # From a small process: on Linux a child's ru_maxrss begins with what its parent had.
+    return result_and_peak(_program, name, flags)[0]
+
+
+def _program(name: str, flags: tuple[str, ...]) -> Cost:
+    start = time.perf_counter()
+    process = subprocess.Popen(
+        [sys.executable, "-m", name, *flags],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    said = process.stdout.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    seconds = time.perf_counter() - start
+    if status:
+        raise RuntimeError(f"{name} failed: {said.strip().splitlines()[-1]}")
+    # Kibibytes on Linux, bytes on a Mac.
+    return Cost(seconds, usage.ru_maxrss / (2**30 if sys.platform == "darwin" else 2**20))

@@ -1,0 +1,198 @@
+"""How fast trials are: stacked, one at a time, and of the last layer alone."""
+
+import dataclasses
+import statistics
+import time
+
+import numpy as np
+
+from analysis import cli
+from launchers.benchmarks import timing
+from tfmem import datasets, experiments, subsets
+
+_ROUNDS = 3
+_STACKED_TRIALS = 200
+_MNIST_STACKED_TRIALS = 4
+# n, n', dimensions and classes of the last-layer benchmark: CIFAR-100 and the penultimate features
+# of ResNet50 (Sec. 3.6).
+REPRESENTATIONS = (50_000, 10_000, 2048, 100)
+_LAST_LAYER_EPOCHS = 8  # Of 40, each the same work.
+_LAST_LAYER_ROUNDS = 5
+_PRODUCT_SIDE = 4096  # Of the square matrices whose product measures the machine.
+
+
+def _seconds_per_trial(trainer, trials) -> float:
+    start = time.perf_counter()
+    for _ in trainer.train(trials):
+        pass
+    return (time.perf_counter() - start) / len(trials)
+
+
+def digits_stacked() -> None:
+    """200 stacked trials, our own loop over Keras fit, and the loop that one writes at first."""
+    from tfmem.training import common, fit, stacked
+
+    config = experiments.get("digits_mlp")
+    problem = common.Problem(config, datasets.load(config.dataset))
+    strategy = fit.build_strategy("default")
+    stacks, reused = stacked.StackedTrainer(problem), fit.FitTrainer(problem, strategy)
+    one_stack = stacked.StackedTrainer(problem, _STACKED_TRIALS, workers=1)
+    trials = range(_STACKED_TRIALS)
+    for trainer, some in ((stacks, trials), (one_stack, trials), (reused, [0])):
+        trainer.warm_up(some)
+
+    rows: dict[str, list[float]] = {}
+    for _ in range(_ROUNDS):
+        for name, measure in (
+            (f"stacked, {len(trials)} trials", lambda: _seconds_per_trial(stacks, trials)),
+            ("the same in one step over all cores", lambda: _seconds_per_trial(one_stack, trials)),
+            (
+                "--stack=none: Keras fit, compiled once",
+                lambda: _seconds_per_trial(reused, range(8)),
+            ),
+            ("plain Keras fit on arrays, a model for each trial", lambda: _plain_fit(problem, 3)),
+        ):
+            rows.setdefault(name, []).append(measure())
+    timing.report(rows, "a trial")
+
+
+def _plain_fit(problem, count: int) -> float:
+    """Seconds a trial of the same recipe, as Keras's own guide would write it, all defaults."""
+    import keras
+
+    config, train, test = problem.config, problem.dataset.train, problem.dataset.test
+    scale = np.float32(1 / problem.dataset.pixel_max)
+    images = np.concatenate([train.images, test.images]) * scale
+    start = time.perf_counter()
+    for trial in range(count):
+        keras.utils.set_random_seed(trial)
+        subset = problem.subset(trial)
+        model = problem.build_model()
+        model.compile(
+            keras.optimizers.SGD(problem.schedule(), momentum=config.momentum),
+            keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        )
+        model.fit(
+            images[: len(train)][subset],
+            train.labels[subset],
+            batch_size=config.batch_size,
+            epochs=config.epochs,
+            verbose=0,
+        )
+        model.predict(images, verbose=0)
+    return (time.perf_counter() - start) / count
+
+
+def _mnist(data_dir: str | None) -> datasets.Dataset:
+    if not datasets.needs_download("mnist", data_dir):
+        return datasets.load("mnist", data_dir)
+    print("  (MNIST is not here: on made-up pictures of its shape)")
+    rng = np.random.default_rng(0)
+    train, test = (
+        datasets.Split(
+            rng.integers(0, 10, count),
+            datasets.numbered_ids(name, count),
+            rng.integers(0, 256, (count, 28, 28, 1), dtype=np.uint8),
+        )
+        for name, count in (("train", 60_000), ("test", 10_000))
+    )
+    return datasets.Dataset("mnist", train, test, tuple("0123456789"), pixel_max=255)
+
+
+def mnist_stacked(data_dir: str | None) -> None:
+    """The recipe of the authors' MNIST example, stacked and as Keras fit with and without XLA."""
+    from tfmem.training import common, fit, stacked
+
+    problem = common.Problem(experiments.get("mnist_mlp"), _mnist(data_dir))
+    strategy = fit.build_strategy("default")
+    trials = range(_MNIST_STACKED_TRIALS)
+    trainers = {
+        f"stacked, {len(trials)} trials": (stacked.StackedTrainer(problem), trials),
+        "Keras fit": (fit.FitTrainer(problem, strategy), [0]),
+        "Keras fit, compiled by XLA": (fit.FitTrainer(problem, strategy, jit_compile=True), [0]),
+    }
+    for trainer, some in trainers.values():
+        trainer.warm_up(some)
+    rows: dict[str, list[float]] = {}
+    for _ in range(2):
+        for name, (trainer, some) in trainers.items():
+            rows.setdefault(name, []).append(_seconds_per_trial(trainer, some))
+    timing.report(rows, "a trial")
+
+
+def _product_gflops() -> float:
+    """The machine's rate of float32 matrix products on all cores, by NumPy or by TensorFlow."""
+    import tensorflow as tf
+
+    rng = np.random.default_rng(0)
+    side = _PRODUCT_SIDE
+    left, right = rng.random((2, side, side), np.float32)
+    tensors = tf.constant(left), tf.constant(right)
+    rates = []
+    for product in (lambda: left @ right, lambda: tf.matmul(*tensors).numpy()):
+        start = time.perf_counter()
+        product()
+        rates.append(2 * side**3 / (time.perf_counter() - start) / 1e9)
+    return max(rates)
+
+
+def _made_up_representations() -> datasets.Dataset:
+    n, n_test, dimensions, classes = REPRESENTATIONS
+    rng = np.random.default_rng(0)
+
+    def split(name: str, count: int) -> datasets.Split:
+        images = rng.random((count, dimensions), np.float32)
+        images /= np.float32(np.sqrt(dimensions))  # In place, for the peak of memory.
+        labels = rng.integers(0, classes, count)
+        return datasets.Split(labels, datasets.numbered_ids(name, count), images)
+
+    splits = split("train", n), split("test", n_test)
+    return datasets.Dataset("", *splits, tuple(map(str, range(classes))))
+
+
+def _linear_trials() -> list[tuple[float, float]]:
+    """Per round, GFLOP/s of linear trials, and of matrix products right before and after them."""
+    cli.import_tensorflow()
+    from tfmem.training import common, stacked
+
+    config = experiments.get("cifar100_last_layer")
+    config = dataclasses.replace(config, epochs=_LAST_LAYER_EPOCHS)
+    problem = common.Problem(config, _made_up_representations())
+    trainer = stacked.StackedTrainer(problem)
+    trials = range(trainer.batch_of_trials)
+    trainer.warm_up(trials)
+    gflop = _linear_gflop(config.epochs)
+    _product_gflops()
+    rates, before = [], _product_gflops()
+    for _ in range(_LAST_LAYER_ROUNDS):
+        rate = gflop / _seconds_per_trial(trainer, trials)
+        after = _product_gflops()
+        rates.append((rate, (before + after) / 2))
+        before = after
+    return rates
+
+
+def _linear_gflop(epochs: int) -> float:
+    """What a linear trial cannot do without: logits and gradients, and the evaluation's logits."""
+    n, n_test, dimensions, classes = REPRESENTATIONS
+    m = subsets.subset_size(n, experiments.SUBSET_RATIO)
+    examples = 2 * epochs * m + n + n_test
+    return 2 * examples * dimensions * classes / 1e9
+
+
+def last_layer() -> None:
+    """Linear trials on representations against the machine's own rate of matrix products."""
+    rates, peak = timing.result_and_peak(_linear_trials)
+    ratios = [linear / product for linear, product in rates]
+    linear, product = (statistics.median(values) for values in zip(*rates, strict=True))
+    config = experiments.get("cifar100_last_layer")
+    seconds = _linear_gflop(config.epochs) / linear
+    low, high = min(ratios), max(ratios)
+    print(f"  linear trials ({_LAST_LAYER_EPOCHS} epochs and evaluation)   {linear:6.1f} GFLOP/s")
+    print(f"  matrix products, {_PRODUCT_SIDE} x {_PRODUCT_SIDE}   {product:6.1f} GFLOP/s")
+    print(f"  ratio {statistics.median(ratios):.2f} ({low:.2f} to {high:.2f}), peak {peak:.2f} GiB")
+    print(
+        f"  at that rate a trial of {config.epochs} epochs takes {seconds:.1f} s, "
+        f"{config.num_trials:,} of them {timing.duration(seconds * config.num_trials)}",
+        flush=True,
+    )

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from tfmem.bits import BitMatrix
 from tfmem.store import TrialSet
 
 _ADDED = 2  # Successes, and failures, that `rate_variance` adds.
@@ -124,7 +125,7 @@ def class_influence(trials: TrialSet, label: int) -> ClassInfluence:
 
 def class_influences(trials: TrialSet) -> Iterator[ClassInfluence]:
     """Yields `class_influence` of every class, in label order."""
-    for label in range(int(max(trials.train_labels.max(), trials.test_labels.max())) + 1):
+    for label in range(trials.num_classes):
         yield class_influence(trials, label)
 
 
@@ -134,20 +135,32 @@ def full_influence(trials: TrialSet) -> Iterator[np.ndarray]:
     Yields:
       float32 [rows, n'], the next rows of the [n, n'] matrix; their concatenation is the matrix.
     """
-    num_trials, count = trials.subset.shape
-    correct = trials.test_correct.transposed
-    successes = correct.row_sums().astype(np.float64)
-    correct = correct.columns().astype(np.float32)
+    return influence_rows(trials.subset, trials.test_correct.transposed.columns())
+
+
+def influence_rows(subset: BitMatrix, outcome: np.ndarray) -> Iterator[np.ndarray]:
+    """Yields the rows of mean outcome with i minus mean outcome without it, in blocks.
+
+    Args:
+      subset: [t, n], which trial saw which training example.
+      outcome: [n', t], what each trial achieved on each test example, such as 0 or 1.
+
+    Yields:
+      float32 [rows, n'].
+    """
+    num_trials, count = subset.shape
+    total = outcome.sum(axis=1, dtype=np.float64)
+    outcome = outcome.astype(np.float32)
     for start in range(0, count, _ROWS):
-        subset = trials.subset.transposed.rows(slice(start, start + _ROWS))
-        counts = in_counts(subset.columns(), correct)
-        num_in = subset.row_sums()
+        block = subset.transposed.rows(slice(start, start + _ROWS))
+        sums = in_counts(block.columns(), outcome)
+        num_in = block.row_sums()
         num_out = num_trials - num_in
-        # yes / in - (successes - yes) / out, rearranged to two passes over a row in the cache.
+        # yes / in - (total - yes) / out, rearranged to two passes over a row in the cache.
         per_out = np.where(num_out > 0, 1 / np.maximum(num_out, 1), 0.0)
         per_yes = np.where(num_in > 0, 1 / np.maximum(num_in, 1), 0.0) + per_out
         # 1/2 for a term without trials (proof of Lemma 2.1).
         constant = 0.5 * (num_in == 0) - 0.5 * (num_out == 0)
-        for row, yes in enumerate(counts):
-            counts[row] = yes * per_yes[row] - (successes * per_out[row] - constant[row])
-        yield counts
+        for row, yes in enumerate(sums):
+            sums[row] = yes * per_yes[row] - (total * per_out[row] - constant[row])
+        yield sums

@@ -101,6 +101,8 @@ class TrialSet:
       test_correct: [t, n'].
       train_labels: int64 [n].
       test_labels: int64 [n'].
+      train_probability: float16 [t, n], given to the true label; None unless asked for.
+      test_probability: float16 [t, n'], or None.
     """
 
     numbers: np.ndarray
@@ -109,9 +111,16 @@ class TrialSet:
     test_correct: BitMatrix
     train_labels: np.ndarray
     test_labels: np.ndarray
+    train_probability: np.ndarray | None = None
+    test_probability: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.numbers)
+
+    @property
+    def num_classes(self) -> int:
+        """One more than the highest label."""
+        return int(max(self.train_labels.max(), self.test_labels.max())) + 1
 
     def take(self, index: np.ndarray) -> "TrialSet":
         """Returns the trials at these positions."""
@@ -121,6 +130,13 @@ class TrialSet:
             subset=self.subset.rows(index),
             train_correct=self.train_correct.rows(index),
             test_correct=self.test_correct.rows(index),
+            **{
+                name: None if array is None else array[index]
+                for name, array in (
+                    ("train_probability", self.train_probability),
+                    ("test_probability", self.test_probability),
+                )
+            },
         )
 
 
@@ -263,15 +279,19 @@ class Store:
         self,
         numbers: Sequence[int] | None = None,
         on_trial: Callable[[int], None] = lambda number: None,
+        probabilities: bool = False,
     ) -> TrialSet:
         """Reads what the estimators need of many trials: 3 bits per example and trial.
 
         Args:
           numbers: which trials; all that are there by default.
           on_trial: called after each trial is read, for a progress bar.
+          probabilities: whether also the probabilities of the true labels, 2 bytes per example and
+            trial.
 
         Raises:
-          StoreError: no trials, a trial that is not there, or (DamagedFileError) a damaged file.
+          StoreError: no trials, a trial that is not there, or (DamagedFileError) a damaged file; a
+            trial without probabilities where they are asked for.
         """
         numbers = self.numbers() if numbers is None else list(numbers)
         if not numbers:
@@ -280,11 +300,20 @@ class Store:
         subset = np.empty((len(numbers), bits.packed_length(n)), np.uint8)
         train_correct = np.empty_like(subset)
         test_correct = np.empty((len(numbers), bits.packed_length(n_test)), np.uint8)
+        sizes = (n, n_test) if probabilities else ()
+        probability = [np.empty((len(numbers), size), np.float16) for size in sizes]
         for row, number in enumerate(numbers):
             _, train, test = self._read(number, _decode_records)
             subset[row] = np.frombuffer(train["subset"][0], np.uint8)
             train_correct[row] = np.frombuffer(train["correct"][0], np.uint8)
             test_correct[row] = np.frombuffer(test["correct"][0], np.uint8)
+            for array, record in zip(probability, (train, test), strict=False):
+                if _PROBABILITY not in record:
+                    raise StoreError(
+                        f"trial {number} of {self.path} has no probabilities of the true labels: "
+                        "its source did not know them"
+                    )
+                array[row] = np.frombuffer(record[_PROBABILITY][0], _OPTIONAL[_PROBABILITY])
             on_trial(number)
         return TrialSet(
             numbers=np.array(numbers, np.int64),
@@ -293,6 +322,7 @@ class Store:
             test_correct=BitMatrix(test_correct, n_test),
             train_labels=self.dataset.train.labels,
             test_labels=self.dataset.test.labels,
+            **dict(zip(("train_probability", "test_probability"), probability, strict=False)),
         )
 
     def damaged(
@@ -408,7 +438,8 @@ def _encode_predictions(
     return features
 
 
-_OPTIONAL = {"predicted": np.dtype("<u2"), "label_probability": np.dtype("<f2")}
+_PROBABILITY = "label_probability"
+_OPTIONAL = {"predicted": np.dtype("<u2"), _PROBABILITY: np.dtype("<f2")}
 
 
 def _decode_records(store: Store, number: int, content: bytes) -> list[dict]:

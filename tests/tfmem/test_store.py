@@ -103,6 +103,23 @@ def test_load_stacks_the_trials(store, tiny, rng):
     assert store.load([2, 3]).numbers.tolist() == [2, 3]
 
 
+def test_probabilities_are_loaded_when_asked_for(tmp_path, store, tiny, rng):
+    trials = [random_trial(number, tiny, rng) for number in range(3)]
+    for trial in trials:
+        store.write(trial)
+    assert store.load().train_probability is None
+    loaded = store.load(probabilities=True).take(np.array([2, 0]))
+    for row, trial in enumerate((trials[2], trials[0])):
+        for name in ("train", "test"):
+            array = getattr(loaded, f"{name}_probability")
+            assert array.dtype == np.float16
+            np.testing.assert_array_equal(array[row], getattr(trial, name).label_probability)
+    other = Store.create(tmp_path / "other", ImportConfig("arrays", "x", "", "", 1), tiny)
+    other.write(random_trial(0, tiny, rng, with_predictions=False))
+    with pytest.raises(StoreError, match=r"trial 0 of .* has no probabilities of the true labels"):
+        other.load(probabilities=True)
+
+
 def test_every_single_byte_change_is_detected_and_named(store, tiny, rng):
     store.write(random_trial(7, tiny, rng))
     path = pathlib.Path(store.trial_path(7))

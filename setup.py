@@ -17,7 +17,7 @@ setup(
     license="Apache-2.0",
     license_files=["LICENSE"],
     packages=find_packages(include=["tfmem*", "launchers*", "analysis*"]),
-    package_data={"analysis": ["templates/*.j2"]},
+    package_data={"analysis": ["templates/*"]},
     python_requires=">=3.10,<3.14",
     install_requires=[
         "absl-py>=2.1",
@@ -40,6 +40,6 @@ setup(
     extras_require={
         "gpu": ["tensorflow[and-cuda]>=2.20,<2.22"],
         "cluster": ["ray>=2.40"],
-        "dev": ["hypothesis>=6.100", "pytest>=8", "ruff>=0.14"],
+        "dev": ["hypothesis>=6.100", "pytest>=8", "pytest-xdist>=3.6", "ruff>=0.14"],
     },
 )

@@ -2,9 +2,10 @@
 
 import contextlib
 import os
+import pathlib
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from logging import LogRecord
 
 from absl import app, flags, logging
@@ -124,6 +125,31 @@ def parse_range(text: str) -> range:
     return range(start, stop)
 
 
+def named_paths(texts: Sequence[str]) -> list[tuple[str, str]]:
+    """Turns each `NAME=PATH` into (name, path).
+
+    A path without a name is called by its file's name without the suffix, or by all of it where
+    that would name two.
+
+    Raises:
+      ValueError: two have the same name.
+    """
+    pairs = []
+    for text in texts:
+        name, equals, path = text.partition("=")
+        # What has a slash is a folder, such as in STORE/date=today/estimates.npz.
+        pairs.append((name, path) if equals and name and "/" not in name else ("", text))
+    stems = [name or pathlib.PurePath(path).stem for name, path in pairs]
+    names = [
+        name or (stem if stems.count(stem) == 1 else path)
+        for (name, path), stem in zip(pairs, stems, strict=True)
+    ]
+    for index, name in enumerate(names):
+        if name in names[:index]:
+            raise ValueError(f"two files are called {name}: give them names, as in NAME=PATH")
+    return [(name, path) for name, (_, path) in zip(names, pairs, strict=True)]
+
+
 def require_random_subsets(store: Store) -> None:
     """Raises ValueError if the store's trials are no random subsets: nothing follows from those."""
     if store.config.kind == "removal":
@@ -134,13 +160,16 @@ def require_random_subsets(store: Store) -> None:
 
 
 @contextlib.contextmanager
-def progress_bar(total: float, what: str) -> Iterator[Callable[[float], None]]:
-    """Shows a bar with the time left on stderr; yields the function that advances it."""
+def progress_bar(total: float, what: str, delay: float = 0.0) -> Iterator[Callable[[float], None]]:
+    """Shows a bar with the time left on stderr; yields the function that advances it.
+
+    What is over before `delay` seconds shows none.
+    """
     import tqdm
 
     layout = "{desc} {percentage:3.0f}%|{bar:30}| {n:.0f}/{total:.0f}"
     layout += ", {elapsed} so far, {remaining} left"
-    with tqdm.tqdm(total=total, desc=what, bar_format=layout, mininterval=0.5) as bar:
+    with tqdm.tqdm(total=total, desc=what, bar_format=layout, mininterval=0.5, delay=delay) as bar:
 
         def advance(amount: float) -> None:
             with bar.get_lock():

@@ -5,17 +5,20 @@ r"""How estimates settle with the number of trials, and whether a store has enou
 Splits the trials into two halves at random, estimates from each half alone, and compares: the
 Jaccard similarity of the examples with mem >= --mem_threshold and of the high-influence pairs, and
 the mean difference of the estimates over the union of the two sets (Sec. 3.5, eq. 4). It repeats
-this with fewer and fewer trials, and ends with a plain verdict.
+this with fewer and fewer trials, and ends with a plain verdict. --probability shows beside it how
+halves agree that are estimated from the probability of the true label, which varies less than
+whether the prediction is right.
 """
 
 import dataclasses
 import math
 from collections.abc import Callable, Sequence
+from types import ModuleType
 
 import numpy as np
 from absl import flags
 
-from analysis import agreement, cli, estimators, pairs
+from analysis import agreement, cli, estimators, files, pairs, probability
 from tfmem import experiments, seeds
 from tfmem.store import Store, TrialSet
 
@@ -74,12 +77,14 @@ class Convergence:
     verdict: str
 
 
-def _split_half(a: TrialSet, b: TrialSet, mem_threshold: float, infl_threshold: float) -> SplitHalf:
-    mem_a, mem_b = (estimators.memorization(half).value for half in (a, b))
+def _split_half(
+    a: TrialSet, b: TrialSet, mem_threshold: float, infl_threshold: float, estimator: ModuleType
+) -> SplitHalf:
+    mem_a, mem_b = (estimator.memorization(half).value for half in (a, b))
     chosen_a, chosen_b = mem_a >= mem_threshold, mem_b >= mem_threshold
     mem_jaccard, mem_difference = agreement.compare(mem_a, mem_b, chosen_a, chosen_b)
     # Class by class, only sums are kept: no matrix of a whole dataset.
-    blocks_a, blocks_b = (estimators.class_influences(half) for half in (a, b))
+    blocks_a, blocks_b = (estimator.class_influences(half) for half in (a, b))
     found = agreement.block_curve(blocks_a, blocks_b, chosen_a, chosen_b, [infl_threshold])
     influence = found.at(infl_threshold)
     return SplitHalf(
@@ -109,6 +114,7 @@ def split_halves(
     infl_threshold: float,
     splits: int = 3,
     progress: Callable[[float], None] = lambda amount: None,
+    estimator: ModuleType = estimators,
 ) -> tuple[SplitHalf, ...]:
     """Compares disjoint random halves of the trials, at each of `split_sizes`.
 
@@ -118,6 +124,7 @@ def split_halves(
       infl_threshold: theta_infl.
       splits: how many random splits are averaged; where a set is empty, it does not count.
       progress: called with 1 after each split.
+      estimator: `analysis.estimators` or `analysis.probability`; the splits are the same.
     """
     results = []
     for size in split_sizes(len(trials)):
@@ -125,7 +132,7 @@ def split_halves(
         for split in range(splits):
             order = seeds.generator(size, split, "split_halves").permutation(len(trials))
             a, b = (trials.take(np.sort(part)) for part in (order[:size], order[size : 2 * size]))
-            found.append(_split_half(a, b, mem_threshold, infl_threshold))
+            found.append(_split_half(a, b, mem_threshold, infl_threshold, estimator))
             progress(1)
         means = {
             field.name: _mean([getattr(half, field.name) for half in found])
@@ -190,10 +197,23 @@ def measure(
     infl_threshold: float = experiments.INFL_THRESHOLD,
     splits: int = 3,
     progress: Callable[[float], None] = lambda amount: None,
+    estimates: files.Estimates | None = None,
 ) -> Convergence:
-    """Measures how far these trials can be trusted at these thresholds; see `Convergence`."""
-    memorization = estimators.memorization(trials)
-    influences = estimators.class_influences(trials)
+    """Measures how far trials can be trusted at these thresholds; see `Convergence`.
+
+    Args:
+      trials: t trials.
+      mem_threshold: theta_mem.
+      infl_threshold: theta_infl.
+      splits: how many random splits are averaged.
+      progress: called with 1 after each split.
+      estimates: what these trials give, with details, where that is known already.
+    """
+    if estimates is None:
+        memorization = estimators.memorization(trials)
+        influences = estimators.class_influences(trials)
+    else:
+        memorization, influences = estimates.details, estimates.influences
     found = len(pairs.select(memorization.value, influences, mem_threshold, infl_threshold))
     by_chance = chance_pairs(trials, memorization, mem_threshold, infl_threshold)
     ratio = float(memorization.num_in.mean()) / len(trials)
@@ -266,14 +286,14 @@ def _approximately(count: float) -> str:
     return f"{count:.1f}" if count >= 0.1 else "fewer than 0.1"
 
 
-def table(result: Convergence) -> str:
-    """Returns the split-half comparison as aligned text."""
-    mem, infl = f"mem >= {result.mem_threshold:g}", f"pairs, infl >= {result.infl_threshold:g}"
+def table(halves: Sequence[SplitHalf], mem_threshold: float, infl_threshold: float) -> str:
+    """Returns split-half comparisons as aligned text."""
+    mem, infl = f"mem >= {mem_threshold:g}", f"pairs, infl >= {infl_threshold:g}"
     lines = [
         f"{'trials':>8}  {mem:^34}  {infl:^34}",
         f"{'a half':>8}  " + "  ".join([f"{'number':>10} {'Jaccard':>11} {'difference':>11}"] * 2),
     ]
-    for half in result.halves:
+    for half in halves:
         row = f"{half.num_trials:>8,}"
         for size, jaccard, difference in (
             (half.mem_size, half.mem_jaccard, half.mem_difference),
@@ -291,12 +311,21 @@ def _cell(value: float) -> str:
 def main() -> None:
     store = Store.open(FLAGS.store)
     cli.require_random_subsets(store)
-    trials = store.load()
-    total = FLAGS.splits * len(split_sizes(len(trials)))
+    thresholds = FLAGS.mem_threshold, FLAGS.infl_threshold
+    trials = store.load(probabilities=FLAGS.probability)
+    total = FLAGS.splits * len(split_sizes(len(trials))) * (1 + FLAGS.probability)
+    by_probability = ()
     with cli.progress_bar(total, "splits") as progress:
-        result = measure(trials, FLAGS.mem_threshold, FLAGS.infl_threshold, FLAGS.splits, progress)
+        result = measure(trials, *thresholds, FLAGS.splits, progress)
+        if FLAGS.probability:
+            by_probability = split_halves(
+                trials, *thresholds, FLAGS.splits, progress, estimator=probability
+            )
     if result.halves:
-        print(table(result))
+        print(table(result.halves, *thresholds))
+    if by_probability:
+        print("estimated from the probability of the true label, the same halves:")
+        print(table(by_probability, *thresholds))
     print(result.verdict)
     if FLAGS.out:
         from analysis.figures import convergence as figure
@@ -309,6 +338,11 @@ def main() -> None:
 if __name__ == "__main__":
     flags.DEFINE_string("store", None, "(required) Directory of the store.")
     flags.DEFINE_string("out", None, "Where to write the figure: a .png, .pdf or .svg file.")
+    flags.DEFINE_bool(
+        "probability",
+        False,
+        "Also compare halves by the other estimator, analysis.estimate --estimator=probability.",
+    )
     flags.DEFINE_integer("splits", 3, "Random splits to average.", lower_bound=1)
     cli.define_thresholds()
     flags.mark_flag_as_required("store")

@@ -8,7 +8,7 @@ standard errors and trial counts beside it (WORKSPACE.md). Any number of finishe
 
 from absl import flags
 
-from analysis import cli, estimators, files
+from analysis import cli, estimators, files, probability
 from tfmem import experiments
 from tfmem.store import Store
 
@@ -25,13 +25,15 @@ def main() -> None:
         if not numbers:
             raise ValueError(f"--trials={FLAGS.trials}: {store.path} has none of these")
     with cli.progress_bar(len(numbers), "trials read") as progress:
-        trials = store.load(numbers, lambda number: progress(1))
-    memorization = estimators.memorization(trials)
+        by_probability = FLAGS.estimator == files.PROBABILITY
+        trials = store.load(numbers, lambda number: progress(1), by_probability)
+    estimator = probability if by_probability else estimators
+    memorization = estimator.memorization(trials)
     influences, full = (), None
     if FLAGS.influence != "none":
-        influences = estimators.class_influences(trials)
+        influences = estimator.class_influences(trials)
     if FLAGS.influence == "full":
-        full = estimators.full_influence(trials)
+        full = estimator.full_influence(trials)
     files.write_estimates(
         FLAGS.out,
         memorization,
@@ -41,6 +43,8 @@ def main() -> None:
         full,
         len(trials),
         (store.dataset.train.ids, store.dataset.test.ids),
+        estimators.test_accuracies(trials),
+        FLAGS.estimator,
     )
     memorized = int((memorization.value >= experiments.MEM_THRESHOLD).sum())
     print(
@@ -59,6 +63,13 @@ if __name__ == "__main__":
         ["class", "full", "none"],
         "On the test examples of the same class; full also of every training on every test "
         "example, a float32 matrix [n, n']; none is memorization only.",
+    )
+    flags.DEFINE_enum(
+        "estimator",
+        files.CORRECTNESS,
+        files.ESTIMATORS,
+        "What a trial achieves on an example: 0 or 1, as in the paper, or the probability that it "
+        "gives to the true label, which varies less.",
     )
     flags.mark_flags_as_required(["store", "out"])
     cli.run(main)

@@ -1,10 +1,13 @@
 """Which examples figures and the report show: chosen by rules, none picked by hand."""
 
+import dataclasses
+from collections.abc import Sequence
+
 import numpy as np
 
 from analysis.estimators import ClassInfluence
 from analysis.pairs import Pairs
-from tfmem import experiments
+from tfmem import experiments, tables
 
 EXAMPLES = 4  # Of one class, around one level.
 WINDOW = 0.15  # How far from the level an example may be.
@@ -26,11 +29,44 @@ def nearest_examples(
 
 
 def shown_classes(
-    memorization: np.ndarray, labels: np.ndarray, num_classes: int, threshold: float
+    memorization: np.ndarray,
+    labels: np.ndarray,
+    num_classes: int,
+    threshold: float,
+    most: int | None = None,
 ) -> np.ndarray:
-    """Returns the labels to show, ascending: all, or the 20 with the most memorized examples."""
+    """Returns the labels to show, ascending: all, or those with the most memorized examples.
+
+    Args:
+      memorization: float [n].
+      labels: int [n].
+      num_classes: how many classes there are.
+      threshold: theta_mem, inclusive.
+      most: how many labels to return; None is 20.
+    """
     memorized = np.bincount(labels[memorization >= threshold], minlength=num_classes)
-    return np.sort(np.argsort(-memorized, kind="stable")[:CLASSES])
+    return np.sort(np.argsort(-memorized, kind="stable")[: CLASSES if most is None else most])
+
+
+def named_classes(given: Sequence[str], class_names: Sequence[str]) -> np.ndarray:
+    """Returns the labels of classes that are given by name or, if no class is named so, by number.
+
+    Returns:
+      int64 [k] in the given order, each label once.
+
+    Raises:
+      ValueError: there is no such class.
+    """
+    numbered: dict[str, int] = {}
+    for label, name in enumerate(class_names):
+        numbered.setdefault(name, label)
+    labels = [
+        int(name)
+        if name not in numbered and name.isdecimal() and int(name) < len(class_names)
+        else tables.lookup(numbered, name, "class")
+        for name in given
+    ]
+    return np.array(list(dict.fromkeys(labels)), np.int64)
 
 
 def most_influenced(block: ClassInfluence, row: int) -> np.ndarray:
@@ -41,9 +77,10 @@ def most_influenced(block: ClassInfluence, row: int) -> np.ndarray:
 def panel_training_examples(pairs: Pairs) -> np.ndarray:
     """Chooses the training examples of Figs. 4 to 6, by the procedure of Sec. C.
 
-    Training examples are sorted by the highest influence they have on a test example; 3
-    consecutive sets of 5, spread evenly over that order, are shown. With fewer than 7 different
-    training examples the sets would repeat, and all are shown once.
+    The different training examples of the pairs are sorted by the highest influence they have on a
+    test example, descending; 3 consecutive sets of 5, spread evenly over that order, are shown.
+    Equals are in the order of their index, where the paper's code leaves it to its sorting. With
+    fewer than 7 training examples a set would repeat some, and all are shown once.
 
     Returns:
       int64 [sets, examples]: the paper's order, set by set.
@@ -57,3 +94,43 @@ def panel_training_examples(pairs: Pairs) -> np.ndarray:
         return ordered[None, :]
     bases = np.linspace(0, len(ordered) - copies, examples).astype(int)
     return np.stack([ordered[bases + copy] for copy in range(copies)])
+
+
+@dataclasses.dataclass(frozen=True)
+class PanelRow:
+    """A training example of Figs. 4 to 6 and the test examples beside it.
+
+    Attributes:
+      train_index: of the training example.
+      test_index: int64 [k], the test examples of its class that it influences most.
+      influence: float64 [k], on each of them, descending.
+    """
+
+    train_index: int
+    test_index: np.ndarray
+    influence: np.ndarray
+
+
+def panels(
+    pairs: Pairs, influences: Sequence[ClassInfluence], train_labels: np.ndarray
+) -> list[list[PanelRow]]:
+    """Returns the sets of rows of Figs. 4 to 6, chosen by the procedure of Sec. C.
+
+    Args:
+      pairs: the high-influence pairs.
+      influences: one per class, in label order.
+      train_labels: int [n].
+
+    Returns:
+      3 sets of 5 rows, or one with fewer than 7, or none without pairs.
+    """
+    chosen = panel_training_examples(pairs)
+    if not chosen.size:
+        return []
+    rows = {}
+    for label, block in enumerate(influences):  # Once, as they may be read from a file.
+        for index in set(chosen[train_labels[chosen] == label].tolist()):
+            row = int(np.flatnonzero(block.train_index == index)[0])
+            columns = most_influenced(block, row)
+            rows[index] = PanelRow(index, block.test_index[columns], block.value[row, columns])
+    return [[rows[index] for index in indices] for indices in chosen.tolist()]

@@ -1,25 +1,23 @@
 """The report as one HTML page: pure functions from estimates, pairs and pictures to text."""
 
-import base64
 import dataclasses
 import functools
-import io
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jinja2
 import markupsafe
 import numpy as np
 
-from analysis import gallery
+from analysis import explorer, gallery, thumbnails
 from analysis import pairs as pairs_lib
 from analysis.convergence import Convergence
-from analysis.estimators import ClassInfluence
 from analysis.figures import convergence as convergence_figure
 from analysis.figures import influence_histogram, memorization_histogram, style
 from analysis.files import Estimates
 from analysis.pairs import Pairs
+from analysis.thumbnails import Key
 from tfmem import config as config_lib
 from tfmem import experiments
 from tfmem.config import Config
@@ -27,11 +25,13 @@ from tfmem.datasets import Dataset, Split
 from tfmem.store import TrialSet
 
 MEM_LEVELS = tuple(level / 10 for level in range(1, 11))
-MAX_PAIRS = 200
+MAX_LISTED = 200  # Pairs, for who reads without scripts.
+MAX_PICTURES = 8_000_000  # Characters of all pictures.
+MAX_STREAMED = 1_200  # Pictures, where each costs reading a part of a file.
 _OPEN_CLASSES = 20  # With more classes than this, their table starts folded.
-_DISPLAY_SIDE = 60  # CSS pixels that a small picture is magnified to, by a whole factor.
-_LARGEST_SIDE = 112  # Larger pictures are reduced to this: a page holds hundreds of them.
-_PIXEL_MAX = 255
+_INTERVAL = 1.96  # Standard errors on either side that make an interval of 95%.
+_NO_PICTURE_SIZE = (44, 64)  # Of the ids that stand in their place.
+_SPLITS = {"train": "training", "test": "test"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,45 +66,15 @@ def _row_sums(packed: np.ndarray) -> np.ndarray:
     return np.bitwise_count(packed).sum(axis=1, dtype=np.int64)
 
 
-def png_data_uri(image: np.ndarray, pixel_max: int) -> str:
-    """Returns an image as a `data:image/png` URI, losslessly up to 112 pixels a side.
-
-    Args:
-      image: uint8 [height, width, channels], 1 channel for grey and 3 for colour.
-      pixel_max: the value that is shown as white.
-
-    Raises:
-      ValueError: another number of channels.
-    """
-    from PIL import Image
-
-    if image.shape[-1] not in (1, 3):
-        raise ValueError(f"an image has {image.shape[-1]} channels, expected 1 or 3")
-    pixels = np.round(image * (_PIXEL_MAX / pixel_max)).astype(np.uint8)
-    picture = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
-    picture.thumbnail((_LARGEST_SIDE, _LARGEST_SIDE), Image.Resampling.LANCZOS)
-    content = io.BytesIO()
-    picture.save(content, format="png", optimize=True)
-    return "data:image/png;base64," + base64.b64encode(content.getvalue()).decode()
-
-
-def display_size(height: int, width: int) -> tuple[int, int]:
-    """Returns the (height, width) in CSS pixels: small images magnified by a whole factor."""
-    side = max(height, width)
-    whole = max(1, round(_DISPLAY_SIDE / side))
-    factor = _LARGEST_SIDE / side if side > _LARGEST_SIDE else whole
-    return max(1, round(factor * height)), max(1, round(factor * width))
-
-
 @dataclasses.dataclass(frozen=True)
 class Example:
     """What the page says of one example.
 
     Attributes:
-      split: `training` or `test`.
+      split: `train` or `test`.
       id: its stable name.
       class_name: of its label.
-      picture: a data URI, or None where there are no images.
+      picture: the CSS class that shows it, or None where there are no images.
     """
 
     split: str
@@ -114,7 +84,7 @@ class Example:
 
     @property
     def name(self) -> str:
-        return f"{self.split} example {self.id}, class {self.class_name}"
+        return f"{_SPLITS[self.split]} example {self.id}, class {self.class_name}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,8 +99,11 @@ class Valued:
 
     @property
     def title(self) -> str:
-        error = "" if self.standard_error is None else f" ± {number(self.standard_error, 3)}"
-        return f"{self.example.name}: {self.quantity} {number(self.value, 3)}{error}"
+        text = f"{self.example.name}: {self.quantity} {number(self.value, 3)}"
+        if self.standard_error is None:
+            return text
+        low, high = interval(self.value, self.standard_error)
+        return f"{text} ± {number(self.standard_error, 3)}, 95%: {number(low)} to {number(high)}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -198,45 +171,67 @@ def plural(value: int, noun: str, ending: str = "s") -> str:
     return f"{count(value)} {noun}{'' if value == 1 else ending}"
 
 
+def interval(value: float, standard_error: float) -> tuple[float, float]:
+    """Returns the interval of 95% around an estimate, within the [-1, 1] that it can take."""
+    half = _INTERVAL * standard_error
+    return max(value - half, -1.0), min(value + half, 1.0)
+
+
 class _Examples:
-    """Examples by split and index, each encoded once, with their estimates."""
+    """Examples by split and index, with their estimates; knows which ones the page shows."""
 
     def __init__(self, dataset: Dataset, estimates: Estimates, mem_threshold: float):
         self._dataset = dataset
         self._estimates = estimates
         self._mem_threshold = mem_threshold
-        self.get = functools.cache(self._get)
+        self._has_images = _image_shape(dataset) is not None
+        self._shown: dict[Key, Example] = {}
 
-    def _get(self, split_name: str, index: int) -> Example:
-        split: Split = self._dataset.train if split_name == "training" else self._dataset.test
-        picture = None
-        if split.images is not None:
-            picture = png_data_uri(split.images[index], self._dataset.pixel_max or _PIXEL_MAX)
-        class_name = self._dataset.class_names[split.labels[index]]
-        return Example(split_name, str(split.ids[index]), class_name, picture)
+    @property
+    def keys(self) -> tuple[Key, ...]:
+        """All examples that were asked for, in that order."""
+        return tuple(self._shown)
+
+    def get(self, split_name: str, index: int) -> Example:
+        key = split_name, index
+        if key not in self._shown:
+            split: Split = getattr(self._dataset, split_name)
+            self._shown[key] = Example(
+                split_name,
+                str(split.ids[index]),
+                self._dataset.class_names[split.labels[index]],
+                thumbnails.css_class(key) if self._has_images else None,
+            )
+        return self._shown[key]
 
     def memorization(self, index: int) -> Valued:
         value = float(self._estimates.memorization[index])
         details = self._estimates.details
         error = None if details is None else float(details.standard_error[index])
         reaches = value >= self._mem_threshold
-        return Valued(self.get("training", index), "mem", value, error, reaches)
+        return Valued(self.get("train", index), "mem", value, error, reaches)
 
-    def influence(self, block: ClassInfluence, row: int, column: int, threshold: float) -> Valued:
-        error = block.standard_error
-        value = float(block.value[row, column])
-        return Valued(
-            self.get("test", int(block.test_index[column])),
-            "infl",
-            value,
-            None if error is None else float(error[row, column]),
-            value >= threshold,
-        )
-
-    def block(self, train_index: int) -> tuple[ClassInfluence, int]:
-        """Returns the influences of the training example's class, and its row there."""
-        block = self._estimates.influences[self._dataset.train.labels[train_index]]
-        return block, int(np.flatnonzero(block.train_index == train_index)[0])
+    def influences(
+        self,
+        train_index: np.ndarray,
+        test_index: np.ndarray,
+        influence: np.ndarray,
+        threshold: float,
+    ) -> list[Valued]:
+        """Returns the test examples of pairs, each with the influence on it."""
+        errors = explorer.standard_errors(train_index, test_index, self._estimates)
+        if errors is None:
+            errors = [None] * len(influence)
+        return [
+            Valued(
+                self.get("test", int(test)),
+                "infl",
+                float(value),
+                None if error is None else float(error),
+                bool(value >= threshold),
+            )
+            for test, value, error in zip(test_index, influence, errors, strict=True)
+        ]
 
 
 def _gallery(
@@ -259,36 +254,35 @@ def _gallery(
     ]
 
 
-def _panels(examples: _Examples, pairs: Pairs, infl_threshold: float) -> list[list[PanelRow]]:
-    panels = []
-    for indices in gallery.panel_training_examples(pairs):
-        panel = []
-        for index in map(int, indices):
-            block, row = examples.block(index)
-            tests = tuple(
-                examples.influence(block, row, int(column), infl_threshold)
-                for column in gallery.most_influenced(block, row)
+def _panels(
+    examples: _Examples, pairs: Pairs, estimates: Estimates, infl_threshold: float
+) -> list[list[PanelRow]]:
+    return [
+        [
+            PanelRow(
+                examples.memorization(row.train_index),
+                tuple(
+                    examples.influences(
+                        np.full(len(row.test_index), row.train_index),
+                        row.test_index,
+                        row.influence,
+                        infl_threshold,
+                    )
+                ),
             )
-            panel.append(PanelRow(examples.memorization(index), tests))
-        if panel:
-            panels.append(panel)
-    return panels
+            for row in rows
+        ]
+        for rows in gallery.panels(pairs, estimates.influences, estimates.train_labels)
+    ]
 
 
 def _pair_cards(examples: _Examples, pairs: Pairs, infl_threshold: float) -> list[PairCard]:
-    cards = []
-    for train, test in zip(
-        pairs.train_index[:MAX_PAIRS], pairs.test_index[:MAX_PAIRS], strict=True
-    ):
-        block, row = examples.block(int(train))
-        column = int(np.flatnonzero(block.test_index == test)[0])
-        cards.append(
-            PairCard(
-                examples.memorization(int(train)),
-                examples.influence(block, row, column, infl_threshold),
-            )
-        )
-    return cards
+    listed = pairs.take(np.arange(min(len(pairs), MAX_LISTED)))
+    tests = examples.influences(
+        listed.train_index, listed.test_index, listed.influence, infl_threshold
+    )
+    trains = map(examples.memorization, listed.train_index.tolist())
+    return [PairCard(*both) for both in zip(trains, tests, strict=True)]
 
 
 def _class_rows(
@@ -318,6 +312,28 @@ def _class_rows(
     return rows
 
 
+def _image_shape(dataset: Dataset) -> tuple[int, int] | None:
+    """Returns height and width of the dataset's images, or None where it has none."""
+    has_images = dataset.train.images is not None or dataset.stream is not None
+    return dataset.input_shape[:2] if has_images else None
+
+
+def _encoded(dataset: Dataset, keys: Sequence[Key]) -> dict[Key, str]:
+    """Returns the pictures of the first of these examples, as many as a page may have."""
+    if _image_shape(dataset) is None:
+        return {}
+    if dataset.stream is not None:  # All at once: its files are passed over once.
+        keys, at_once = keys[:MAX_STREAMED], MAX_STREAMED
+        return thumbnails.encode(
+            keys, dataset.stream.pictures, dataset.pixel_max, MAX_PICTURES, at_once
+        )
+
+    def images(split: str, indices: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
+        return zip(indices, getattr(dataset, split).images[indices], strict=True)
+
+    return thumbnails.encode(keys, images, dataset.pixel_max, MAX_PICTURES)
+
+
 def _drawings(name: str, make: Callable[[float], Any]) -> markupsafe.Markup:
     """Returns a figure in both widths; the page's style sheet shows the one that fits."""
     return markupsafe.Markup(
@@ -326,6 +342,25 @@ def _drawings(name: str, make: Callable[[float], Any]) -> markupsafe.Markup:
             for kind, width in (("wide", style.WIDE), ("narrow", style.NARROW))
         )
     )
+
+
+def _chance_share(convergence: Convergence) -> float | None:
+    if not convergence.pairs:
+        return None
+    return min(convergence.chance_pairs / convergence.pairs, 1.0)
+
+
+def false_pairs(convergence: Convergence) -> str:
+    """Says in a sentence how many of the pairs found may be chance."""
+    share, found = _chance_share(convergence), convergence.pairs
+    if share is None:
+        return "Here none is found."
+    if share == 1:
+        return "Here that is all of them: nothing can be said of any single pair."
+    false = round(share * found)
+    if not false:
+        return "Here hardly any is."
+    return f"Here about {count(false)} of {count(found)} may be."
 
 
 def _made_by(config: Config) -> str:
@@ -362,6 +397,7 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
+    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "ensure_ascii": False}
     environment.filters |= {
         "number": number,
         "percent": percent,
@@ -401,7 +437,7 @@ def render(
     memorization = estimates.memorization
     classes = _class_rows(dataset, estimates, pairs, mem_threshold)
     heldout = trials.heldout_accuracy[~np.isnan(trials.heldout_accuracy)]
-    images = dataset.train.images
+    image_shape = _image_shape(dataset)
     figures = {
         "memorization": _drawings(
             "memorization",
@@ -417,10 +453,18 @@ def render(
         figures["convergence"] = _drawings(
             "convergence", lambda width: convergence_figure.figure(convergence.halves, width)
         )
+    shown = {
+        "gallery": _gallery(examples, dataset, estimates, mem_threshold),
+        "panels": _panels(examples, pairs, estimates, infl_threshold),
+        "pairs": _pair_cards(examples, pairs, infl_threshold),
+    }
+    contents = explorer.choose(estimates, mem_threshold, infl_threshold, examples.keys)
+    encoded = _encoded(dataset, contents.order)
     html = (
         _environment()
         .get_template("report.html.j2")
         .render(
+            **shown,
             made_by=_made_by(config),
             model=_model(config),
             settings=_settings(config),
@@ -428,10 +472,16 @@ def render(
             num_train=len(dataset.train),
             num_test=len(dataset.test),
             num_classes=dataset.num_classes,
-            has_images=images is not None,
-            reduced=images is not None and max(images.shape[1:3]) > _LARGEST_SIDE,
-            largest_side=_LARGEST_SIDE,
-            picture_size=display_size(*images.shape[1:3]) if images is not None else (44, 64),
+            has_images=image_shape is not None,
+            reduced=image_shape is not None and thumbnails.is_reduced(*image_shape),
+            largest_side=thumbnails.LARGEST_SIDE,
+            picture_size=thumbnails.display_size(*image_shape) if image_shape else _NO_PICTURE_SIZE,
+            pictures={thumbnails.css_class(key): uri for key, uri in encoded.items()},
+            contents=contents,
+            max_memorized=explorer.MAX_MEMORIZED,
+            explored=explorer.page_data(
+                contents, dataset, estimates, mem_threshold, infl_threshold, list(encoded)
+            ),
             fingerprint=fingerprint,
             notes=notes,
             num_trials=len(trials.test_accuracy),
@@ -456,13 +506,12 @@ def render(
             fold_classes=len(classes) > _OPEN_CLASSES,
             has_heldout=estimates.details is not None,
             levels=experiments.GALLERY_LEVELS,
-            gallery=_gallery(examples, dataset, estimates, mem_threshold),
             gallery_examples=gallery.EXAMPLES,
             gallery_window=gallery.WINDOW,
-            panels=_panels(examples, pairs, infl_threshold),
             panel_tests=experiments.PANEL_TEST_EXAMPLES,
-            pairs=_pair_cards(examples, pairs, infl_threshold),
             convergence=convergence,
+            chance_share=_chance_share(convergence),
+            false_pairs=false_pairs(convergence),
             jaccard_target=experiments.JACCARD_AT_INFL_THRESHOLD,
             figures=figures,
             versions=versions,

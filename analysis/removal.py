@@ -310,7 +310,7 @@ def _with_error(mean: Mean, error: float) -> str:
     return f"{100 * mean.value:.2f} ± {'?' if math.isnan(error) else f'{100 * error:.2f}'}"
 
 
-def _read_pairs(config: RemovalConfig, path: epath.PathLike) -> Pairs:
+def read_pairs(config: RemovalConfig, path: epath.PathLike) -> Pairs:
     """Selects the pairs whose training examples were removed, again from the same estimates."""
     if not epath.Path(path).exists():
         raise ValueError(
@@ -336,7 +336,7 @@ def main() -> None:
             "analysis.estimate reads what is there"
         )
     pairs = (
-        _read_pairs(config, FLAGS.estimates or config.estimates) if config.high_influence else None
+        read_pairs(config, FLAGS.estimates or config.estimates) if config.high_influence else None
     )
     if FLAGS.out and not config.mem_thresholds:
         raise ValueError(f"{store.path} has no memorization thresholds: there is nothing to draw")

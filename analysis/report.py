@@ -2,7 +2,8 @@ r"""One self-contained HTML page: what was memorized, whom it helps, and how far
 
     python -m analysis.report --store=STORE [--out=report.html]
 
-The page needs no network and no other file: figures and pictures are inside it.
+The page needs no network and no other file: figures, pictures and the script of its sliders are
+inside it. What the sliders choose is in its address: report.html#mem=0.5&infl=0.2..0.4&class=3.
 """
 
 import dataclasses
@@ -77,16 +78,21 @@ def make_report(
     given = None if estimates is None else _read_estimates(estimates, store.dataset)
     trials = store.load(on_trial=lambda number: progress(1))
     dataset, notes = _with_images(store, data_dir)
-    if given is None:
-        given = _estimate(trials)
-    else:
+    own = _estimate(trials) if given is None else None
+    if given is not None:
         made_from = "" if given.num_trials is None else f" (from {given.num_trials:,} trials)"
         notes.append(
             f"Memorization and influence come from {epath.Path(estimates).name}{made_from}; "
             f"accuracies and the section on trust from the store's {len(trials):,} trials."
         )
-    found = pairs.select(given.memorization, given.influences, mem_threshold, infl_threshold)
-    measured = convergence.measure(trials, mem_threshold, infl_threshold, _SPLITS, progress)
+        if given.estimator == files.PROBABILITY:
+            notes.append(
+                "They are differences of the probability of the label, not of how often it is "
+                "predicted."
+            )
+    shown = own or given
+    found = pairs.select(shown.memorization, shown.influences, mem_threshold, infl_threshold)
+    measured = convergence.measure(trials, mem_threshold, infl_threshold, _SPLITS, progress, own)
     if len(found) and not measured.enough:
         notes.append(
             f"{len(trials):,} trials are too few to rely on the pairs below: "
@@ -98,7 +104,7 @@ def make_report(
         dataset=dataset,
         fingerprint=store.fingerprint,
         trials=summary,
-        estimates=given,
+        estimates=shown,
         pairs=found,
         convergence=measured,
         versions=store.versions,
@@ -108,7 +114,7 @@ def make_report(
     return Summary(
         test_accuracy=float(summary.test_accuracy.mean()),
         test_accuracy_deviation=float(summary.test_accuracy.std()),
-        num_memorized=int(np.count_nonzero(given.memorization >= mem_threshold)),
+        num_memorized=int(np.count_nonzero(shown.memorization >= mem_threshold)),
         num_pairs=len(found),
         num_trials=len(trials),
         path=epath.Path(out_path),
@@ -147,12 +153,9 @@ def _with_images(store: Store, data_dir: str | None) -> tuple[Dataset, list[str]
     else:
         try:
             dataset = datasets.load(name, data_dir, getattr(store.config, "image_size", None))
-            if dataset.stream is not None:
-                reason = f"the images of {name} do not fit into memory"
-            elif _same_examples(dataset, store):
+            if _same_examples(dataset, store):
                 return dataset, []
-            else:
-                reason = f"the {name} found here is not the one that the trials were made on"
+            reason = f"the {name} found here is not the one that the trials were made on"
         except ValueError as error:
             reason = str(error)
     logging.warning("no pictures in the report: %s", reason)

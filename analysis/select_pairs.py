@@ -3,12 +3,14 @@ r"""The high-influence pairs of an estimates file, and their counts.
     python -m analysis.select_pairs --estimates=estimates.npz --out=pairs.npz
 
 Selects training and test examples of one class with mem >= --mem_threshold and
-infl >= --infl_threshold (Sec. 2 of Feldman & Zhang, 2020) and counts what Sec. 3.3 counts.
+infl >= --infl_threshold (Sec. 2 of Feldman & Zhang, 2020) and counts what Sec. 3.3 counts. The
+infl_mem.npz that the release's MNIST script writes has no labels: --dataset=mnist.
 """
 
 from absl import flags
 
 from analysis import cli, files, pairs
+from tfmem import datasets
 
 FLAGS = flags.FLAGS
 
@@ -31,7 +33,11 @@ def describe(counts: pairs.PairCounts, num_test: int) -> str:
 
 
 def main() -> None:
-    estimates = files.read_estimates(FLAGS.estimates)
+    labels = None
+    if FLAGS.dataset:
+        dataset = datasets.load(FLAGS.dataset, FLAGS.data_dir)
+        labels = dataset.train.labels, dataset.test.labels
+    estimates = files.read_estimates(FLAGS.estimates, labels)
     if not estimates.influences:
         raise ValueError(
             f"{FLAGS.estimates} has no influence: make it with analysis.estimate --influence=class"
@@ -47,6 +53,10 @@ def main() -> None:
 if __name__ == "__main__":
     flags.DEFINE_string("estimates", None, "(required) Estimates file, ours or a published one.")
     flags.DEFINE_string("out", None, "(required) Where to write the pairs, an npz file.")
+    flags.DEFINE_string(
+        "dataset", "", f"Dataset whose labels a file without labels goes by: {datasets.known()}."
+    )
+    flags.DEFINE_string("data_dir", None, "Where TFDS keeps its data; TFDS's own default if empty.")
     cli.define_thresholds()
     flags.mark_flags_as_required(["estimates", "out"])
     cli.run(main)

@@ -1,138 +1,119 @@
 r"""Makes a store from somebody else's trials.
 
     python -m launchers.import_trials --format=arrays --source=trials.npz --store=STORE
+    python -m launchers.import_trials --format=heldout --source=cifar100-inception/0.7 \
+        --dataset=cifar100 --store=STORE
+    python -m launchers.import_trials --format=datamodels --source=FOLDER --dataset=cifar10 \
+        --store=STORE
 
 arrays: one npz file with `subset_mask` bool [t, n] (which trial was trained on which example),
 `train_correct` bool [t, n], `test_correct` bool [t, n'], `train_labels` int [n] and `test_labels`
-int [n']. With --dataset, the examples are those of a dataset of ours, in its order, and the report
-can show their pictures; their labels are checked.
+int [n'].
+
+heldout: the runs that the paper's authors released. The source is the folder of an experiment and
+subset ratio, with RUN/aux_arrays.npz in it; folders above will do where there is but one ratio.
+Runs are numbered from 0 in ascending order of their names, as numbers if all of them are: of runs
+0, 1, ..., 999 trial k is run k. tfmem.imports.released.find_runs lists them in that order.
+
+datamodels: a folder as Ilyas et al. (2022) publish it, with `train_masks.npy` bool [t, n], and
+`train_margins.npy` and `test_margins.npy` float16 [t, n] and [t, n']: above 0 the model is right.
+Names may end alike, as in `train_masks_50pct.npy`; of several, give the masks as the source.
+
+With --dataset, the examples are those of a dataset of ours, in its order, and the report can show
+their pictures. Labels that the source has are checked. heldout and datamodels have none: those of
+--dataset are taken, or those of --labels, an npz file with `train_labels` and `test_labels` (or
+`tr_labels` and `tt_labels`, as in the authors' imagenet_index.npz). If that file names the examples
+too (`train_ids` and `test_ids`, or `tr_filenames` and `tt_filenames`), a source in that order is
+brought into the order of --dataset.
+
+A source is told from others by its content. Trials that are in the store already are skipped.
 """
 
-import hashlib
-
-import numpy as np
 from absl import flags
 
 from analysis import cli
-from tfmem import datasets, npz
+from tfmem import datasets, imports
 from tfmem.config import ImportConfig
-from tfmem.store import Predictions, Store, Trial
+from tfmem.store import Store
 
 FLAGS = flags.FLAGS
-_MATRICES = ("subset_mask", "train_correct", "test_correct")
-_LABELS = ("train_labels", "test_labels")
+_SUSPICIOUS = 0.01
 
 
-def read_arrays(path: str) -> dict[str, np.ndarray]:
-    """Reads and checks an `arrays` source.
-
-    Returns:
-      Its five arrays: bool matrices and int64 labels.
+def import_missing(store: Store, source: imports.Source, examples: imports.Examples) -> None:
+    """Stores the trials of a source that the store lacks, or has damaged.
 
     Raises:
-      ValueError: an array is missing, has the wrong shape or values; the message names it.
+      ValueError: a trial is not as it should be; those before it are stored.
     """
-    with npz.open_npz(path, (*_MATRICES, *_LABELS)) as archive:
-        arrays = {name: archive[name] for name in (*_MATRICES, *_LABELS)}
-    for name in _LABELS:
-        labels = arrays[name]
-        if labels.ndim != 1 or not len(labels) or not np.issubdtype(labels.dtype, np.integer):
+    there = set(store.numbers())
+    wanted = sorted(set(range(source.num_trials)) - (there - set(store.damaged(there))))
+    stored = 0
+    with cli.progress_bar(source.num_trials, "trials") as progress:
+        progress(source.num_trials - len(wanted))
+        try:
+            for trial in source.trials(wanted):
+                store.write(examples.in_order(trial))
+                stored += 1
+                progress(1)
+        except ValueError as error:
             raise ValueError(
-                f"{path}: {name} is {labels.dtype} {list(labels.shape)}, expected integers [n]"
-            )
-        if labels.min() < 0:
-            raise ValueError(f"{path}: {name} has the negative label {labels.min()}")
-        arrays[name] = labels.astype(np.int64)
-    trials = arrays["subset_mask"].shape[0] if arrays["subset_mask"].ndim else 0
-    if not trials:
-        raise ValueError(f"{path}: subset_mask has no trials")
-    lengths = {name: len(arrays["train_labels"]) for name in _MATRICES}
-    lengths["test_correct"] = len(arrays["test_labels"])
-    for name in _MATRICES:
-        matrix = arrays[name]
-        if matrix.shape != (trials, lengths[name]):
-            raise ValueError(
-                f"{path}: {name} has shape {list(matrix.shape)}, expected "
-                f"[{trials}, {lengths[name]}] (trials of subset_mask, examples of the labels)"
-            )
-        if matrix.dtype != bool:
-            if not np.isin(matrix, (0, 1)).all():
-                raise ValueError(f"{path}: {name} is {matrix.dtype}, expected bool or 0 and 1")
-            arrays[name] = matrix.astype(bool)
-    sizes = arrays["subset_mask"].sum(axis=1)
-    if not sizes.all() or (sizes == lengths["subset_mask"]).any():
-        raise ValueError(
-            f"{path}: a trial of subset_mask has all or none of the training examples: "
-            "it says nothing of memorization"
-        )
-    return arrays
-
-
-def digest(arrays: dict[str, np.ndarray]) -> str:
-    """Returns the SHA-256, in hexadecimal, of the arrays' names, shapes and values."""
-    result = hashlib.sha256()
-    for name in sorted(arrays):
-        result.update(f"{name} {arrays[name].shape}\n".encode())
-        result.update(np.ascontiguousarray(arrays[name]).data)
-    return result.hexdigest()
-
-
-def describe_dataset(
-    arrays: dict[str, np.ndarray], name: str, data_dir: str | None
-) -> datasets.Dataset:
-    """Returns the dataset that the arrays are about, without images when it has no name."""
-    if name:
-        dataset = datasets.load(name, data_dir)
-        datasets.require_same_labels(
-            dataset, arrays["train_labels"], arrays["test_labels"], "the source"
-        )
-        return dataset
-    num_classes = 1 + max(int(arrays[labels].max()) for labels in _LABELS)
-    train, test = (
-        datasets.Split(arrays[f"{split}_labels"], datasets.numbered_ids(split, len(labels)))
-        for split, labels in (("train", arrays["train_labels"]), ("test", arrays["test_labels"]))
-    )
-    return datasets.Dataset("", train, test, tuple(str(label) for label in range(num_classes)))
+                f"{error}; {source.num_trials - len(wanted) + stored} of {source.num_trials} "
+                f"trials are in {store.path}, and the same command continues once that file is as "
+                "it was published"
+            ) from error
 
 
 def main() -> None:
+    layout = imports.FORMATS[FLAGS.format]
     if FLAGS.dataset:
         datasets.require_known(FLAGS.dataset)
-    arrays = read_arrays(FLAGS.source)
-    dataset = describe_dataset(arrays, FLAGS.dataset, FLAGS.data_dir)
+    if layout.has_labels and FLAGS.labels:
+        raise ValueError(f"--labels has no effect with --format={FLAGS.format}, which has labels")
+    if not layout.has_labels and not FLAGS.dataset and not FLAGS.labels:
+        raise ValueError(
+            f"--format={FLAGS.format} has no labels: give --dataset, such as cifar100, or "
+            "--labels=FILE.npz with train_labels and test_labels"
+        )
+    source = layout.open(FLAGS.source)
+    labels = imports.read_labels(FLAGS.labels) if FLAGS.labels else source.labels
+    examples = imports.find_examples(labels, FLAGS.dataset, FLAGS.data_dir)
+    dataset = examples.dataset
+    with cli.progress_bar(100, "% of the source checked", delay=2) as progress:
+        digest = source.check(
+            len(dataset.train), len(dataset.test), lambda share: progress(100 * share)
+        )
     config = ImportConfig(
         format=FLAGS.format,
         source=FLAGS.source,
-        source_digest=digest(arrays),
+        source_digest=examples.digest(digest),
         dataset=FLAGS.dataset,
-        num_trials=len(arrays["subset_mask"]),
+        num_trials=source.num_trials,
+        labels=FLAGS.labels or "",
     )
     store = Store.create(FLAGS.store, config, dataset)
-    there = set(store.numbers())
-    sound = there - set(store.damaged(there))
-    with cli.progress_bar(config.num_trials, "trials") as progress:
-        for number in range(config.num_trials):
-            if number not in sound:
-                store.write(
-                    Trial(
-                        number=number,
-                        base_seed=None,
-                        subset=arrays["subset_mask"][number],
-                        train=Predictions(arrays["train_correct"][number]),
-                        test=Predictions(arrays["test_correct"][number]),
-                    )
-                )
-            progress(1)
-    print(f"{config.num_trials:,} trials in {store.path}")
+    import_missing(store, source, examples)
+    print(f"{source.num_trials:,} trials in {store.path}")
+    if not layout.has_labels:
+        chance = imports.class_difference_by_chance(store.read(0), dataset)
+        if chance is not None and chance > _SUSPICIOUS:
+            print(
+                "CAUTION: no class is harder than another in trial 0, as if labels were shuffled "
+                f"(p = {chance:.2g}): does the source count examples in another order? --labels "
+                "with ids says in which"
+            )
 
 
 if __name__ == "__main__":
-    flags.DEFINE_enum("format", None, ["arrays"], "(required) Layout of the source.")
-    flags.DEFINE_string("source", None, "(required) The npz file.")
+    flags.DEFINE_enum("format", None, list(imports.FORMATS), "(required) Layout of the source.")
+    flags.DEFINE_string("source", None, "(required) The file or the folder, see above.")
     flags.DEFINE_string(
         "store", None, "(required) Directory of the store; made if it is not there."
     )
     flags.DEFINE_string("dataset", "", f"Dataset that the examples belong to: {datasets.known()}.")
+    flags.DEFINE_string(
+        "labels", None, "npz file of labels, and ids if it has them, in the order of the source."
+    )
     flags.DEFINE_string("data_dir", None, "Where TFDS keeps its data; TFDS's own default if empty.")
     flags.mark_flags_as_required(["format", "source", "store"])
     cli.run(main)

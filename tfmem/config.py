@@ -264,14 +264,16 @@ class RemovalConfig:
 
 @dataclasses.dataclass(frozen=True)
 class ImportConfig:
-    """Trials that came from somebody else's arrays.
+    """Trials that came from somebody else (`tfmem.imports`).
 
     Attributes:
       format: the layout they were read from (`launchers.import_trials --format`).
       source: path they were read from, for the reader; a moved source is still the same source.
-      source_digest: SHA-256 of the arrays, in hexadecimal.
+      source_digest: SHA-256, in hexadecimal, of what tells the source from others.
       dataset: name in `tfmem.datasets` that the examples belong to, or "" when unknown.
       num_trials: how many trials the source has.
+      labels: path that labels were read from, for the reader, or "" where there is none; the labels
+        themselves are in the dataset's fingerprint.
     """
 
     format: str
@@ -279,13 +281,14 @@ class ImportConfig:
     source_digest: str
     dataset: str
     num_trials: int
+    labels: str = ""
 
     kind = "import"
 
 
 Config = ExperimentConfig | ImportConfig | LastLayerConfig | RemovalConfig
 _KINDS = {cls.kind: cls for cls in (ExperimentConfig, ImportConfig, LastLayerConfig, RemovalConfig)}
-_NOT_IDENTITY = {"import": ("source",), "removal": ("estimates",)}
+_NOT_IDENTITY = {"import": ("source", "labels"), "removal": ("estimates",)}
 # Fields that came after the first stores. While they say what was done before, they do not count,
 # so that those stores stay what they are.
 _LATER = {

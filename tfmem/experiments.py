@@ -32,6 +32,20 @@ REMOVAL_THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 REMOVAL_RUNS = 100
 REMOVAL_RUNS_OF = {"imagenet2012": 5}
 
+# Sec. 2: pairs selected by each of two runs of 2,000 trials on CIFAR-100, and how many of each are
+# also in the other.
+RERUN_PAIRS = (1095, 1062)
+RERUN_SHARED_PAIRS = 0.82
+
+# Sec. 3.6, CIFAR-100: test accuracies as mean and standard deviation over the trials; training
+# examples with mem >= theta_mem; pairs with infl >= theta_infl, whatever was memorized.
+LAST_LAYER_ACCURACY = (0.758, 0.001)
+LAST_LAYER_NETWORK_ACCURACY = 0.759
+LAST_LAYER_FULL_ACCURACY = (0.723, 0.003)
+LAST_LAYER_MEMORIZED = 38
+LAST_LAYER_FULL_MEMORIZED = 18_099
+LAST_LAYER_PAIRS = 457
+
 # What a part of a recipe says: field -> (value, where the value comes from).
 _Part = Mapping[str, tuple[Any, str]]
 
@@ -279,7 +293,9 @@ def completion_command(config: config_lib.Config, store: str, start: int, stop: 
 
 def _import_words(config: config_lib.ImportConfig, store: str, trials: str) -> list[str]:
     words = ["launchers.import_trials", f"--format={config.format}", f"--source={config.source}"]
-    words += [f"--dataset={config.dataset}"] if config.dataset else []
+    for flag in ("dataset", "labels"):
+        value = getattr(config, flag)
+        words += [f"--{flag}={value}"] if value else []
     return [*words, store]  # It always imports all trials.
 
 

@@ -90,6 +90,12 @@ def write(
     npz.write_npz(_path(folder), {"about": np.array(json.dumps(dataclasses.asdict(about)))}, blocks)
 
 
+def read_about(folder: epath.PathLike) -> About:
+    """Returns what made the features in the folder; ValueError if they are not there."""
+    with npz.open_npz(_path(folder), ("about",)) as archive:
+        return About(**json.loads(str(archive["about"])))
+
+
 def read(
     folder: epath.PathLike, config: LastLayerConfig, dataset: Dataset
 ) -> tuple[Dataset, About]:
@@ -103,8 +109,8 @@ def read(
         the file is damaged.
     """
     path = _path(folder)
-    with npz.open_npz(path, (*_ARRAYS.values(), "about")) as archive:
-        about = About(**json.loads(str(archive["about"])))
+    about = read_about(folder)
+    with npz.open_npz(path, _ARRAYS.values()) as archive:
         found = dataclasses.replace(
             config,
             network=config_lib.from_dict(about.network),

@@ -15,7 +15,7 @@ def bins(values: np.ndarray, lowest: float) -> tuple[np.ndarray, np.ndarray]:
     """Counts values in bins of width 0.05, whose edges are multiples of it, up to 1.
 
     Args:
-      values: float [k], at most 1.
+      values: float [k], at most 1; nan is in no bin.
       lowest: the first bin holds this value.
 
     Returns:
@@ -27,13 +27,29 @@ def bins(values: np.ndarray, lowest: float) -> tuple[np.ndarray, np.ndarray]:
     return np.histogram(values, edges)
 
 
-def bars(ax: Axes, counts: np.ndarray, edges: np.ndarray, colours: Sequence[str]) -> None:
-    """Draws one bar per bin, and each count above its bar; an empty bin has neither."""
+def bars(
+    ax: Axes,
+    counts: np.ndarray,
+    edges: np.ndarray,
+    colours: Sequence[str],
+    start: float | None = None,
+) -> None:
+    """Draws one bar per bin, and each count above its bar; an empty bin has neither.
+
+    Args:
+      ax: where.
+      counts: int [b].
+      edges: float [b + 1].
+      colours: b of them.
+      start: where the axis starts, unless a bin is before it; the first bin's edge if None.
+    """
     width = 1 / BINS_PER_UNIT
+    left = edges[0] if start is None else min(start, edges[0])
     shown = counts > 0
     colours = [colour for colour, show in zip(colours, shown, strict=True) if show]
     drawn = ax.bar(edges[:-1][shown], counts[shown], 0.9 * width, align="edge", color=colours)
-    room = 0.88 * 72 * ax.figure.get_figwidth() / len(counts) - 1  # Points, about.
+    # Points of a bin, about.
+    room = 0.88 * 72 * ax.figure.get_figwidth() * width / (edges[-1] - left) - 1
     for bar, count in zip(drawn, counts[shown], strict=True):
         text = f"{count:,}"
         ax.annotate(
@@ -47,7 +63,7 @@ def bars(ax: Axes, counts: np.ndarray, edges: np.ndarray, colours: Sequence[str]
             fontsize=style.SMALL_TEXT,
             color=style.INK,
         )
-    ax.set_xlim(edges[0] - 0.2 * width, edges[-1] + 0.2 * width)
+    ax.set_xlim(left - 0.2 * width, edges[-1] + 0.2 * width)
 
 
 def _text_width(text: str) -> float:
@@ -56,11 +72,12 @@ def _text_width(text: str) -> float:
 
 
 def threshold_line(ax: Axes, threshold: float, text: str) -> None:
-    """Marks a threshold by a dashed line, with its name above the axes."""
+    """Marks a threshold by a dashed line, if the axis holds it, with its name above the axes."""
     ax.axvline(threshold, color=style.INK, linewidth=1, linestyle=(0, (4, 3)))
+    left, right = ax.get_xlim()
     ax.annotate(
         text,
-        (threshold, 1),
+        (min(max(threshold, left), right), 1),
         xycoords=("data", "axes fraction"),
         xytext=(0, 3),
         textcoords="offset points",

@@ -9,7 +9,7 @@ from analysis.figures import histogram, style
 
 
 def draw(ax: Axes, influence: np.ndarray, threshold: float) -> None:
-    """Draws the histogram as in Fig. 3: bins of width 0.05 up to 1, the count above each bar.
+    """Draws the histogram as in Fig. 3: 0 to 1 in bins of width 0.05, the count above each bar.
 
     Args:
       ax: where.
@@ -18,9 +18,12 @@ def draw(ax: Axes, influence: np.ndarray, threshold: float) -> None:
     """
     counts, edges = histogram.bins(influence, threshold)
     style.dress(ax, style.INFLUENCE_LABEL, "pairs")
-    histogram.bars(ax, counts, edges, [style.INFLUENCE] * len(counts))
-    ax.set_ylim(0, 1.18 * max(1, counts.max()))
-    ax.yaxis.set_major_locator(MaxNLocator(5, integer=True))
+    histogram.bars(ax, counts, edges, [style.INFLUENCE] * len(counts), start=0)
+    highest = max(1, counts.max())
+    ax.set_ylim(0, 1.18 * highest)
+    # No line above the highest bar, where its count is.
+    ticks = MaxNLocator(5, integer=True, steps=[1, 2, 5, 10]).tick_values(0, highest)
+    ax.set_yticks(ticks[ticks <= highest])
     ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
 
 

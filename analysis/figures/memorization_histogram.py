@@ -3,7 +3,6 @@
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from analysis.figures import histogram, style
 
@@ -13,19 +12,24 @@ def draw(ax: Axes, memorization: np.ndarray, threshold: float) -> None:
 
     Args:
       ax: where.
-      memorization: float [n], mem(A, S, i) of all training examples.
+      memorization: float [n], mem(A, S, i) of all training examples; how many are nan is said.
       threshold: theta_mem, marked by a line; bars above it are darker.
     """
-    counts, edges = histogram.bins(memorization, min(0.0, float(memorization.min())))
+    known = memorization[~np.isnan(memorization)]
+    counts, edges = histogram.bins(known, float(known.min(initial=0)))
     dark = edges[:-1] >= threshold - 1e-9
     colours = np.where(dark, style.MEMORIZATION, style.MEMORIZATION_PALE)
-    style.dress(ax, style.MEMORIZATION_LABEL, "training examples (log scale)")
+    unknown = len(memorization) - len(known)
+    label = style.MEMORIZATION_LABEL + (f" (of {unknown:,} unknown)" if unknown else "")
+    style.dress(ax, label, "training examples (log scale)")
     histogram.bars(ax, counts, edges, colours.tolist())
+    highest = max(1, int(counts.max()))
     ax.set_yscale("log")
-    # Room below for a bar of one example, and above for a count that stands upright.
-    ax.set_ylim(0.6, 8 * counts.max())
-    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
-    ax.yaxis.set_minor_formatter(NullFormatter())
+    # Room below for a bar of one example, and above for a count that stands upright; no line above
+    # the highest bar, where its count is.
+    ax.set_ylim(0.6, 8 * highest)
+    ticks = [10**exponent for exponent in range(len(str(highest)))]
+    ax.set_yticks(ticks, [f"{tick:,}" for tick in ticks])
     ax.minorticks_off()
     above = int(np.count_nonzero(memorization >= threshold))
     histogram.threshold_line(ax, threshold, f"{above:,} at or above {threshold:g}")

@@ -56,6 +56,8 @@ def draw(axes: Sequence[Axes], effects: Sequence[ThresholdEffect], whole: float)
             label="remove nothing",
             zorder=2,
         )
+    if not np.isfinite(accuracy_ax.dataLim.intervaly).all():  # No run is there yet.
+        accuracy_ax.set_ylim(0, 1)
     accuracy_ax.tick_params(axis="x", length=0)
     # Above the axes, where no curve can be.
     accuracy_ax.legend(

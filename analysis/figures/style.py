@@ -46,7 +46,19 @@ SERIES = {
     "infl": (INFLUENCE_LABEL, INFLUENCE, "s", "--"),
 }
 
-_SUFFIXES = (".png", ".pdf", ".svg")
+# What is compared with one thing, in the order of legends: colour, marker, line. The colours differ
+# in lightness too, and the markers do where a colour is used again.
+CURVES = (
+    (MEMORIZATION, "o", "-"),
+    (INFLUENCE, "s", "--"),
+    ("#1b8a6b", "^", "-."),
+    ("#7a3f98", "D", (0, (1, 1.2))),
+    (INK, "v", (0, (6, 1.5, 1, 1.5, 1, 1.5))),
+    ("#c2a000", "P", (0, (3, 1.5))),
+)
+
+FORMATS = ("png", "pdf", "svg")
+DPI = 200  # Of what is saved as dots: png files, and the pictures inside of the others.
 
 
 def figure(width: float, height: float) -> Figure:
@@ -102,11 +114,15 @@ def save(fig: Figure, path: epath.PathLike) -> None:
     Raises:
       ValueError: the name ends otherwise.
     """
-    suffix = pathlib.PurePath(path).suffix.lower()
-    if suffix not in _SUFFIXES:
-        raise ValueError(f"{path} names no kind of picture, expected {', '.join(_SUFFIXES)}")
+    kind = pathlib.PurePath(path).suffix.lower().removeprefix(".")
+    if kind not in FORMATS:
+        expected = ", ".join(f".{known}" for known in FORMATS)
+        raise ValueError(f"{path} names no kind of picture, expected {expected}")
     content = io.BytesIO()
-    date = {} if suffix == ".png" else {"CreationDate" if suffix == ".pdf" else "Date": None}
-    with matplotlib.rc_context({"svg.hashsalt": "tfmem"}):
-        fig.savefig(content, format=suffix[1:], dpi=200, facecolor="white", metadata=date)
+    date = {"png": {}, "pdf": {"CreationDate": None}, "svg": {"Date": None}}[kind]
+    # Type 42: publishers refuse matplotlib's default, Type 3. Pictures stay apart in a pdf, so that
+    # it has no dots where there is none.
+    settings = {"svg.hashsalt": "tfmem", "pdf.fonttype": 42, "image.composite_image": False}
+    with matplotlib.rc_context(settings):
+        fig.savefig(content, format=kind, dpi=DPI, facecolor="white", metadata=date)
     atomic.write_bytes(path, content.getvalue())

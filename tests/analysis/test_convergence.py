@@ -1,10 +1,13 @@
+import dataclasses
 import math
 
 import numpy as np
 import pytest
 
-from analysis import convergence, estimators, pairs
-from tests.trials import trial_set
+from analysis import convergence, estimators, files, pairs, probability
+from tests.conftest import run_program
+from tests.trials import random_trial, trial_set
+from tfmem.store import Store
 
 
 def test_worst_standard_error_by_hand():
@@ -42,7 +45,7 @@ def test_halves_agree_on_planted_pairs_and_not_on_noise(rng):
 def test_split_halves_equal_two_estimates_compared_by_hand(rng):
     trials = planted(40, rng, effect=0.5)
     a, b = trials.take(np.arange(20)), trials.take(np.arange(20, 40))
-    found = convergence._split_half(a, b, 0.25, 0.15)
+    found = convergence._split_half(a, b, 0.25, 0.15, estimators)
     sets = []
     for half in (a, b):
         memorization = estimators.memorization(half).value
@@ -110,4 +113,42 @@ def test_measure_agrees_with_its_parts(rng):
     assert (result.num_trials, result.pairs, result.enough) == (200, 5, True)
     assert result.chance_pairs < 0.01
     assert "5 passed" in result.verdict
-    assert convergence.table(result).count("\n") == 1 + len(result.halves)
+    assert convergence.table(result.halves, 0.25, 0.4).count("\n") == 1 + len(result.halves)
+
+
+def test_estimates_that_are_known_are_not_made_again(rng):
+    trials = planted(100, rng, effect=1.0)
+    expected = convergence.measure(trials, 0.25, 0.4, splits=1)
+    details = estimators.memorization(trials)
+    blocks = tuple(estimators.class_influences(trials))
+    labels = trials.train_labels, trials.test_labels
+    known = files.Estimates(details.value, *labels, blocks, details)
+    assert convergence.measure(trials, 0.25, 0.4, 1, estimates=known) == expected
+    nothing = dataclasses.replace(details, value=np.zeros(len(details.value)))
+    changed = dataclasses.replace(known, details=nothing)
+    assert convergence.measure(trials, 0.25, 0.4, 1, estimates=changed).pairs == 0
+
+
+def test_both_estimators_split_the_same_halves(rng):
+    """Where a probability is 0 or 1, it is whether the prediction is right."""
+    trials = planted(100, rng, effect=1.0)
+    certain = dataclasses.replace(
+        trials,
+        train_probability=trials.train_correct.columns().astype(np.float16),
+        test_probability=trials.test_correct.columns().astype(np.float16),
+    )
+    one = convergence.split_halves(certain, 0.25, 0.4)
+    other = convergence.split_halves(certain, 0.25, 0.4, estimator=probability)
+    assert [dataclasses.astuple(half) for half in other] == [
+        pytest.approx(dataclasses.astuple(half)) for half in one
+    ]
+
+
+def test_the_program_shows_both_estimators(tmp_path, tiny, tiny_config, rng):
+    store = Store.create(tmp_path / "store", tiny_config, tiny)
+    for number in range(32):
+        store.write(random_trial(number, tiny, rng))
+    done = run_program("analysis.convergence", f"--store={store.path}", "--probability")
+    one, other = done.stdout.split("estimated from the probability of the true label")
+    assert one.splitlines()[2].split()[0] == other.splitlines()[3].split()[0] == "16"
+    assert len(other.splitlines()[3].split()) == 7

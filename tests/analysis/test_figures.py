@@ -1,27 +1,84 @@
 """Figures draw the numbers that were counted by hand, and leave memory unchanged by the day."""
 
+import dataclasses
+import io
+import json
 import math
 import re
+import subprocess
+import sys
 import xml.etree.ElementTree as ET
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
 from PIL import Image
 
+from analysis import files
+from analysis.agreement import Curve
+from analysis.compare import PairValues
+from analysis.consistency import Comparison
 from analysis.convergence import SplitHalf
+from analysis.estimators import ClassInfluence, Memorization
 from analysis.figures import (
+    comparison,
+    consistency,
     convergence,
+    gallery,
     histogram,
     influence_histogram,
     memorization_histogram,
+    panels,
+    pictures,
+    removal,
     style,
 )
+from analysis.figures.gallery import ClassExamples
+from analysis.figures.pictures import Picture
+from analysis.removal import Mean, ThresholdEffect
+from tests.conftest import ROOT, run_program
+from tests.sources import write_imagenet_archives
+from tfmem import datasets
 
 HALVES = (
     SplitHalf(16, 0.5, 0.25, 10.0, math.nan, math.nan, 0.0),
     SplitHalf(32, 0.75, 0.125, 9.0, 0.5, 0.2, 4.0),
     SplitHalf(64, 0.875, 0.0625, 8.0, 0.8, 0.1, 3.0),
 )
+EFFECTS = (
+    ThresholdEffect(0.1, 0.5, Mean(0.7, 0.02, 5), Mean(0.8, 0.01, 5), Mean(0.1, 0.02, 5)),
+    ThresholdEffect(0.6, 0.9, Mean(0.8, 0.01, 5), Mean(0.82, 0.03, 5), Mean(0.02, 0.02, 5)),
+)
+# Thresholds, Jaccard similarity, difference; sizes of one set, of the other, of both.
+CURVES = [
+    Curve(np.array([0.15, 0.25]), *map(np.array, ([0.5, jaccard], [0.1, 0.05], *[[30, 20]] * 3)))
+    for jaccard in (0.7, 0.8)
+]
+COMPARISONS = [Comparison("again", 0.76, *CURVES, mem_threshold=0.25, infl_threshold=0.15)]
+PAIRS = PairValues(
+    np.array([0.2, 0.3, 0.1]),
+    np.array([0.4, 0.1, 0.6]),
+    np.array([True, True, False]),
+    np.array([True, False, True]),
+)
+NO_RUNS = Mean(math.nan, math.nan, 0)
+
+
+def picture(grey, value, quiet=False, shape=(8, 8, 1)):
+    return Picture(np.full(shape, grey, np.uint8), value, quiet)
+
+
+# Around 0 two, around 0.5 none, around 1 one; and a class with three around 0.
+CLASSES = (
+    ClassExamples("bee", ((picture(1, 0.0), picture(2, -0.004)), (), (picture(3, 0.987),))),
+    ClassExamples("2", (tuple(picture(4 + k, 0.01 * k) for k in range(3)), (), ())),
+)
+PANEL = (
+    panels.Row("bee", picture(1, 0.5), (picture(2, 0.3), picture(3, 0.1, quiet=True))),
+    panels.Row("a$b$", picture(4, 1.0), (picture(5, math.nan),)),
+)
+LONG = "great white shark, white shark, man-eater, man-eating shark, Carcharodon carcharias"
 
 
 def _bars(ax):
@@ -32,8 +89,148 @@ def _texts(ax):
     return [text.get_text() for text in ax.texts]
 
 
+def _lines(ax):
+    return {line.get_label(): np.asarray(line.get_ydata()).tolist() for line in ax.lines}
+
+
+def _points(ax):
+    return [points.get_offsets().tolist() for points in ax.collections]
+
+
+def _greys(ax):
+    """The pictures by grey, and the value above each: the text centred over it, nearest to it."""
+    found = {}
+    for image in ax.images:
+        left, right, bottom, top = image.get_extent()
+        above = [
+            text
+            for text in ax.texts
+            if text.get_position()[0] == pytest.approx((left + right) / 2)
+            and text.get_position()[1] < top
+        ]
+        value = min(above, key=lambda text: top - text.get_position()[1])
+        (grey,) = np.unique(image.get_array())
+        assert (right - left, bottom - top) == (1, 1)
+        assert top - value.get_position()[1] == pytest.approx(1 / 8)
+        found[int(grey)] = value.get_text()
+    return found
+
+
+# By module: a figure, what is read back from its artists, and what that must be.
+ROWS = {
+    "comparison": (
+        lambda: comparison.figure((np.zeros(12), np.zeros(12)), ("one", "two"), PAIRS),
+        lambda fig: [max(fig.axes[0].collections[0].get_array()), *_points(fig.axes[1])],
+        [12, [[0.2, 0.4]], [[0.3, 0.1]], [[0.1, 0.6]]],
+    ),
+    "consistency": (
+        lambda: consistency.figure(COMPARISONS, "ResNet50"),
+        lambda fig: [line.get_ydata().tolist() for ax in fig.axes for line in ax.lines],
+        [[0.5, 0.7], [0.1, 0.05], [0.5, 0.8], [0.1, 0.05]],
+    ),
+    "convergence": (
+        lambda: convergence.figure(HALVES),
+        lambda fig: [_lines(ax)["memorization"] for ax in fig.axes],
+        [[0.5, 0.75, 0.875], [0.25, 0.125, 0.0625]],
+    ),
+    "gallery": (
+        lambda: gallery.figure(CLASSES),
+        lambda fig: _greys(fig.axes[0]),
+        {1: "0.00", 2: "0.00", 3: "0.99", 4: "0.00", 5: "0.01", 6: "0.02"},
+    ),
+    "influence_histogram": (
+        lambda: influence_histogram.figure(
+            np.array([0.15, 0.16, 0.21, 0.42, 0.43, 0.44, 1.0]), 0.15
+        ),
+        lambda fig: _bars(fig.axes[0]),
+        {0.15: 2, 0.2: 1, 0.4: 3, 0.95: 1},
+    ),
+    "memorization_histogram": (
+        lambda: memorization_histogram.figure(
+            np.array([0.0] * 1200 + [-0.01, 0.26, 0.9, 0.25]), 0.25
+        ),
+        lambda fig: _bars(fig.axes[0]),
+        {-0.05: 1, 0.0: 1200, 0.25: 2, 0.9: 1},
+    ),
+    "panels": (
+        lambda: panels.figure(PANEL),
+        lambda fig: _greys(fig.axes[0]),
+        {1: "0.50", 2: "0.30", 3: "0.10", 4: "1.00", 5: "–"},
+    ),
+    "removal": (
+        lambda: removal.figure(EFFECTS, 0.83),
+        lambda fig: [*_lines(fig.axes[0]).values(), *_lines(fig.axes[1]).values()],
+        [[0.8, 0.82], [0.7, 0.8], [0.83, 0.83], [0.5, 0.9]],
+    ),
+}
+SHARED = {"__init__", "__main__", "histogram", "pictures", "style"}
+# Few, none, long and unknown: what must be drawn too.
+AWKWARD = {
+    "convergence, narrow": lambda: convergence.figure(HALVES, style.NARROW),
+    "convergence, one half": lambda: convergence.figure(HALVES[:1]),
+    "gallery, no class": lambda: gallery.figure(()),
+    "gallery, nothing near a level": lambda: gallery.figure([ClassExamples("a", ((),) * 3)]),
+    "gallery, long names": lambda: gallery.figure(
+        [ClassExamples(LONG, ((picture(k, 0.0),), (), ())) for k in range(4)]
+    ),
+    "influence, no pair": lambda: influence_histogram.figure(np.array([]), 0.15),
+    "influence, one pair": lambda: influence_histogram.figure(np.array([0.2]), 0.15),
+    "influence, thousands": lambda: influence_histogram.figure(
+        np.repeat([0.2, 0.3, 0.31], [12_345, 1_234_567, 3]), 0.15, style.NARROW
+    ),
+    "influence, all of it": lambda: influence_histogram.figure(np.array([-0.3, 0.1]), -1),
+    "memorization, one example": lambda: memorization_histogram.figure(np.array([1.0]), 0.25),
+    "memorization, unknown": lambda: memorization_histogram.figure(np.array([math.nan]), 0.25),
+    "memorization, any threshold": lambda: memorization_histogram.figure(np.array([0.1]), -1),
+    "memorization, no such value": lambda: memorization_histogram.figure(np.array([0.1]), 1),
+    "panels, no row": lambda: panels.figure(()),
+    "panels, the smallest side": lambda: panels.figure(
+        [panels.Row("", picture(0, 1.0, shape=(100, 100, 1)), ())]
+    ),
+    "panels, one row": lambda: panels.figure(PANEL[:1]),
+    "panels, long name": lambda: panels.figure([dataclasses.replace(PANEL[0], name=LONG)]),
+    "removal, one threshold": lambda: removal.figure(EFFECTS[:1], 0.83),
+    "removal, no runs": lambda: removal.figure(
+        [ThresholdEffect(0.1, math.nan, NO_RUNS, NO_RUNS, NO_RUNS)], math.nan
+    ),
+}
+
+
+def test_every_figure_has_a_row():
+    modules = {path.stem for path in (ROOT / "analysis" / "figures").glob("*.py")}
+    assert modules - SHARED == ROWS.keys()
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_figures_draw_the_values(name):
+    make, read, expected = ROWS[name]
+    assert read(make()) == expected
+
+
+@pytest.mark.parametrize("name", [*ROWS, *AWKWARD])
+def test_nothing_is_cut_off(name):
+    fig = ROWS[name][0]() if name in ROWS else AWKWARD[name]()
+    fig.draw_without_rendering()  # Which lays it out.
+    drawn = fig.get_tightbbox()
+    width, height = fig.get_size_inches()
+    assert drawn.x0 >= -0.01
+    assert drawn.y0 >= -0.01
+    assert drawn.x1 <= width + 0.01
+    assert drawn.y1 <= height + 0.01
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_figures_are_written_in_every_format(name, tmp_path):
+    fig = ROWS[name][0]()
+    width, height = fig.get_size_inches()
+    for kind in style.FORMATS:
+        style.save(fig, tmp_path / f"a.{kind}")
+    assert Image.open(tmp_path / "a.png").size == pytest.approx((200 * width, 200 * height), abs=1)
+
+
 def test_bins_start_at_the_threshold_and_have_their_left_edge():
-    counts, edges = histogram.bins(np.array([0.15, 0.1999, 0.2, 0.3, 0.35, 0.999, 1.0]), 0.15)
+    values = np.array([0.15, 0.1999, 0.2, 0.3, 0.35, 0.999, 1.0, math.nan])
+    counts, edges = histogram.bins(values, 0.15)
     np.testing.assert_allclose(edges, np.linspace(0.15, 1, 18))
     assert counts.tolist() == [2, 1, 0, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2]
 
@@ -47,34 +244,53 @@ def test_first_bin_holds_the_lowest_value(lowest, first):
     assert counts[0] == 1
 
 
-def test_influence_histogram_draws_hand_counted_bars():
-    fig = influence_histogram.figure(np.array([0.15, 0.16, 0.21, 0.42, 0.43, 0.44, 1.0]), 0.15)
-    (ax,) = fig.axes
-    assert _bars(ax) == {0.15: 2, 0.2: 1, 0.4: 3, 0.95: 1}
+def test_influence_histogram_has_the_papers_form():
+    """Fig. 3: from 0 to 1, counts over the bars."""
+    (ax,) = ROWS["influence_histogram"][0]().axes
     assert _texts(ax) == ["2", "1", "3", "1"]
     assert ax.get_xlabel() == "influence"
     assert ax.get_ylabel() == "pairs"
+    assert ax.get_xlim() == pytest.approx((-0.01, 1.01))
+    assert ax.get_yticks().tolist() == [0, 1, 2, 3]
+    (many,) = influence_histogram.figure(np.repeat([0.2, 0.3], [278, 48]), 0.15).axes
+    assert many.get_yticks().tolist() == [0, 100, 200]
+    assert influence_histogram.figure(np.array([-0.3]), -0.4).axes[0].get_xlim()[0] < -0.4
+
+
+def test_influence_histogram_of_the_published_pairs(published_dir):
+    """ImageNet's: the counts that Fig. 3a of the paper has over its bars."""
+    path = published_dir / "imagenet_high_infl_pairs_infl0.15_mem0.25.npz"
+    (ax,) = influence_histogram.figure(np.load(path)["infl"], 0.15).axes
+    counts = [825, 381, 168, 93, 58, 43, 23, 19, 13, 6, 5, 5, 1, 1]
+    assert [bar.get_height() for bar in ax.patches] == counts
+    assert _texts(ax) == list(map(str, counts))
 
 
 def test_memorization_histogram_makes_the_tail_visible():
-    values = np.array([0.0] * 1200 + [-0.01, 0.26, 0.9, 0.25])
-    (ax,) = memorization_histogram.figure(values, 0.25).axes
-    assert _bars(ax) == {-0.05: 1, 0.0: 1200, 0.25: 2, 0.9: 1}
+    (ax,) = ROWS["memorization_histogram"][0]().axes
     assert _texts(ax) == ["1", "1,200", "2", "1", "3 at or above 0.25"]
     assert ax.get_yscale() == "log"
     lowest, highest = ax.get_ylim()
     assert lowest < 1
     assert highest > 1200
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["1", "10", "100", "1,000"]
     (line,) = ax.lines
     assert line.get_xdata() == [0.25, 0.25]
-    above = {round(bar.get_x(), 6) for bar in ax.patches if _colour(bar) == style.MEMORIZATION}
-    assert above == {0.25, 0.9}
+    dark = {
+        round(bar.get_x(), 6)
+        for bar in ax.patches
+        if to_hex(bar.get_facecolor()) == style.MEMORIZATION
+    }
+    assert dark == {0.25, 0.9}
+    assert ax.get_xlabel() == "memorization"
 
 
-def _colour(bar):
-    from matplotlib.colors import to_hex
-
-    return to_hex(bar.get_facecolor())
+def test_memorization_histogram_counts_the_unknown():
+    values = np.array([0.3, math.nan, 0.31, math.nan])
+    (ax,) = memorization_histogram.figure(values, 0.25).axes
+    assert _bars(ax) == {0.3: 2}
+    assert _texts(ax) == ["2", "2 at or above 0.25"]
+    assert ax.get_xlabel() == "memorization (of 2 unknown)"
 
 
 @pytest.mark.parametrize("width", [style.WIDE, style.NARROW])
@@ -91,6 +307,126 @@ def test_convergence_draws_every_half(width):
             np.testing.assert_array_equal(lines[label].get_ydata(), values)
         assert [label.get_text() for label in ax.get_xticklabels()] == ["16", "32", "64"]
         assert ax.get_xscale() == "log"
+
+
+def _place(ax, grey):
+    """(left, top) of the picture of that grey."""
+    (image,) = (image for image in ax.images if image.get_array().flat[0] == grey)
+    return image.get_extent()[0], image.get_extent()[3]
+
+
+def test_gallery_has_the_papers_form():
+    """Fig. 1: classes beside each other under their names, a row per level, a dash for none."""
+    (ax,) = gallery.figure(CLASSES).axes
+    places = {text.get_text(): text.get_position() for text in ax.texts}
+    (first, top), (last, bottom) = _place(ax, 1), _place(ax, 3)
+    assert last == first
+    rows = [places[level][1] - 0.5 for level in ("0.0", "0.5", "1.0")]
+    np.testing.assert_allclose([rows[0], rows[2]], [top, bottom])
+    assert rows == sorted(rows)
+    assert places["0.0"][0] < first
+    # The names are over the middle of three pictures, as many as the fullest row has.
+    assert places["bee"][0] == pytest.approx((first + _place(ax, 2)[0] + 1 + 1 / 8 + 1) / 2)
+    assert places["2"][0] == pytest.approx(_place(ax, 5)[0] + 0.5)
+    assert max(places[name][1] for name in ("bee", "2")) < top
+    assert _texts(ax).count("–") == 3
+
+
+@pytest.mark.parametrize(
+    ("classes", "columns"), [(1, 1), (2, 2), (3, 3), (4, 2), (5, 3), (6, 3), (10, 3)]
+)
+def test_gallery_keeps_to_the_form_of_a_page(classes, columns):
+    shown = [ClassExamples(str(k), ((picture(k, 0.0),), (), ())) for k in range(classes)]
+    (ax,) = gallery.figure(shown).axes
+    places = [_place(ax, grey) for grey in range(classes)]
+    assert len({left for left, _ in places}) == columns
+    assert places == sorted(places, key=lambda place: place[::-1])
+
+
+def test_panels_have_the_papers_form():
+    """Figs. 4 to 6: a training example per row, its test examples to the right of it."""
+    (ax,) = panels.figure(PANEL).axes
+    places = {grey: _place(ax, grey) for grey in (1, 2, 3, 4, 5)}
+    assert places[1][0] == places[4][0] < places[2][0] == places[5][0] < places[3][0]
+    assert places[1][1] == places[2][1] == places[3][1] < places[4][1] == places[5][1]
+    texts = {text.get_text(): text for text in ax.texts}
+    assert texts["train"].get_position()[0] == pytest.approx(places[1][0] + 0.5)
+    assert {"memorization", "test", "influence", "bee"} <= texts.keys()
+    assert not texts["a$b$"].get_parse_math()
+    colours = [to_hex(texts[value].get_color()) for value in ("0.50", "0.30", "0.10")]
+    assert colours == [style.MEMORIZATION, style.INFLUENCE, style.QUIET]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.125, "0.12"), (0.996, "1.00"), (-0.31, "−0.31"), (-0.001, "0.00")]
+)
+def test_estimates_have_two_digits(value, text):
+    assert pictures.number(value) == text
+
+
+def test_long_names_are_cut_to_the_width_that_there_is():
+    fig = gallery.figure([ClassExamples(LONG, ((picture(1, 0.0),) * 4, (), ()))] * 2)
+    (ax,) = fig.axes
+    names = [text for text in ax.texts if text.get_text().startswith("great")]
+    assert all(LONG.startswith(name.get_text()[:-1]) for name in names)
+    assert all(name.get_text()[-1] == "…" for name in names)
+    first, second = (name.get_window_extent() for name in names)
+    assert first.x1 < second.x0
+    side = ax.transData.transform((1, 0))[0] - ax.transData.transform((0, 0))[0]
+    assert 3.5 * side < first.width < 4.5 * side
+    assert pictures.shortened("bee", 200, 9) == "bee"
+    assert pictures.shortened("bee", 0, 9) == "…"
+
+
+@pytest.mark.parametrize("size", [8, 28, 32, 64, 96])
+def test_small_pictures_are_magnified_by_a_whole_factor_without_blur(tmp_path, rng, size):
+    pixels = rng.integers(0, 256, (size, size, 3), dtype=np.uint8)
+    rows = [panels.Row("", Picture(pixels, 1.0), (picture(0, 0.0, shape=(size, size, 3)),) * 4)]
+    fig = panels.figure(rows)
+    (ax,) = fig.axes
+    image = ax.images[0]
+    np.testing.assert_array_equal(image.get_array(), pixels)
+    assert image.get_interpolation() == "nearest"
+    style.save(fig, tmp_path / "a.png")
+    saved = np.asarray(Image.open(tmp_path / "a.png").convert("RGB"))
+    dots = saved.shape[1] / ax.get_xlim()[1]
+    left, _, _, top = (round(dots * place) for place in image.get_extent())
+    factor = round(dots) // size
+    assert dots == factor * size
+    assert 100 <= dots < 200
+    magnified = pixels.repeat(factor, axis=0).repeat(factor, axis=1)
+    found = saved[top : top + round(dots), left : left + round(dots)]
+    np.testing.assert_array_equal(found, magnified)
+
+
+def test_large_pictures_are_reduced_in_their_proportions():
+    fig = panels.figure([panels.Row("", picture(7, 1.0, shape=(300, 600, 3)), ())])
+    (image,) = fig.axes[0].images
+    assert image.get_array().shape == (80, 160, 3)
+    left, right, bottom, top = image.get_extent()
+    assert (right - left, bottom - top) == (1, 0.5)
+    grey = panels.figure([panels.Row("", picture(7, 1.0, shape=(161, 161, 1)), ())])
+    assert grey.axes[0].images[0].get_array().shape == (160, 160)
+
+
+def test_the_largest_pixel_is_white():
+    levels = np.array([[0, 8, 16]], np.uint8)
+    assert pictures.to_pixels(levels, 16).tolist() == [[0, 128, 255]]
+    assert pictures.to_pixels(levels, 255).tolist() == levels.tolist()
+
+
+def test_figures_draw_on_axes_that_are_given():
+    """As one of several, where a side of the grid is what there is room for."""
+    fig = Figure(figsize=(8, 3))
+    left, right = fig.subplots(1, 2)
+    gallery.draw(left, CLASSES)
+    panels.draw(right, PANEL)
+    assert _greys(left) == ROWS["gallery"][2]
+    assert _greys(right) == ROWS["panels"][2]
+    fig.draw_without_rendering()
+    for ax in (left, right):
+        across, down = np.abs(ax.transData.transform((1, 1)) - ax.transData.transform((0, 0)))
+        assert across == pytest.approx(down)
 
 
 def _svg(name="one"):
@@ -125,3 +461,258 @@ def test_save_writes_what_the_name_says(tmp_path):
     assert Image.open(tmp_path / "a.png").size == (round(200 * style.WIDE), 600)
     with pytest.raises(ValueError, match=r"a\.jpeg names no kind of picture, expected \.png"):
         style.save(convergence.figure(HALVES), tmp_path / "a.jpeg")
+
+
+def write_estimates(path, dataset, memorization, planted=(), ids=True, influence=True):
+    """Writes estimates of a dataset, whose influence is 0 but for (training, test, influence)."""
+    train, test = dataset.train, dataset.test
+    zeros = np.zeros(len(train))
+    details = Memorization(np.asarray(memorization), zeros, zeros, zeros, zeros)
+    blocks = []
+    for label in range(dataset.num_classes):
+        rows, columns = (np.flatnonzero(split.labels == label) for split in (train, test))
+        value = np.zeros((len(rows), len(columns)))
+        for i, j, planted_influence in planted:
+            value[np.ix_(rows == i, columns == j)] = planted_influence
+        blocks.append(ClassInfluence(rows, columns, value, np.zeros_like(value)))
+    files.write_estimates(
+        path,
+        details,
+        train.labels,
+        test.labels,
+        blocks if influence else (),
+        ids=(train.ids, test.ids) if ids else None,
+    )
+
+
+# Runs the program, with what it would save read back from the artists into a file beside it.
+RECORDED = """
+import json, runpy, sys
+import numpy as np
+from analysis.figures import style
+
+def record(fig, path):
+    ax = fig.axes[0]
+    images = [np.asarray(image.get_array()).tolist() for image in ax.images]
+    texts = [text.get_text() for text in ax.texts]
+    heights = [float(bar.get_height()) for bar in ax.patches]
+    path.parent.mkdir(exist_ok=True)
+    path.with_suffix(".json").write_text(json.dumps([images, texts, heights]))
+
+style.save = record
+runpy.run_module("analysis.figures", run_name="__main__")
+"""
+
+
+def recorded(out, *words, before=""):
+    """Returns (images, texts, heights of bars) by figure, and what the program said."""
+    code = f"{before}\n{RECORDED}"
+    done = subprocess.run(
+        [sys.executable, "-c", code, f"--out={out}", *map(str, words)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    found = {path.stem: json.loads(path.read_text()) for path in out.glob("*.json")}
+    return found, done.stdout.splitlines()
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory, tiny):
+    """(estimates file, dataset's name): 21 training examples in 3 classes, 2 of them in pairs."""
+    folder = tmp_path_factory.mktemp("figures")
+    np.savez(
+        folder / "tiny.npz",
+        x_train=tiny.train.images,
+        y_train=tiny.train.labels,
+        x_test=tiny.test.images,
+        y_test=tiny.test.labels,
+        class_names=np.array(["a", "bee", "c"]),
+    )
+    memorization = np.zeros(21)
+    memorization[[4, 5, 7]] = 0.98, 0.3, 0.45
+    planted = [(4, 7, 0.6), (4, 1, 0.1), (5, 2, 0.2), (7, 4, 0.1)]
+    write_estimates(folder / "estimates.npz", tiny, memorization, planted)
+    return folder / "estimates.npz", f"npz:{folder / 'tiny.npz'}"
+
+
+def test_the_program_draws_what_the_estimates_say(made, tmp_path, tiny):
+    estimates, dataset = made
+    found, said = recorded(
+        tmp_path / "out", f"--estimates={estimates}", f"--dataset={dataset}", "--classes=bee,0"
+    )
+    assert sorted(found) == [
+        "fig1-memorization",
+        "fig3-influence",
+        "fig4-6-panels-1",
+        "memorization-histogram",
+    ]
+    assert [line.partition(":")[0] for line in said] == sorted(found)
+    train, test = tiny.train.images[..., 0].tolist(), tiny.test.images[..., 0].tolist()
+    images, texts, _ = found["fig1-memorization"]
+    # Of class bee (1, 4, 7, ...) those of 0, then 7 around 0.5 and 4 around 1; of a those of 0.
+    assert images == [train[i] for i in (1, 10, 13, 16, 7, 4, 0, 3, 6, 9)]
+    assert [text for text in texts if text in ("bee", "a", "c")] == ["bee", "a"]
+    assert [text for text in texts if re.fullmatch(r"0\.\d\d", text)] == [
+        *["0.00"] * 4,
+        "0.45",
+        "0.98",
+        *["0.00"] * 4,
+    ]
+    images, texts, _ = found["fig4-6-panels-1"]
+    assert images == [
+        train[4],
+        *(test[j] for j in (7, 1, 4)),
+        train[5],
+        *map(test.__getitem__, (2, 5, 8)),
+    ]
+    values = ["0.98", "0.60", "0.10", "0.00", "bee", "0.30", "0.20", "0.00", "0.00", "c"]
+    assert [text for text in texts if text in values] == values
+    assert found["fig3-influence"][1:] == [["1", "1"], [1, 1]]
+    assert found["memorization-histogram"][1:] == [
+        ["18", "1", "1", "1", "3 at or above 0.25"],
+        [18, 1, 1, 1],
+    ]
+
+
+def test_the_program_writes_files_and_says_what_it_leaves_out(made, tmp_path):
+    estimates, dataset = made
+    out = tmp_path / "new" / "out"
+    done = run_program("analysis.figures", f"--estimates={estimates}", f"--out={out}")
+    names = ("fig3-influence", "memorization-histogram")
+    written = [f"{name}.{kind}" for name in names for kind in ("pdf", "png")]
+    assert sorted(path.name for path in out.iterdir()) == written
+    assert done.stdout.splitlines() == [
+        "fig1-memorization is left out: its pictures need --dataset, the dataset of the estimates",
+        f"fig3-influence: {out}/fig3-influence.png, {out}/fig3-influence.pdf",
+        "fig4-6-panels is left out: its pictures need --dataset, the dataset of the estimates",
+        f"memorization-histogram: {out}/memorization-histogram.png, "
+        f"{out}/memorization-histogram.pdf",
+    ]
+    done = run_program(
+        *("analysis.figures", f"--estimates={estimates}", f"--out={out}", f"--dataset={dataset}"),
+        *("--infl_threshold=0.7", "--formats=svg"),
+    )
+    lines = done.stdout.splitlines()
+    assert [line for line in lines if "left out" in line] == [
+        f"{name} is left out: no pair has mem >= 0.25 and infl >= 0.7"
+        for name in ("fig3-influence", "fig4-6-panels")
+    ]
+    svgs = sorted(path.name for path in out.glob("*.svg"))
+    assert svgs == ["fig1-memorization.svg", "memorization-histogram.svg"]
+
+
+def test_estimates_without_influence_and_images_that_are_no_pictures(tmp_path, tiny):
+    channels = np.zeros((21, 4, 4, 2), np.uint8), np.zeros((9, 4, 4, 2), np.uint8)
+    path = tmp_path / "two.npz"
+    np.savez(
+        path,
+        x_train=channels[0],
+        y_train=tiny.train.labels,
+        x_test=channels[1],
+        y_test=tiny.test.labels,
+    )
+    estimates = tmp_path / "e.npz"
+    write_estimates(estimates, tiny, np.zeros(21), ids=False, influence=False)
+    words = ("--estimates", estimates, "--out", tmp_path / "out", f"--dataset=npz:{path}")
+    lines = run_program("analysis.figures", *words, "--formats=png").stdout.splitlines()
+    assert lines[0] == (
+        "fig1-memorization is left out: images have 2 channels, expected 1 (grey) or 3 (colour)"
+    )
+    assert lines[1] == (
+        f"fig3-influence is left out: {estimates} has no influence: analysis.estimate "
+        "--influence=class writes it"
+    )
+    assert lines[2].startswith("fig4-6-panels is left out: images have 2 channels")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["memorization-histogram.png"]
+
+
+def test_a_file_without_labels_goes_by_those_of_the_dataset(tmp_path, made):
+    """What the release's MNIST script writes: `memorization` [n] and `influence` [n', n]."""
+    estimates, dataset = made
+    influence = np.zeros((9, 21))
+    influence[7, 4] = 0.6
+    memorization = files.read_estimates(estimates).memorization
+    path = tmp_path / "infl_mem.npz"
+    np.savez(path, memorization=memorization, influence=influence)
+    words = (f"--estimates={path}", f"--dataset={dataset}")
+    found, _ = recorded(tmp_path / "out", *words)
+    values = ["0.98", "0.60", "0.00", "0.00", "bee"]
+    assert found["fig4-6-panels-1"][1][-5:] == values
+    done = run_program("analysis.figures", words[0], f"--out={tmp_path}", check=False)
+    assert done.returncode == 2
+    assert "--dataset says whose they are" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--formats=png,gif"], "--formats=png,gif: expected one or more of png, pdf, svg"),
+        (["--classes=bee"], "--classes is about pictures, which need --dataset"),
+        (["--dataset={}", "--classes=beee"], "unknown class 'beee': did you mean 'bee'?"),
+        (["--dataset=digits"], "has 21 training examples, digits has 1257: another dataset?"),
+        (["--out=setup.py"], "--out=setup.py is a file, expected a folder"),
+    ],
+)
+def test_bad_input_gets_one_line_and_no_file(made, tmp_path, flags, message):
+    estimates, dataset = made
+    words = [f"--estimates={estimates}", f"--out={tmp_path}"]
+    words += [flag.format(dataset) for flag in flags]
+    done = run_program("analysis.figures", *words, check=False)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_pictures_of_other_examples_are_refused(made, tmp_path, tiny):
+    """The labels agree; the first id that does not is named."""
+    ids = tiny.train.ids.copy()
+    ids[[2, 5]] = ids[[5, 2]]
+    other = dataclasses.replace(tiny, train=dataclasses.replace(tiny.train, ids=ids))
+    write_estimates(tmp_path / "e.npz", other, np.zeros(21))
+    words = (f"--estimates={tmp_path}/e.npz", f"--out={tmp_path}/out", f"--dataset={made[1]}")
+    done = run_program("analysis.figures", *words, check=False)
+    assert done.returncode == 2
+    assert "calls training example 2 train_00005, npz:" in done.stderr
+    assert "calls it train_00002 (2 ids differ): another dataset or another order?" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def prepare_imagenet(data_dir):
+    """Prepares it and writes estimates: in the order of their ids 0, 1/196, 4/196, 9/196, ..."""
+    import tensorflow_datasets as tfds
+
+    config = tfds.download.DownloadConfig(num_shards=2)
+    builder = tfds.builder("imagenet2012", data_dir=data_dir)
+    builder.download_and_prepare(download_config=config)
+    dataset = datasets.load("imagenet2012", data_dir)
+    memorization = (np.argsort(np.argsort(dataset.train.ids)) / 14) ** 2
+    write_estimates(f"{data_dir}/e.npz", dataset, memorization)
+
+
+def test_pictures_of_imagenet_are_read_by_index(tmp_path):
+    """Prepared from real archives, though tiny; only the program needs TensorFlow."""
+    train, _ = write_imagenet_archives(tmp_path / "downloads" / "manual", per_class=5)
+    found, said = recorded(
+        tmp_path / "out",
+        f"--estimates={tmp_path}/e.npz",
+        "--dataset=imagenet2012",
+        f"--data_dir={tmp_path}",
+        "--classes=n01443537,0",
+        before="from tests.analysis.test_figures import prepare_imagenet\n"
+        f"prepare_imagenet({str(tmp_path)!r})",
+    )
+    ids = np.sort(files.read_estimates(tmp_path / "e.npz").train_ids)
+    assert "fig3-influence is left out: no pair has mem >= 0.25 and infl >= 0.15" in said
+    # 5 to 9 have 0.128, 0.184, 0.25, 0.327, 0.413; 0 to 4 have 0, 0.005, 0.02, 0.046, 0.082.
+    images, texts, _ = found["fig1-memorization"]
+    assert [text for text in texts if text.startswith("n0")] == ["n01443537", "n01440764"]
+    shown = [5, 9, 0, 1, 2, 3]
+    assert len(images) == len(shown)
+    for pixels, number in zip(images, shown, strict=True):
+        picture = np.asarray(Image.open(io.BytesIO(train[ids[number]][0])))
+        whole = Image.fromarray(datasets.images.square(picture, 224))
+        whole.thumbnail((160, 160), Image.Resampling.LANCZOS)
+        np.testing.assert_array_equal(pixels, np.asarray(whole))

@@ -1,10 +1,11 @@
-"""A store from somebody else's arrays, and what check_store says of stores."""
+"""A store from somebody else's trials, and what check_store says of stores."""
 
 import numpy as np
 import pytest
 
 from analysis import estimators, files
 from launchers import check_store
+from tests import foreign
 from tests.conftest import run_program
 from tests.trials import trial_set
 from tfmem.store import Store
@@ -53,6 +54,29 @@ def test_imported_trials_give_the_estimates_of_the_arrays(tmp_path, arrays):
     assert "has no influence: make it with analysis.estimate --influence=class" in done.stderr
 
 
+def test_the_authors_readers_read_our_estimates(tmp_path, rng):
+    """As their pages of examples do: np.load, class by class, thresholds of Sec. 2."""
+    arrays = foreign.random_arrays(rng, 12, 60, 40, classes=3)
+    import_arrays(tmp_path, arrays)
+    store, out = tmp_path / "store", tmp_path / "estimates.npz"
+    run_program("analysis.estimate", f"--store={store}", f"--out={out}")
+    data = np.load(out)
+    assert data["tr_mem"].shape == data["tr_labels"].shape == (60,)
+    found = set()
+    for k in range(int(data["tr_labels"].max()) + 1):
+        tr_idx, tt_idx = data[f"tr_classidx_{k}"], data[f"tt_classidx_{k}"]
+        assert (data["tr_labels"][tr_idx] == k).all()
+        assert (data["tt_labels"][tt_idx] == k).all()
+        infl = data[f"infl_matrix_class{k}"]
+        rows, columns = np.nonzero(infl * (data["tr_mem"][tr_idx] >= 0.25)[:, None] >= 0.15)
+        found |= set(zip(tr_idx[rows].tolist(), tt_idx[columns].tolist(), strict=True))
+    run_program("analysis.select_pairs", f"--estimates={out}", f"--out={tmp_path / 'pairs.npz'}")
+    pairs = np.load(tmp_path / "pairs.npz")
+    ours = list(zip(pairs["tr_idx"].tolist(), pairs["tt_idx"].tolist(), strict=True))
+    assert set(ours) == found
+    assert len(ours) == len(found) > 20
+
+
 def test_importing_again_changes_nothing_and_another_source_is_refused(tmp_path, arrays):
     import_arrays(tmp_path, arrays)
     store = Store.open(tmp_path / "store")
@@ -80,7 +104,7 @@ def test_the_dataset_is_checked(tmp_path, arrays, digits):
     import_arrays(tmp_path, right, "--dataset=digits")
     assert Store.open(tmp_path / "store").fingerprint == digits.fingerprint
     done = import_arrays(tmp_path, arrays, "--dataset=digits", check=False)
-    assert "the source has 10 training examples, digits has 1257" in done.stderr
+    assert "trials.npz has 10 training examples, digits has 1257" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -92,9 +116,12 @@ def test_the_dataset_is_checked(tmp_path, arrays, digits):
             "train_correct has shape [6, 9], expected [6, 10]",
         ),
         ({"test_correct": np.ones((5, 4), bool)}, "test_correct has shape [5, 4], expected [6, 4]"),
-        ({"subset_mask": np.ones((6, 10), bool)}, "has all or none of the training examples"),
+        ({"subset_mask": np.ones((6, 10), bool)}, "trial 0 has all of the training examples"),
         ({"subset_mask": np.zeros((0, 10), bool)}, "subset_mask has no trials"),
-        ({"train_correct": np.full((6, 10), 0.5)}, "float64, expected bool or 0 and 1"),
+        (
+            {"train_correct": np.full((6, 10), 0.5)},
+            "train_correct: trial 0 has values of float64, expected bool or 0 and 1",
+        ),
         ({"train_labels": np.arange(10) / 2}, "train_labels is float64 [10], expected integers"),
         ({"train_labels": np.arange(10) - 1}, "train_labels has the negative label -1"),
         ({"subset_mask": np.array([{}] * 6, object)}, "allow_pickle"),
@@ -107,6 +134,109 @@ def test_bad_arrays_get_one_line_and_no_store(tmp_path, arrays, change, words):
     assert words in done.stderr
     assert done.stderr.count("\n") == 1
     assert not (tmp_path / "store").exists()
+
+
+@pytest.fixture
+def released(tmp_path, rng):
+    """A tree of 30 released runs, the arrays that they were made of, and the flags to import it."""
+    arrays = foreign.random_arrays(rng, 30, 40, 20, classes=4)
+    names = [str(7 * number) for number in range(30)]
+    foreign.write_released_runs(tmp_path / "cifar100-inception" / "0.7", names, arrays, rng)
+    labels = {name: arrays[name] for name in ("train_labels", "test_labels")}
+    np.savez(tmp_path / "labels.npz", **labels)
+    flags = ["--format=heldout", f"--source={tmp_path / 'cifar100-inception'}"]
+    return arrays, [*flags, f"--labels={tmp_path / 'labels.npz'}", f"--store={tmp_path / 'store'}"]
+
+
+def assert_estimates_are_those_of(folder, arrays):
+    """Asserts that estimates follow from the store alone, and are those of the matrices."""
+    out = folder / "estimates.npz"
+    run_program("analysis.estimate", f"--store={folder / 'store'}", f"--out={out}")
+    expected = trial_set(*(arrays[name] for name in ARRAYS))
+    read = files.read_estimates(out)
+    memorization = estimators.memorization(expected)
+    np.testing.assert_array_equal(read.memorization, memorization.value)
+    np.testing.assert_array_equal(read.details.heldout_accuracy, memorization.heldout_accuracy)
+    np.testing.assert_array_equal(read.details.num_in, memorization.num_in)
+    blocks = list(estimators.class_influences(expected))
+    for ours, theirs in zip(read.influences, blocks, strict=True):
+        np.testing.assert_array_equal(ours.value, theirs.value)
+        np.testing.assert_array_equal(ours.train_index, theirs.train_index)
+
+
+ARRAYS = ("subset_mask", "train_correct", "test_correct", "train_labels", "test_labels")
+
+
+def test_estimates_of_released_runs_need_no_training(tmp_path, released):
+    arrays, flags = released
+    done = run_program("launchers.import_trials", *flags)
+    assert "30 trials in" in done.stdout
+    assert_estimates_are_those_of(tmp_path, arrays)
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "store").rglob("*.tfrecord")}
+    run_program("launchers.import_trials", *flags)
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    # The command that check_store prints makes what is lost again.
+    store = Store.open(tmp_path / "store")
+    store.trial_path(7).unlink()
+    done = run_program("launchers.check_store", f"--store={store.path}", check=False)
+    command = done.stdout.splitlines()[-1].removeprefix("to complete it, run: python -m ")
+    run_program(*command.split())
+    assert store.numbers() == list(range(30))
+    # Another source is another store's.
+    run = tmp_path / "cifar100-inception/0.7/14/aux_arrays.npz"
+    with np.load(run) as archive:
+        content = dict(archive)
+    content["correctness_test"][3] ^= True
+    np.savez(run, **content)
+    done = run_program("launchers.import_trials", *flags, check=False)
+    assert done.returncode == 2
+    assert "source_digest" in done.stderr
+
+
+def test_a_damaged_run_stops_an_import_that_then_goes_on(tmp_path, released):
+    arrays, flags = released
+    run = tmp_path / "cifar100-inception/0.7" / str(7 * 20) / "aux_arrays.npz"
+    whole = run.read_bytes()
+    with np.load(run) as archive:
+        index = archive["index_train"].tobytes()
+    run.write_bytes(whole.replace(index, index[::-1], 1))
+    done = run_program("launchers.import_trials", *flags, check=False)
+    assert done.returncode == 2
+    said = done.stderr.splitlines()[-1]
+    assert f"{run}: index_train cannot be read" in said
+    assert "20 of 30 trials are in" in said
+    store = Store.open(tmp_path / "store")
+    assert store.numbers() == list(range(20))
+    run.write_bytes(whole[:500])
+    done = run_program("launchers.import_trials", *flags, check=False)
+    assert f"1 of 30 runs cannot be read: {run} is not an npz file" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert store.numbers() == list(range(20))
+    assert store.damaged(range(20)) == {}
+    run.write_bytes(whole)
+    run_program("launchers.import_trials", *flags)
+    assert_estimates_are_those_of(tmp_path, arrays)
+
+
+def test_datamodels_of_a_dataset(tmp_path, digits, rng):
+    arrays = foreign.random_arrays(rng, 12, 1257, 540)
+    arrays |= {"train_labels": digits.train.labels, "test_labels": digits.test.labels}
+    foreign.write_datamodels(tmp_path / "published", arrays, rng, "_70pct")
+    flags = ["--format=datamodels", f"--source={tmp_path / 'published'}", "--dataset=digits"]
+    done = run_program("launchers.import_trials", *flags, f"--store={tmp_path / 'store'}")
+    # Random trials have nothing to do with the labels of digits: this is said.
+    assert "CAUTION: no class is harder than another in trial 0" in done.stdout
+    assert Store.open(tmp_path / "store").fingerprint == digits.fingerprint
+    assert_estimates_are_those_of(tmp_path, arrays)
+    margins = np.load(tmp_path / "published/train_margins_70pct.npy")
+    margins[7, 1000] = np.nan
+    np.save(tmp_path / "published/train_margins_70pct.npy", margins)
+    done = run_program(
+        "launchers.import_trials", *flags, f"--store={tmp_path / 'other'}", check=False
+    )
+    assert "train_margins_70pct.npy: trial 7 has NaN margins" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "other").exists()
 
 
 def test_runs():
@@ -145,7 +275,41 @@ def test_check_store_names_what_is_missing_and_damaged(tmp_path, arrays):
         (["analysis.select_pairs", "--estimates={}/e.npz", "--out=x"], "does not exist"),
         (["analysis.select_pairs", "--out=x"], "--estimates is required"),
         (["analysis.convergence", "--store={}", "--splits=0"], "a positive integer"),
-        (["launchers.import_trials", "--format=csv", "--source=x"], "one of <arrays>"),
+        (["launchers.import_trials", "--format=csv", "--source=x"], "one of <arrays|heldout|"),
+        (
+            ["launchers.import_trials", "--format=heldout", "--source={}", "--store={}/s"],
+            "--format=heldout has no labels: give --dataset, such as cifar100, or --labels=FILE",
+        ),
+        (
+            [
+                "launchers.import_trials",
+                "--format=datamodels",
+                "--source={}",
+                "--store={}/s",
+                "--dataset=cifar",
+            ],
+            "did you mean 'cifar10",
+        ),
+        (
+            [
+                "launchers.import_trials",
+                "--format=heldout",
+                "--source={}",
+                "--store={}/s",
+                "--dataset=digits",
+            ],
+            "has no aux_arrays.npz below it",
+        ),
+        (
+            [
+                "launchers.import_trials",
+                "--format=arrays",
+                "--source=x",
+                "--store={}/s",
+                "--labels=y",
+            ],
+            "--labels has no effect with --format=arrays",
+        ),
         (["launchers.benchmark"], "give either --experiment or --suite"),
         (["launchers.benchmark", "--suite", "--epochs=3"], "--epochs has no effect with --suite"),
         (["launchers.demo", "--num_trials=0"], "a positive integer"),

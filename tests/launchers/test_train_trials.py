@@ -157,6 +157,9 @@ PROGRAMS = [
     *(f"launchers.{name}" for name in ("train_last_layer", "train_removal", "benchmark", "demo")),
     *(f"analysis.{name}" for name in ("estimate", "select_pairs", "convergence", "report")),
     "analysis.removal",
+    *(f"analysis.{name}" for name in ("consistency", "last_layer", "compare")),
+    "analysis.paper_tables",
+    "analysis.figures",
 ]
 
 
@@ -188,6 +191,9 @@ def test_analysis_works_without_tensorflow(reference, tmp_path, without_tensorfl
         ("analysis.select_pairs", f"--estimates={estimates}", f"--out={tmp_path}/p.npz"),
         ("analysis.convergence", store),
         ("analysis.report", store, f"--out={tmp_path}/r.html"),
+        ("analysis.consistency", f"--estimates_a=a={estimates}", f"--estimates_b={estimates}"),
+        ("analysis.last_layer", f"--estimates={estimates}", f"--last_layer={estimates}"),
+        ("analysis.compare", f"--estimates_a=a={estimates}", f"--estimates_b={estimates}"),
         ("launchers.check_store", store, "--trials=0:12"),
     ):
         done = without_tensorflow(*words)

@@ -313,6 +313,70 @@ def test_imagenet_keeps_a_subset(imagenet, rng, seed):
     assert (found == sorted(found)) == (seed is None)
 
 
+def test_imagenet_pictures_by_index(imagenet):
+    folder, train, validation = imagenet
+    dataset = datasets.load("imagenet2012", str(folder), image_size=12)
+    files = list((folder / "imagenet2012").glob("*/imagenet2012-train*"))
+    assert len(files) > 1
+    for split, written, index in (
+        (dataset.train, train, [74, 0, 40, 41, 42, 13, 0]),
+        (dataset.test, validation, [9]),
+        (dataset.test, validation, []),
+    ):
+        found = list(dataset.stream.pictures("train" if split is dataset.train else "test", index))
+        assert sorted(number for number, _ in found) == sorted(set(index))
+        for number, pixels in found:
+            encoded = written[split.ids[number]][0]
+            picture = np.asarray(Image.open(io.BytesIO(encoded)))
+            side = min(picture.shape[:2])
+            top, left = ((extent - side) // 2 for extent in picture.shape[:2])
+            square = Image.fromarray(picture[top : top + side, left : left + side])
+            expected = np.asarray(square.resize((12, 12), Image.Resampling.BICUBIC))
+            np.testing.assert_array_equal(pixels, expected)
+
+
+@pytest.mark.parametrize(
+    ("split", "index", "message"),
+    [
+        ("validation", [0], "split 'validation': expected train or test"),
+        ("train", [3, 75], "train has no example 75: expected 0 to 74"),
+        ("test", [-1], "test has no example -1: expected 0 to 9"),
+    ],
+)
+def test_pictures_that_are_not_there(imagenet, split, index, message):
+    dataset = datasets.load("imagenet2012", str(imagenet[0]))
+    with pytest.raises(ValueError, match=message):
+        list(dataset.stream.pictures(split, index))
+
+
+def test_the_same_ids(tiny):
+    train, test = tiny.train.ids, tiny.test.ids
+    datasets.require_same_ids(tiny, train, test, "e.npz")
+    datasets.require_same_ids(tiny, None, test, "e.npz")
+    other = test.copy()
+    other[[4, 7]] = "x"
+    message = r"^e.npz calls test example 4 x, tiny calls it test_00004 \(2 ids differ\): another"
+    with pytest.raises(ValueError, match=message):
+        datasets.require_same_ids(tiny, train, other, "e.npz")
+    with pytest.raises(ValueError, match=r"^e.npz has ids of 20 training examples, tiny has 21"):
+        datasets.require_same_ids(tiny, train[:20], test, "e.npz")
+
+
+@pytest.mark.parametrize(
+    ("name", "uses"),
+    [
+        ("digits", False),
+        ("npz:a.npz", False),
+        ("folder:a", False),
+        ("mnist", True),
+        ("imagenet2012", True),
+        ("tfds:kmnist", True),
+    ],
+)
+def test_what_tensorflow_reads(name, uses):
+    assert datasets.uses_tensorflow(name) == uses
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -6,11 +6,18 @@ from typing import NamedTuple
 
 from tfmem import tables
 from tfmem.datasets import arrays, digits, folder, imagenet, tfds
-from tfmem.datasets.base import Dataset, Split, numbered_ids, require_same_labels
+from tfmem.datasets.base import (
+    Dataset,
+    Split,
+    numbered_ids,
+    require_same_ids,
+    require_same_labels,
+)
 from tfmem.datasets.stream import ImageStream
 
 __all__ = ["LOADERS", "SOURCES", "Dataset", "ImageStream", "Source", "Split", "known", "load"]
-__all__ += ["needs_download", "numbered_ids", "require_known", "require_same_labels"]
+__all__ += ["needs_download", "numbered_ids", "require_known", "require_same_ids"]
+__all__ += ["require_same_labels", "uses_tensorflow"]
 
 _TFDS = ("mnist", "fashion_mnist", "cifar10", "cifar100")
 
@@ -76,17 +83,23 @@ def require_known(name: str) -> None:
         )
 
 
+def uses_tensorflow(name: str) -> bool:
+    """Returns whether `load` needs TensorFlow, to read what TFDS keeps.
+
+    Raises:
+      ValueError: no such dataset.
+    """
+    require_known(name)
+    return name.startswith("tfds:") or name in (*_TFDS, imagenet.NAME)
+
+
 def needs_download(name: str, data_dir: str | None = None) -> bool:
     """Returns whether `load` would have to download or prepare the dataset first.
 
     Raises:
       ValueError: no such dataset.
     """
-    require_known(name)
-    kind, _, which = name.partition(":")
-    if kind == "tfds":
-        return not tfds.is_prepared(which, data_dir)
-    return name in (*_TFDS, imagenet.NAME) and not tfds.is_prepared(name, data_dir)
+    return uses_tensorflow(name) and not tfds.is_prepared(name.removeprefix("tfds:"), data_dir)
 
 
 def load(name: str, data_dir: str | None = None, image_size: int | None = None) -> Dataset:

@@ -36,16 +36,11 @@ def load(path: str, image_size: int | None = None) -> base.Dataset:
                 f"{file} lacks {', '.join(missing)}; it has {', '.join(there) or 'nothing'}; "
                 f"expected {', '.join(_KERAS)}, or {', '.join(_MEDMNIST)}"
             )
-
-        def read(name: str) -> np.ndarray:
-            try:
-                return archive[name]
-            except ValueError as error:  # An array of Python objects.
-                raise ValueError(f"{file}: {name} cannot be read ({error})") from error
-
-        train_images, train_labels, test_images, test_labels = (read(name) for name in layout)
+        train_images, train_labels, test_images, test_labels = (archive[name] for name in layout)
         optional = {
-            name: read(name) for name in ("class_names", "train_ids", "test_ids") if name in there
+            name: archive[name]
+            for name in ("class_names", "train_ids", "test_ids")
+            if name in there
         }
     train_images = _pixels(train_images, f"{file}: {layout[0]}")
     test_images = _pixels(test_images, f"{file}: {layout[2]}")

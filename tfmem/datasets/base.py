@@ -164,6 +164,35 @@ def require_same_labels(
             )
 
 
+def require_same_ids(
+    expected: Dataset, train_ids: np.ndarray | None, test_ids: np.ndarray | None, what: str
+) -> None:
+    """Checks that examples are a dataset's, one by one; ids that are None are unknown, and agree.
+
+    Raises:
+      ValueError: their number or an id differs; the message starts with `what`.
+    """
+    for name, split, ids in (
+        ("training", expected.train, train_ids),
+        ("test", expected.test, test_ids),
+    ):
+        if ids is None:
+            continue
+        known = expected.name or "this dataset"
+        if len(ids) != len(split):
+            raise ValueError(
+                f"{what} has ids of {len(ids)} {name} examples, {known} has {len(split)}: "
+                "another dataset?"
+            )
+        differ = np.flatnonzero(ids != split.ids)
+        if differ.size:
+            first = differ[0]
+            raise ValueError(
+                f"{what} calls {name} example {first} {ids[first]}, {known} calls it "
+                f"{split.ids[first]} ({differ.size} ids differ): another dataset or another order?"
+            )
+
+
 def numbered_ids(prefix: str, count: int) -> np.ndarray:
     """Returns str [count]: `prefix_00000`, `prefix_00001`, ..."""
     width = max(5, len(str(count - 1)))

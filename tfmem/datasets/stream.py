@@ -1,10 +1,15 @@
 """Images that do not fit into memory: read from TFDS's files whenever they are needed."""
 
 import functools
-from collections.abc import Mapping
+import io
+import operator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from PIL import Image
+
+from tfmem.datasets import images
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -65,27 +70,83 @@ class ImageStream:
           ValueError: there is no such split, the seed is negative or keep has another length.
         """
         import tensorflow as tf
-        import tensorflow_datasets as tfds
 
-        if split not in self._ids:
-            raise ValueError(f"split {split!r}: expected {' or '.join(self._ids)}")
+        count = self._count(split)
         if seed is not None and seed < 0:
             raise ValueError(f"seed {seed}: expected 0 or more")
-        count = len(self._ids[split])
         if keep is not None and np.shape(keep) != (count,):
             raise ValueError(f"keep has shape {np.shape(keep)}, expected ({count},) for {split}")
         # The files are put into order here: TFDS's own shuffle would depend on TensorFlow's global
         # seed too.
-        config = tfds.ReadConfig(
-            try_autocache=False,
+        examples = self._numbered(
+            split,
+            self._split_names[split],
             interleave_cycle_length=1 if seed is None else SHUFFLE_FILES,
             interleave_block_length=SHUFFLE_BLOCK,
             experimental_interleave_sort_fn=functools.partial(_in_random_order, seed=seed),
         )
+        if keep is not None:
+            keep = np.asarray(keep, bool)
+            count = int(keep.sum())
+            kept = tf.constant(keep)
+            examples = examples.filter(lambda index, image: kept[index])
+        if seed is not None:
+            examples = _shuffled(examples, seed)
+        return examples.apply(tf.data.experimental.assert_cardinality(count))
+
+    def pictures(self, split: str, index: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+        """Yields single images: their index, and uint8 [image_size, image_size, 3].
+
+        Of each file that has one, what lies before it is read too, but nothing else is decoded.
+
+        Args:
+          split: train or test.
+          index: int [k], which; each is yielded once, in whatever order.
+
+        Raises:
+          ValueError: there is no such split, or no such index.
+        """
+        import tensorflow_datasets as tfds
+
+        count = self._count(split)
+        index = np.unique(index)
+        outside = index[(index < 0) | (index >= count)]
+        if outside.size:
+            raise ValueError(f"{split} has no example {outside[0]}: expected 0 to {count - 1}")
+        if not index.size:
+            return
+        runs = np.split(index, np.flatnonzero(np.diff(index) > 1) + 1)
+        parts = [
+            tfds.core.ReadInstruction(
+                self._split_names[split], from_=int(run[0]), to=int(run[-1]) + 1, unit="abs"
+            )
+            for run in runs
+        ]
+        examples = self._numbered(
+            split,
+            functools.reduce(operator.add, parts),
+            interleave_cycle_length=SHUFFLE_FILES,
+            interleave_block_length=1,
+        )
+        for number, encoded in examples.as_numpy_iterator():
+            with Image.open(io.BytesIO(encoded)) as file:
+                pixels = np.asarray(file.convert("RGB"))
+            yield int(number), images.square(pixels, self.image_shape[0])
+
+    def _count(self, split: str) -> int:
+        if split not in self._ids:
+            raise ValueError(f"split {split!r}: expected {' or '.join(self._ids)}")
+        return len(self._ids[split])
+
+    def _numbered(self, split: str, part: Any, **config: Any) -> "tf.data.Dataset":
+        """Returns (index, encoded image) of a part of a split, as TFDS names parts."""
+        import tensorflow as tf
+        import tensorflow_datasets as tfds
+
         examples = self._builder.as_dataset(
-            split=self._split_names[split],
+            split=part,
             shuffle_files=False,
-            read_config=config,
+            read_config=tfds.ReadConfig(try_autocache=False, **config),
             decoders=tfds.decode.PartialDecoding(
                 {_ID: True, _IMAGE: True}, decoders={_IMAGE: tfds.decode.SkipDecoding()}
             ),
@@ -100,15 +161,7 @@ class ImageStream:
             with tf.control_dependencies([known]):
                 return tf.identity(index), example[_IMAGE]
 
-        examples = examples.map(numbered, num_parallel_calls=tf.data.AUTOTUNE)
-        if keep is not None:
-            keep = np.asarray(keep, bool)
-            count = int(keep.sum())
-            kept = tf.constant(keep)
-            examples = examples.filter(lambda index, image: kept[index])
-        if seed is not None:
-            examples = _shuffled(examples, seed)
-        return examples.apply(tf.data.experimental.assert_cardinality(count))
+        return examples.map(numbered, num_parallel_calls=tf.data.AUTOTUNE)
 
     @functools.cached_property
     def _tables(self) -> dict[str, "tf.lookup.StaticHashTable"]:

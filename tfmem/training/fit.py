@@ -35,6 +35,9 @@ def build_strategy(name: str) -> tf.distribute.Strategy:
     )
 
 
+_TRAINING_PASSES = 3  # What a training step costs, in evaluations of as many examples, about.
+
+
 class _Fed(keras.Model):
     """A network that takes the batches of a feed, on the network's device."""
 
@@ -57,15 +60,38 @@ class _Rates(keras.optimizers.schedules.LearningRateSchedule):
         return tf.gather(self._rates, step)
 
 
-class _Steps(keras.callbacks.Callback):
-    """Reports progress at the end of steps: for epochs that take minutes."""
+class _Work:
+    """Reports the work of one trial as it is done: its steps, then its evaluation.
 
-    def __init__(self, report: Callable[[], None]):
+    A continued trial is one trial's worth of work as well, so that all adds up.
+    """
+
+    def __init__(self, problem: Problem, first: int, progress: Progress):
+        """Takes the first epoch that is left."""
+        self.first = first
+        epochs = problem.config.epochs - first
+        trained = _TRAINING_PASSES * problem.subset_size * epochs
+        passes = trained + len(problem.dataset.train) + len(problem.dataset.test)
+        self._step = trained / passes / max(epochs * problem.steps_per_epoch, 1)
+        self._example = 1 / passes
+        self._progress = progress
+
+    def end_step(self) -> None:
+        self._progress(self._step)
+
+    def evaluated(self, count: int) -> None:
+        self._progress(count * self._example)
+
+
+class _Steps(keras.callbacks.Callback):
+    """Reports the end of each step: an epoch may take minutes."""
+
+    def __init__(self, end_step: Callable[[], None]):
         super().__init__()
-        self._report = report
+        self._end_step = end_step
 
     def on_train_batch_end(self, batch, logs=None):
-        self._report()
+        self._end_step()
 
 
 class FitTrainer:
@@ -187,8 +213,9 @@ class FitTrainer:
             if found:
                 self._restore(found, checkpoints.path(number))
                 start -= found.seconds
-            self._fit(number, subset, found.epoch if found else 0, start, progress, checkpoints)
-            predicted, probability = self._evaluate()
+            work = _Work(self._problem, found.epoch if found else 0, progress)
+            self._fit(number, subset, work, start, checkpoints)
+            predicted, probability = self._evaluate(work.evaluated)
             seconds = time.perf_counter() - start
             try:
                 yield self._problem.finished(number, subset, predicted, probability, seconds)
@@ -235,21 +262,14 @@ class FitTrainer:
         self,
         number: int,
         subset: np.ndarray,
-        first: int,
+        work: _Work,
         start: float,
-        progress: Progress,
         checkpoints: Checkpoints | None,
     ) -> None:
-        """Trains from epoch `first` to the end."""
-        epochs, steps = self._problem.config.epochs, self._problem.steps_per_epoch
-        by_step = self._problem.dataset.stream is not None
-        # A continued trial is one trial's worth of work as well, so that all adds up.
-        share = 1 / max(epochs - first, 1)
+        """Trains the epochs that are left."""
 
         def end_epoch(epoch: int, logs: Any) -> None:
             self._average_replicas()
-            if not by_step:
-                progress(share)
             if checkpoints and checkpoints.is_due(number):
                 seconds = time.perf_counter() - start
                 weights = self._network.get_weights()
@@ -257,25 +277,22 @@ class FitTrainer:
                 checkpoints.save(number, Checkpoint(epoch + 1, seconds, weights, optimizer))
 
         callbacks: list[keras.callbacks.Callback] = [
-            keras.callbacks.LambdaCallback(on_epoch_end=end_epoch)
+            keras.callbacks.LambdaCallback(on_epoch_end=end_epoch),
+            _Steps(work.end_step),
         ]
-        if by_step:
-            callbacks.append(_Steps(lambda: progress(share / steps)))
         if self._tensorboard:
             folder = epath.Path(self._tensorboard) / f"trial-{number:06d}"
             callbacks.append(keras.callbacks.TensorBoard(str(folder), write_graph=False))
-        for begin, end, batches in self._feed.epochs(number, subset, first):
+        for begin, end, batches in self._feed.epochs(number, subset, work.first):
             self._model.fit(
                 batches,
                 initial_epoch=begin,
                 epochs=end,
-                steps_per_epoch=steps,
+                steps_per_epoch=self._problem.steps_per_epoch,
                 callbacks=callbacks,
                 shuffle=False,
                 verbose=0,
             )
-        if first == epochs:
-            progress(1)
 
     def _average_replicas(self) -> None:
         """Gives all replicas the mean of their batch norm statistics, which each keeps by itself.
@@ -325,13 +342,20 @@ class FitTrainer:
             left -= len(output)
             yield output
 
-    def _evaluate(self) -> tuple[np.ndarray, np.ndarray]:
-        """Returns predicted labels and probabilities of the true ones, on train and then test."""
+    def _evaluate(
+        self, done: Callable[[int], None] = lambda count: None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Returns predicted labels and probabilities of the true ones, on train and then test.
+
+        Args:
+          done: called with the number of examples that were just evaluated.
+        """
         parts = []
         for split in ("train", "test"):
             labels = getattr(self._problem.dataset, split).labels
             for logits in self._outputs(split, self._logits):
                 part, labels = np.split(labels, [len(logits)])
                 parts.append(pipeline.evaluate(logits, part))
+                done(len(logits))
         predicted, probability = zip(*parts, strict=True)
         return np.concatenate(predicted), np.concatenate(probability)

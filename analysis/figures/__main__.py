@@ -1,0 +1,232 @@
+r"""The figures of one estimates file: what was memorized, and who influences whom.
+
+    python -m analysis.figures --estimates=estimates.npz --out=DIR [--dataset=NAME]
+
+Writes into DIR, as .png and .pdf:
+
+    fig1-memorization        training examples around memorization 0, 0.5 and 1, by class
+    fig3-influence           how many high-influence pairs there are at every level of influence
+    fig4-6-panels-1 to -3    training examples and whom they influence most, chosen as in Sec. C
+    memorization-histogram   how many training examples there are at every level of memorization
+
+These are Figs. 1 and 3 to 6 of Feldman & Zhang (2020). An estimates file has no pictures: those of
+the first and the third come from --dataset, whose labels and ids must be those of the estimates.
+A file without labels, such as the release's MNIST script writes, needs --dataset for all of them.
+What cannot be drawn is said, and the others are drawn. analysis.removal --out draws Fig. 2.
+"""
+
+import functools
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import numpy as np
+from absl import flags
+from etils import epath
+
+from analysis import cli, files, gallery
+from analysis import pairs as pairs_lib
+from tfmem import datasets, experiments
+from tfmem.datasets import Dataset
+
+if TYPE_CHECKING:  # Its imports take a second that --help does not need.
+    from matplotlib.figure import Figure
+
+FLAGS = flags.FLAGS
+_CLASSES = 10  # In Fig. 1, unless they are named.
+
+
+class _LeftOut(Exception):
+    """A figure that cannot be drawn, and why."""
+
+
+def _load_dataset() -> Dataset | None:
+    """Returns the dataset of the estimates, or None where none is named."""
+    if not FLAGS.dataset:
+        for flag in ("data_dir", "image_size", "classes"):
+            if FLAGS[flag].value:
+                raise ValueError(f"--{flag} is about pictures, which need --dataset")
+        return None
+    if datasets.uses_tensorflow(FLAGS.dataset):
+        cli.import_tensorflow()  # It would print notices.
+    return datasets.load(FLAGS.dataset, FLAGS.data_dir, FLAGS.image_size)
+
+
+def _read_estimates(path: str, dataset: Dataset | None) -> files.Estimates:
+    """Reads estimates, which must be of the dataset; of a file without labels it has them."""
+    try:
+        found = files.read_estimates(path)
+    except ValueError:
+        if dataset is None:
+            raise
+        found = files.read_estimates(path, (dataset.train.labels, dataset.test.labels))
+    if dataset is not None:
+        datasets.require_same_labels(dataset, found.train_labels, found.test_labels, path)
+        datasets.require_same_ids(dataset, found.train_ids, found.test_ids, path)
+    return found
+
+
+def _require_pictures(dataset: Dataset | None) -> Dataset:
+    from analysis.figures import pictures
+
+    if dataset is None:
+        raise _LeftOut("its pictures need --dataset, the dataset of the estimates")
+    channels = dataset.input_shape[-1]
+    if channels not in pictures.CHANNELS:
+        raise _LeftOut(f"images have {channels} channels, expected 1 (grey) or 3 (colour)")
+    return dataset
+
+
+def _require_pairs(estimates: files.Estimates) -> pairs_lib.Pairs:
+    if not estimates.influences:
+        raise _LeftOut(
+            f"{FLAGS.estimates} has no influence: analysis.estimate --influence=class writes it"
+        )
+    thresholds = FLAGS.mem_threshold, FLAGS.infl_threshold
+    found = pairs_lib.select(estimates.memorization, estimates.influences, *thresholds)
+    if not len(found):
+        raise _LeftOut(
+            f"no pair has mem >= {FLAGS.mem_threshold:g} and infl >= {FLAGS.infl_threshold:g}"
+        )
+    return found
+
+
+def _images(dataset: Dataset, split: str, index: Iterable[int]) -> dict[int, np.ndarray]:
+    """Returns uint8 images from 0 to 255 by index, and reads no others."""
+    from analysis.figures import pictures
+
+    wanted = sorted(set(index))
+    if dataset.stream is None:
+        images = getattr(dataset, split).images
+        return {i: pictures.to_pixels(images[i], dataset.pixel_max) for i in wanted}
+    found = {}
+    with cli.progress_bar(len(wanted), f"pictures of {split}") as progress:
+        for i, image in dataset.stream.pictures(split, wanted):
+            found[i] = image
+            progress(1)
+    return found
+
+
+def _gallery(dataset: Dataset, memorization: np.ndarray, labels: np.ndarray) -> "Figure":
+    """Returns Fig. 1 of these classes."""
+    from analysis.figures import gallery as module
+    from analysis.figures.pictures import Picture
+
+    nearest = [
+        [
+            gallery.nearest_examples(memorization, dataset.train.labels, label, level).tolist()
+            for level in experiments.GALLERY_LEVELS
+        ]
+        for label in labels
+    ]
+    images = _images(dataset, "train", (i for levels in nearest for index in levels for i in index))
+
+    def drawn(index: list[int]) -> tuple[Picture, ...]:
+        return tuple(Picture(images[i], float(memorization[i])) for i in index)
+
+    return module.figure(
+        [
+            module.ClassExamples(dataset.class_names[label], tuple(map(drawn, levels)))
+            for label, levels in zip(labels, nearest, strict=True)
+        ]
+    )
+
+
+def _panels(dataset: Dataset, estimates: files.Estimates, pairs: pairs_lib.Pairs) -> list["Figure"]:
+    """Returns Figs. 4 to 6, one per set."""
+    from analysis.figures import panels as module
+    from analysis.figures.pictures import Picture
+
+    sets = gallery.panels(pairs, estimates.influences, estimates.train_labels)
+    rows = [row for of_set in sets for row in of_set]
+    train = _images(dataset, "train", (row.train_index for row in rows))
+    test = _images(dataset, "test", (i for row in rows for i in row.test_index.tolist()))
+
+    def drawn(row: gallery.PanelRow) -> module.Row:
+        influenced = zip(row.test_index.tolist(), row.influence.tolist(), strict=True)
+        return module.Row(
+            dataset.class_names[dataset.train.labels[row.train_index]],
+            Picture(train[row.train_index], float(estimates.memorization[row.train_index])),
+            tuple(Picture(test[i], value, value < FLAGS.infl_threshold) for i, value in influenced),
+        )
+
+    return [module.figure([drawn(row) for row in of_set]) for of_set in sets]
+
+
+def _gallery_labels(dataset: Dataset, estimates: files.Estimates) -> np.ndarray:
+    if FLAGS.classes:
+        return gallery.named_classes(FLAGS.classes, dataset.class_names)
+    return gallery.shown_classes(
+        estimates.memorization,
+        estimates.train_labels,
+        dataset.num_classes,
+        FLAGS.mem_threshold,
+        _CLASSES,
+    )
+
+
+def main() -> None:
+    from analysis.figures import influence_histogram, memorization_histogram, style
+
+    kinds = list(dict.fromkeys(FLAGS.formats))
+    if not kinds or not set(kinds) <= set(style.FORMATS):
+        raise ValueError(
+            f"--formats={','.join(kinds)}: expected one or more of {', '.join(style.FORMATS)}"
+        )
+    folder = epath.Path(FLAGS.out)
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"--out={folder} is a file, expected a folder")
+    dataset = _load_dataset()
+    estimates = _read_estimates(FLAGS.estimates, dataset)
+    memorization = estimates.memorization
+    labels = None if dataset is None else _gallery_labels(dataset, estimates)
+    pairs = functools.cache(lambda: _require_pairs(estimates))
+    makers = {
+        "fig1-memorization": lambda: [_gallery(_require_pictures(dataset), memorization, labels)],
+        "fig3-influence": lambda: [
+            influence_histogram.figure(pairs().influence, FLAGS.infl_threshold)
+        ],
+        "fig4-6-panels": lambda: _panels(_require_pictures(dataset), estimates, pairs()),
+        "memorization-histogram": lambda: [
+            memorization_histogram.figure(memorization, FLAGS.mem_threshold)
+        ],
+    }
+    for name, make in makers.items():
+        try:
+            made = make()
+        except _LeftOut as reason:
+            print(f"{name} is left out: {reason}")
+            continue
+        for number, figure in enumerate(made, start=1):
+            # Panels are several, and numbered even where there is but one.
+            ending = f"-{number}" if name == "fig4-6-panels" else ""
+            paths = [folder / f"{name}{ending}.{kind}" for kind in kinds]
+            for path in paths:
+                style.save(figure, path)
+            print(f"{name}{ending}: {', '.join(map(str, paths))}")
+
+
+if __name__ == "__main__":
+    flags.DEFINE_string("estimates", None, "(required) Estimates file, ours or a published one.")
+    flags.DEFINE_string("out", None, "(required) Folder to write the figures into.")
+    flags.DEFINE_string(
+        "dataset",
+        None,
+        f"The dataset of the estimates, for the pictures: {datasets.known()}.",
+    )
+    flags.DEFINE_string("data_dir", None, "Where TFDS keeps its data; its own default if absent.")
+    flags.DEFINE_integer(
+        "image_size",
+        None,
+        "Side in pixels that pictures are resized to, where a dataset's differ in size.",
+        lower_bound=1,
+    )
+    flags.DEFINE_list("formats", ["png", "pdf"], "Kinds of files to write: png, pdf, svg.")
+    flags.DEFINE_list(
+        "classes",
+        [],
+        "Classes of Fig. 1, by name or number, such as bee,3; by default the "
+        f"{_CLASSES} with the most memorized examples.",
+    )
+    cli.define_thresholds()
+    flags.mark_flags_as_required(["estimates", "out"])
+    cli.run(main)

@@ -1,0 +1,163 @@
+"""A report small enough to count by hand, and a browser to look at one."""
+
+import contextlib
+import os
+import pathlib
+import shutil
+import subprocess
+import tempfile
+from unittest import mock
+
+import numpy as np
+import pytest
+
+from analysis import estimators, files, page, pairs
+from analysis.convergence import Convergence, SplitHalf
+from analysis.estimators import ClassInfluence
+from tfmem.config import ImportConfig
+from tfmem.datasets import Dataset, Split
+
+CHROMIUM = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
+needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
+
+# Six training and five test examples of two classes. With the thresholds 0.25 and 0.15 the pairs
+# are, by hand: t2 -> v2 0.50, t0 -> v0 0.30, t0 -> v4 0.15. t1 has influence but no memorization,
+# t4 has memorization but no influence.
+TRAIN_LABELS = np.array([0, 0, 1, 1, 1, 0])
+TEST_LABELS = np.array([0, 0, 1, 1, 0])
+MEMORIZATION = np.array([0.9, 0.24, 0.25, -0.001, 1.0, 0.52])
+INFLUENCES = (
+    ClassInfluence(
+        np.array([0, 1, 5]),
+        np.array([0, 1, 4]),
+        np.array([[0.30, -0.02, 0.15], [0.80, 0.0, 0.0], [0.149, 0.1, 0.0]]),
+        np.full((3, 3), 0.031, np.float32),
+    ),
+    ClassInfluence(
+        np.array([2, 3, 4]),
+        np.array([2, 3]),
+        np.array([[0.50, 0.01], [0.0, 0.0], [0.02, 0.1]]),
+        np.full((3, 2), 0.042, np.float32),
+    ),
+)
+ESTIMATES = files.Estimates(
+    MEMORIZATION,
+    TRAIN_LABELS,
+    TEST_LABELS,
+    INFLUENCES,
+    estimators.Memorization(
+        MEMORIZATION, np.full(6, 0.011), np.full(6, 0.75), np.full(6, 70), np.full(6, 30)
+    ),
+    100,
+)
+CONVERGENCE = Convergence(
+    num_trials=100,
+    halves=(
+        SplitHalf(25, 0.5, 0.2, 3.0, 0.25, 0.3, 4.0),
+        SplitHalf(50, 0.6, 0.1, 3.5, 0.4, 0.2, 3),
+    ),
+    worst_standard_error=0.109,
+    pairs=3,
+    chance_pairs=0.6,
+    mem_threshold=0.25,
+    infl_threshold=0.15,
+    enough=False,
+    verdict="More trials, please.",
+)
+
+
+def dataset_of(
+    train_labels=TRAIN_LABELS,
+    test_labels=TEST_LABELS,
+    images=True,
+    channels=1,
+    names=("plain", '<b>bees</b> & "co"'),
+    pixel_max=16,
+):
+    """Returns a dataset of random pictures of 8 x 6 pixels; ids are t0, t1, ... and v0, v1, ..."""
+    rng = np.random.default_rng(0)
+
+    def split(prefix, labels):
+        pixels = rng.integers(0, pixel_max + 1, (len(labels), 8, 6, channels), np.uint8)
+        ids = [f"{prefix}{index}" for index in range(len(labels))]
+        return Split(labels, ids, pixels if images else None)
+
+    return Dataset("toy", split("t", train_labels), split("v", test_labels), names, pixel_max)
+
+
+def render(dataset=None, estimates=ESTIMATES, convergence=CONVERGENCE, figures=False, **changes):
+    """Returns the page of these estimates, by default of the six training examples above.
+
+    Without figures, which take most of the time, unless they are asked for.
+    """
+    found = pairs.select(
+        estimates.memorization,
+        estimates.influences,
+        convergence.mem_threshold,
+        convergence.infl_threshold,
+    )
+    arguments = {
+        "config": ImportConfig("arrays", "runs.npz", "ab" * 32, "toy", 100),
+        "dataset": dataset or dataset_of(),
+        "fingerprint": "cd" * 32,
+        "trials": page.TrialSummary(
+            np.full(100, 4), np.repeat([0.8, 0.6], 50), np.repeat([0.5, 0.7], 50)
+        ),
+        "estimates": estimates,
+        "pairs": found,
+        "convergence": convergence,
+        "versions": {"tfmem": "0.0"},
+    }
+    with contextlib.ExitStack() as stack:
+        if not figures:
+            stack.enter_context(mock.patch.object(page, "_drawings", return_value=""))
+        return page.render(**(arguments | changes))
+
+
+def random_estimates(rng, n=120, n_test=80, classes=3):
+    """Returns estimates of n training and n' test examples; some are exactly on a threshold."""
+    train_labels, test_labels = rng.integers(0, classes, n), rng.integers(0, classes, n_test)
+    memorization = np.round(np.clip(rng.normal(0.3, 0.4, n), -1, 1), 2)
+    influences = []
+    for label in range(classes):
+        rows, columns = np.flatnonzero(train_labels == label), np.flatnonzero(test_labels == label)
+        value = np.round(rng.normal(0, 0.15, (len(rows), len(columns))), 3)
+        error = rng.uniform(0.01, 0.05, value.shape).astype(np.float32)
+        influences.append(ClassInfluence(rows, columns, value, error))
+    details = estimators.Memorization(
+        memorization,
+        rng.uniform(0.01, 0.05, n),
+        rng.random(n),
+        np.full(n, 70),
+        np.full(n, 30),
+    )
+    return files.Estimates(memorization, train_labels, test_labels, tuple(influences), details, 100)
+
+
+def browse(page_path: pathlib.Path, state: str = "") -> str:
+    """Opens a page in headless Chromium; returns the document after its scripts have run.
+
+    Args:
+      page_path: of an HTML file.
+      state: what follows # in the address.
+    """
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
+        done = subprocess.run(
+            [
+                CHROMIUM,
+                *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic"),
+                *("--no-first-run", "--disable-background-networking", "--disable-sync"),
+                *("--disable-component-update", "--enable-logging=stderr", "--hide-scrollbars"),
+                *(f"--user-data-dir={profile}", "--virtual-time-budget=10000", "--dump-dom"),
+                page_path.as_uri() + (f"#{state}" if state else ""),
+            ],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+            env={**os.environ, "HOME": profile},
+        )
+    assert "CONSOLE" not in done.stderr, done.stderr
+    return done.stdout

@@ -1,0 +1,212 @@
+"""The examples that somebody else's trials are about: their labels, ids and order."""
+
+import dataclasses
+import hashlib
+
+import numpy as np
+
+from tfmem import datasets, npz
+from tfmem.datasets import imagenet
+from tfmem.store import Predictions, Trial
+
+# In a file of labels: of train and of test. The second are those of what the authors publish.
+_LABELS = (("train_labels", "test_labels"), ("tr_labels", "tt_labels"))
+_IDS = (("train_ids", "test_ids"), ("tr_ids", "tt_ids"), ("tr_filenames", "tt_filenames"))
+
+
+@dataclasses.dataclass(frozen=True)
+class Labels:
+    """Labels in the order of a source.
+
+    Attributes:
+      what: where they are from: what errors start with.
+      train: int64 [n].
+      test: int64 [n'].
+      train_ids: text [n], or None.
+      test_ids: text [n'], or None.
+    """
+
+    what: str
+    train: np.ndarray
+    test: np.ndarray
+    train_ids: np.ndarray | None = None
+    test_ids: np.ndarray | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Examples:
+    """The dataset that a source's trials are about.
+
+    Attributes:
+      dataset: without images if it has no name.
+      order: where the source has each of the dataset's training and test examples, int64 [n] and
+        [n'], or None if it has them in the dataset's order.
+    """
+
+    dataset: datasets.Dataset
+    order: tuple[np.ndarray, np.ndarray] | None = None
+
+    def in_order(self, trial: Trial) -> Trial:
+        """Returns a trial of the source with its examples in the dataset's order."""
+        if self.order is None:
+            return trial
+        train, test = self.order
+        return dataclasses.replace(
+            trial,
+            subset=trial.subset[train],
+            train=Predictions(trial.train.correct[train]),
+            test=Predictions(trial.test.correct[test]),
+        )
+
+    def digest(self, source_digest: str) -> str:
+        """Returns the SHA-256, in hexadecimal, of a source in this order; its own if it has it."""
+        if self.order is None:
+            return source_digest
+        content = b"".join(order.astype("<i8").tobytes() for order in self.order)
+        return hashlib.sha256(source_digest.encode() + content).hexdigest()
+
+
+def read_labels(path: str) -> Labels:
+    """Reads the labels of an npz file.
+
+    It has `train_labels` and `test_labels`, or `tr_labels` and `tt_labels` as the paper's authors
+    publish them, and may have ids: `train_ids` and `test_ids`, or `tr_filenames` and
+    `tt_filenames`, text or bytes.
+
+    Raises:
+      ValueError: an array is missing, or is not what it should be.
+    """
+    with npz.open_npz(path) as archive:
+        there = set(archive.files)
+        names = next((pair for pair in _LABELS if there.issuperset(pair)), None)
+        if names is None:
+            raise ValueError(
+                f"{path} lacks {' and '.join(_LABELS[0])}; it has "
+                f"{', '.join(archive.files) or 'nothing'}"
+            )
+        train, test = (checked_labels(archive[name], f"{path}: {name}") for name in names)
+        names = next((pair for pair in _IDS if there.issuperset(pair)), None)
+        ids = [_texts(archive[name], f"{path}: {name}") for name in names] if names else []
+    for labels, texts, name in zip((train, test), ids, names or (), strict=False):
+        if texts.shape != labels.shape:
+            raise ValueError(f"{path}: {name} has {len(texts)} ids for {len(labels)} labels")
+    return Labels(path, train, test, *ids)
+
+
+def checked_labels(labels: np.ndarray, what: str) -> np.ndarray:
+    """Returns labels as int64 [n].
+
+    Raises:
+      ValueError: they are none; the message starts with `what`.
+    """
+    if labels.ndim != 1 or not len(labels) or not np.issubdtype(labels.dtype, np.integer):
+        raise ValueError(f"{what} is {labels.dtype} {list(labels.shape)}, expected integers [n]")
+    if labels.min() < 0:
+        raise ValueError(f"{what} has the negative label {labels.min()}")
+    return labels.astype(np.int64)
+
+
+def _texts(ids: np.ndarray, what: str) -> np.ndarray:
+    if ids.ndim != 1 or ids.dtype.kind not in "US":
+        raise ValueError(f"{what} is {ids.dtype} {list(ids.shape)}, expected texts [n]")
+    return np.char.decode(ids, "utf-8") if ids.dtype.kind == "S" else ids
+
+
+def find_examples(labels: Labels | None, name: str, data_dir: str | None) -> Examples:
+    """Returns the examples that a source is about.
+
+    Args:
+      labels: what is known of them. Ids are matched with those of the named dataset; labels without
+        ids are in its order, as are the examples of a source of which no labels are known.
+      name: in `tfmem.datasets`, or "" if there is no such dataset; then there must be labels.
+      data_dir: where TFDS keeps its data.
+
+    Raises:
+      ValueError: the labels are not those of the dataset, or nothing says in which order the
+        examples are.
+    """
+    if not name:
+        return Examples(_without_name(labels))
+    dataset = datasets.load(name, data_dir)
+    if labels is None:
+        if name == imagenet.NAME:
+            raise ValueError(
+                f"--dataset={name} is in the order of TFDS's files, in which nobody else counts: "
+                "--labels=imagenet_index.npz, which the paper's authors publish, names the files "
+                "in the order of their runs"
+            )
+        return Examples(dataset)
+    if labels.train_ids is None:
+        datasets.require_same_labels(dataset, labels.train, labels.test, labels.what)
+        return Examples(dataset)
+    train, test = (
+        _order(split.ids, ids, f"{labels.what}: {split_name} ids", name)
+        for split_name, split, ids in (
+            ("training", dataset.train, labels.train_ids),
+            ("test", dataset.test, labels.test_ids),
+        )
+    )
+    datasets.require_same_labels(dataset, labels.train[train], labels.test[test], labels.what)
+    return Examples(dataset, (train, test))
+
+
+def _without_name(labels: Labels) -> datasets.Dataset:
+    num_classes = 1 + int(max(labels.train.max(), labels.test.max()))
+    try:
+        train, test = (
+            datasets.Split(own, datasets.numbered_ids(name, len(own)) if ids is None else ids)
+            for name, own, ids in (
+                ("train", labels.train, labels.train_ids),
+                ("test", labels.test, labels.test_ids),
+            )
+        )
+        return datasets.Dataset("", train, test, tuple(map(str, range(num_classes))))
+    except ValueError as error:
+        raise ValueError(f"{labels.what}: {error}") from error
+
+
+def _order(known: np.ndarray, ids: np.ndarray, what: str, dataset_name: str) -> np.ndarray:
+    """Returns int64 [n]: where in `ids` each of the known ids is; both have the same, each once."""
+    order = np.argsort(known)
+    places = order[np.minimum(np.searchsorted(known[order], ids), len(known) - 1)]
+    foreign = known[places] != ids
+    if foreign.any():
+        raise ValueError(f"{what}: {dataset_name} has no example {ids[np.argmax(foreign)]}")
+    times = np.bincount(places, minlength=len(known))
+    if (times != 1).any():
+        first = int(np.argmax(times != 1))
+        raise ValueError(
+            f"{what}: {known[first]} is there {times[first]} times, expected each example of "
+            f"{dataset_name} once"
+        )
+    return np.argsort(places)
+
+
+def class_difference_by_chance(trial: Trial, dataset: datasets.Dataset) -> float | None:
+    """Returns how probable it is that labels unrelated to a trial differ in accuracy as these do.
+
+    Some classes are harder than others. If the accuracies of a trial on the examples that it did
+    not see do not tell, labels and trial are probably in different orders: then nothing else in
+    the estimates would, and all that is within a class would be wrong.
+
+    Args:
+      trial: in the order of the dataset.
+      dataset: its examples.
+
+    Returns:
+      The tail probability of Pearson's chi-square statistic of right and wrong by class; None
+      where it says nothing: fewer than 30 examples per class, or all of them right or wrong.
+    """
+    from scipy import special  # Slow to import, and seldom needed.
+
+    unseen = ~trial.subset
+    labels = np.concatenate([dataset.train.labels[unseen], dataset.test.labels])
+    correct = np.concatenate([trial.train.correct[unseen], trial.test.correct])
+    count = np.bincount(labels)
+    right = np.bincount(labels, weights=correct)[count > 0]
+    count = count[count > 0]
+    rate = correct.mean()
+    if len(count) < 2 or len(labels) < 30 * len(count) or rate in (0, 1):
+        return None
+    statistic = np.sum((right - count * rate) ** 2 / (count * rate * (1 - rate)))
+    return float(special.chdtrc(len(count) - 1, statistic))

@@ -83,9 +83,9 @@ def lowest_values(
 ) -> tuple[int, int]:
     """Returns from which memorization and influence on all pairs fit into a page, in steps.
 
-    The influence is the lowest from 0.05 on that leaves at most `MAX_PAIRS`. Where that is above
-    the page's threshold, as it is with few trials, pairs of hardly memorized training examples go
-    first, up to the page's other threshold.
+    With an influence of at least 0.05 there are often too many, most of them by chance. Those of
+    hardly memorized training examples go first, up to the page's threshold, then those of the
+    lowest influence.
     """
     lowest = int(min(rounded_down(LOWEST_INFLUENCE, STEPS), rounded_down(infl_threshold, STEPS)))
     width = STEPS + 1 - lowest
@@ -100,11 +100,10 @@ def lowest_values(
     at_least = table[::-1, ::-1].cumsum(axis=0).cumsum(axis=1)[::-1, ::-1]
     highest = int(rounded_down(mem_threshold, STEPS))
     for mem in (-STEPS, *range(_MEM_STEP, highest, _MEM_STEP), highest):
-        fitting = np.flatnonzero(at_least[mem + STEPS] <= MAX_PAIRS)
-        infl = lowest + int(fitting[0]) if len(fitting) else STEPS
-        if infl <= rounded_down(infl_threshold, STEPS):
-            break
-    return mem, infl
+        if at_least[mem + STEPS, 0] <= MAX_PAIRS:
+            return mem, lowest
+    fitting = np.flatnonzero(at_least[highest + STEPS] <= MAX_PAIRS)
+    return highest, (lowest + int(fitting[0]) if len(fitting) else STEPS)
 
 
 def sample(memorization: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, int]:

@@ -47,11 +47,10 @@ def _estimates(memorization, influence):
     ("most", "expected"),
     [
         (8, (-100, 5)),  # All.
-        (7, (-100, 6)),  # All but the two of 0.05.
-        (5, (-100, 12)),  # 0.11 and 0.119 are one step.
-        (4, (-100, 12)),
-        (3, (-100, 13)),
-        (2, (5, 13)),  # With the first training example, only those from 0.16 on.
+        (7, (5, 5)),  # All 5 but those of the first training example.
+        (5, (5, 5)),
+        (4, (15, 5)),  # The 3 of the last training example.
+        (2, (25, 12)),  # Without 0.119.
         (1, (25, 16)),  # Not even the page's own two.
         (0, (25, 30)),
     ],

@@ -99,9 +99,9 @@ def test_the_programs_agree_with_the_demo(demo, tmp_path):
 def test_estimates_of_another_dataset_are_refused(demo, tmp_path):
     out, _ = demo
     with np.load(out / "estimates.npz") as archive:
-        arrays = dict(archive)
+        # Without influence, whose classes list their examples: labels alone tell.
+        arrays = {name: archive[name] for name in archive.files if "class" not in name}
     arrays["tt_labels"] = arrays["tt_labels"][::-1]
-    del arrays["infl_matrix_class0"]
     np.savez(tmp_path / "other.npz", **arrays)
     done = run_program(
         "analysis.report",

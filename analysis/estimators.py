@@ -94,7 +94,7 @@ def memorization(trials: TrialSet) -> Memorization:
 
 def test_accuracies(trials: TrialSet) -> np.ndarray:
     """Returns the accuracy of each trial on the test examples, float64 [t]."""
-    return trials.test_correct.row_sums() / trials.test_correct.count
+    return trials.test_correct.row_means()
 
 
 def in_counts(subset: np.ndarray, correct: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ import jinja2
 import markupsafe
 import numpy as np
 
-from analysis import explorer, gallery, thumbnails
+from analysis import estimators, explorer, gallery, thumbnails
 from analysis import pairs as pairs_lib
 from analysis.convergence import Convergence
 from analysis.figures import convergence as convergence_figure
@@ -51,19 +51,15 @@ class TrialSummary:
 
 def summarize(trials: TrialSet) -> TrialSummary:
     """Counts bits: accuracies of every trial without unpacking a row."""
-    n, n_test = trials.train_correct.count, trials.test_correct.count
-    seen = _row_sums(trials.subset.packed)
-    heldout = n - seen
-    right = _row_sums(trials.train_correct.packed & ~trials.subset.packed)
+    seen = trials.subset.row_sums()
+    heldout = trials.subset.count - seen
+    correct = trials.train_correct
+    right = correct.row_sums() - (correct & trials.subset).row_sums()
     return TrialSummary(
         subset_size=seen,
-        test_accuracy=_row_sums(trials.test_correct.packed) / n_test,
+        test_accuracy=estimators.test_accuracies(trials),
         heldout_accuracy=np.where(heldout > 0, right / np.maximum(heldout, 1), np.nan),
     )
-
-
-def _row_sums(packed: np.ndarray) -> np.ndarray:
-    return np.bitwise_count(packed).sum(axis=1, dtype=np.int64)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -49,7 +49,7 @@ class Runs:
     def accuracy(self, test_index: np.ndarray | None = None) -> np.ndarray:
         """Returns each run's accuracy, float64 [k], on these test examples or on all."""
         if test_index is None:
-            return _shares(self.test_correct)
+            return self.test_correct.row_means()
         return self.test_correct.columns(test_index).mean(axis=1)
 
 
@@ -171,15 +171,11 @@ def group(config: RemovalConfig, trials: TrialSet) -> list[Runs]:
             Runs(
                 condition,
                 run[rows],
-                _shares(trials.subset.rows(rows)),
+                trials.subset.rows(rows).row_means(),
                 trials.test_correct.rows(rows),
             )
         )
     return found
-
-
-def _shares(matrix: BitMatrix) -> np.ndarray:
-    return matrix.row_sums() / matrix.count
 
 
 def mean(values: np.ndarray) -> Mean:

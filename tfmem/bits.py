@@ -64,6 +64,10 @@ class BitMatrix:
         ]
         return np.concatenate(sums) if sums else np.zeros(0, np.int64)
 
+    def row_means(self) -> np.ndarray:
+        """Returns float64 [rows]: which share of the columns is true in each row."""
+        return self.row_sums() / self.count
+
     def __and__(self, other: "BitMatrix") -> "BitMatrix":
         """Returns where both matrices, of one shape, are true."""
         return BitMatrix(self.packed & other.packed, self.count)

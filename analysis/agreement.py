@@ -13,6 +13,7 @@ import numpy as np
 
 from analysis.estimators import ClassInfluence
 from analysis.files import Estimates
+from analysis.scores import Scores
 
 # What the curves are drawn at; the paper's thresholds are among these.
 THRESHOLDS = np.arange(21) / 20
@@ -100,13 +101,24 @@ def compare(
     return jaccard, float(np.abs(a[union] - b[union]).mean())
 
 
-def require_same_examples(a: Estimates, b: Estimates, name_a: str, name_b: str) -> None:
+def rank_correlation(a: np.ndarray, b: np.ndarray) -> float:
+    """Returns Spearman's rank correlation of float [k] and [k]; nan if one of them is constant."""
+    if len(a) < 2 or np.ptp(a) == 0 or np.ptp(b) == 0:
+        return math.nan
+    from scipy import stats
+
+    return float(stats.spearmanr(a, b).statistic)
+
+
+def require_same_examples(
+    a: Estimates | Scores, b: Estimates | Scores, name_a: str, name_b: str
+) -> None:
     """Raises ValueError, naming the first example that disagrees, if the examples are not the same.
 
     Their numbers, labels and, where both files have them, ids are compared.
 
     Args:
-      a: estimates.
+      a: estimates, or scores.
       b: others.
       name_a: what the message calls the first.
       name_b: what it calls the second.

@@ -1,4 +1,4 @@
-"""What every program shares: one-line errors, thresholds, ranges of trials, progress bars."""
+"""What every program shares: one-line errors, flags, kinds of stores, pictures, progress bars."""
 
 import contextlib
 import os
@@ -7,10 +7,13 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from logging import LogRecord
+from typing import NamedTuple
 
+import numpy as np
 from absl import app, flags, logging
 
-from tfmem import experiments
+from tfmem import datasets, experiments
+from tfmem.datasets import Dataset
 from tfmem.store import Store
 
 FLAGS = flags.FLAGS
@@ -110,6 +113,11 @@ def define_thresholds() -> None:
         )
 
 
+def define_formats() -> None:
+    """Defines --formats, of figures in a folder."""
+    flags.DEFINE_list("formats", ["png", "pdf"], "Kinds of files to write: png, pdf, svg.")
+
+
 def parse_range(text: str) -> range:
     """Turns `START:STOP` into a range of trials.
 
@@ -150,13 +158,85 @@ def named_paths(texts: Sequence[str]) -> list[tuple[str, str]]:
     return [(name, path) for name, (_, path) in zip(names, pairs, strict=True)]
 
 
+class _Kind(NamedTuple):
+    """Stores of one kind.
+
+    Attributes:
+      holds: what they hold, for messages.
+      launcher: what makes them.
+      reader: what reads them.
+    """
+
+    holds: str
+    launcher: str
+    reader: str
+
+
+# Stores that are not of trials on random subsets, by the kind of their config.
+_KINDS = {
+    "removal": _Kind(
+        "runs with chosen examples removed", "launchers.train_removal", "analysis.removal"
+    ),
+    "turnover": _Kind(
+        "models with turn-over dropout", "launchers.train_turnover", "analysis.turnover"
+    ),
+    "dynamics": _Kind(
+        "runs that are followed epoch by epoch", "launchers.train_dynamics", "analysis.dynamics"
+    ),
+}
+_RANDOM_SUBSETS = _Kind("trials on random subsets", "launchers.train_trials", "analysis.estimate")
+
+
 def require_random_subsets(store: Store) -> None:
     """Raises ValueError if the store's trials are no random subsets: nothing follows from those."""
-    if store.config.kind == "removal":
+    found = _KINDS.get(store.config.kind)
+    if found:
         raise ValueError(
-            f"{store.path} holds runs with chosen examples removed, not trials on random subsets: "
-            "analysis.removal reads them"
+            f"{store.path} holds {found.holds}, not {_RANDOM_SUBSETS.holds}: {found.reader} reads "
+            "them"
         )
+
+
+def require_kind(store: Store, kind: str) -> None:
+    """Raises ValueError, naming the program that reads the store, if it is not of that kind."""
+    if store.config.kind != kind:
+        wanted, found = _KINDS[kind], _KINDS.get(store.config.kind, _RANDOM_SUBSETS)
+        raise ValueError(
+            f"{store.path} holds no {wanted.holds}: {wanted.launcher} makes them, and "
+            f"{found.reader} reads what is there"
+        )
+
+
+def load_pictures(store: Store, data_dir: str | None) -> Dataset:
+    """Returns the dataset of a store, with its images.
+
+    Args:
+      store: of trials.
+      data_dir: where TFDS keeps its data, for the datasets that come from there.
+
+    Raises:
+      ValueError: it cannot be had, or what is found is another one; the message is why there are no
+        pictures.
+    """
+    name = store.config.dataset
+    if not name:
+        raise ValueError("the store does not know which dataset its examples belong to")
+    dataset = datasets.load_for(store.config, data_dir)
+    if not _same_examples(dataset, store):
+        raise ValueError(f"the {name} found here is not the one that the trials were made on")
+    return dataset
+
+
+def _same_examples(dataset: Dataset, store: Store) -> bool:
+    """Returns whether the dataset is the one that the store's trials were made on."""
+    if store.config.kind != "last_layer":
+        return dataset.fingerprint == store.fingerprint
+    # Its fingerprint is that of the features; the examples are known by their ids and labels.
+    return all(
+        np.array_equal(getattr(getattr(dataset, split), field), getattr(known, field))
+        for split, known in (("train", store.dataset.train), ("test", store.dataset.test))
+        for field in ("ids", "labels")
+    )
 
 
 @contextlib.contextmanager

@@ -1,12 +1,15 @@
-r"""How far two estimates of the same examples, or published scores of them, agree.
+r"""How far two estimates of the same examples, or an estimate and scores of them, agree.
 
     python -m analysis.compare --estimates_a=A.npz --estimates_b=B.npz [--out=scatter.png]
     python -m analysis.compare --estimates_a=A.npz --scores=cscores.npy [--max_score=0.999]
+    python -m analysis.compare --estimates_a=A.npz --turnover=scores.npz [--out=methods.png]
 
 With --estimates_b: the rank correlation of memorization, how well the memorized examples and the
 high-influence pairs agree (Sec. 3.5 of Feldman & Zhang, 2020), and the examples that differ most.
 With --scores, an array of one consistency score per training example (Jiang et al., 2021), in the
 order of the dataset: their rank correlation with P[correct | left out], which they estimate.
+With --turnover, a file of analysis.turnover: how far memorization agrees with the scores of
+turn-over dropout (Liu, Lin & Jaggi, 2021), how well each finds corrupted labels, and its cost.
 """
 
 import dataclasses
@@ -16,7 +19,8 @@ import numpy as np
 from absl import flags
 from etils import epath
 
-from analysis import agreement, cli, consistency, files
+from analysis import agreement, cli, consistency, files, methods
+from analysis import scores as scores_lib
 from analysis.files import Estimates
 
 FLAGS = flags.FLAGS
@@ -56,15 +60,6 @@ class Outlier:
     a: float
     b: float
     errors: float
-
-
-def rank_correlation(a: np.ndarray, b: np.ndarray) -> float:
-    """Returns Spearman's rank correlation of float [k] and [k]; nan if one of them is constant."""
-    if len(a) < 2 or np.ptp(a) == 0 or np.ptp(b) == 0:
-        return math.nan
-    from scipy import stats
-
-    return float(stats.spearmanr(a, b).statistic)
 
 
 def selected_pairs(
@@ -129,9 +124,10 @@ def _compare_estimates(a: Estimates, name_a: str, b: Estimates, name_b: str) -> 
     agreement.require_same_examples(a, b, name_a, name_b)
     mem, infl = FLAGS.mem_threshold, FLAGS.infl_threshold
     gap = float(np.abs(a.memorization - b.memorization).mean())
+    correlation = agreement.rank_correlation(a.memorization, b.memorization)
     print(
-        f"memorization: rank correlation {rank_correlation(a.memorization, b.memorization):.4f}, "
-        f"mean difference {gap:.4f} over {len(a.memorization):,} examples"
+        f"memorization: rank correlation {correlation:.4f}, mean difference {gap:.4f} over "
+        f"{len(a.memorization):,} examples"
     )
     memorized = agreement.memorization_curve(a, b, [mem]).at(mem)
     print(consistency.sentence(memorized, f"examples with mem >= {mem:g}"))
@@ -173,7 +169,7 @@ def _compare_scores(a: Estimates, name: str) -> None:
             (f" with a score below {FLAGS.max_score:g}", known & (scores < FLAGS.max_score))
         )
     for what, chosen in parts:
-        correlation = rank_correlation(a.details.heldout_accuracy[chosen], scores[chosen])
+        correlation = agreement.rank_correlation(a.details.heldout_accuracy[chosen], scores[chosen])
         print(
             f"P[correct | left out] and score: rank correlation {consistency.number(correlation)} "
             f"over {np.count_nonzero(chosen):,} examples{what}"
@@ -185,6 +181,20 @@ def _compare_scores(a: Estimates, name: str) -> None:
         _save(figure.score_figure(a.details.heldout_accuracy[known], scores[known], names))
 
 
+def _compare_turnover(a: Estimates, name_a: str, path: str, name_b: str) -> None:
+    scores = scores_lib.read(path)
+    costs = methods.costs(a, scores)
+    models = costs[methods.METHODS[1]]
+    print(f"{name_b}: {path}, {models} with turn-over dropout, after epoch {scores.epoch}")
+    values = methods.align(a, scores, name_a, name_b)
+    print(methods.report(values))
+    print(methods.cost_sentence(a, scores))
+    if FLAGS.out:
+        from analysis.figures import comparison as figure
+
+        _save(figure.methods_figure(values, (name_a, name_b), costs))
+
+
 def _save(fig) -> None:
     from analysis.figures import style
 
@@ -194,21 +204,28 @@ def _save(fig) -> None:
 
 
 def main() -> None:
-    if (FLAGS.estimates_b is None) == (FLAGS.scores is None):
+    others = (FLAGS.estimates_b, FLAGS.scores, FLAGS.turnover)
+    if sum(other is not None for other in others) != 1:
         raise ValueError(
-            "give one of --estimates_b and --scores: what --estimates_a is compared with"
+            "give one of --estimates_b, --scores and --turnover: what --estimates_a is compared "
+            "with"
         )
     if FLAGS.max_score is not None and FLAGS.scores is None:
         raise ValueError("--max_score is of --scores, and there are none")
-    texts = [FLAGS.estimates_a] + ([FLAGS.estimates_b] if FLAGS.estimates_b else [])
-    named = [(name, path, files.read_estimates(path)) for name, path in cli.named_paths(texts)]
-    for name, path, estimates in named:
-        print(consistency.describe(name, path, estimates))
-    name_a, _, a = named[0]
+    others = [other for other in (FLAGS.estimates_b, FLAGS.turnover) if other is not None]
+    (name_a, path_a), *named = cli.named_paths([FLAGS.estimates_a, *others])
+    a = files.read_estimates(path_a)
+    print(consistency.describe(name_a, path_a, a))
     if FLAGS.scores is not None:
         _compare_scores(a, name_a)
-    else:
-        _compare_estimates(a, name_a, named[1][2], named[1][0])
+        return
+    ((name_b, path_b),) = named
+    if FLAGS.turnover is not None:
+        _compare_turnover(a, name_a, path_b, name_b)
+        return
+    b = files.read_estimates(path_b)
+    print(consistency.describe(name_b, path_b, b))
+    _compare_estimates(a, name_a, b, name_b)
 
 
 if __name__ == "__main__":
@@ -217,6 +234,9 @@ if __name__ == "__main__":
         "estimates_b", None, "Estimates file of the same dataset, PATH or NAME=PATH."
     )
     flags.DEFINE_string("scores", None, "Scores of the training examples, an npy file.")
+    flags.DEFINE_string(
+        "turnover", None, "Scores file of turn-over dropout of the same dataset, PATH or NAME=PATH."
+    )
     flags.DEFINE_float(
         "max_score", None, "Compare scores below this one too: most examples have nearly 1."
     )

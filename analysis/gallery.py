@@ -48,6 +48,40 @@ def shown_classes(
     return np.sort(np.argsort(-memorized, kind="stable")[: CLASSES if most is None else most])
 
 
+def extreme_examples(
+    score: np.ndarray, labels: np.ndarray, label: int, count: int, highest: bool
+) -> np.ndarray:
+    """Returns the indices of a class's examples with the lowest or highest scores, those first.
+
+    Args:
+      score: float [n].
+      labels: int [n].
+      label: of the class.
+      count: how many, or all if there are fewer; of equals the first come first.
+      highest: rather than lowest (Liu et al., 2021, Figs. 7 and 8).
+    """
+    index = np.flatnonzero(labels == label)
+    order = np.argsort(-score[index] if highest else score[index], kind="stable")
+    return index[order[:count]]
+
+
+def highest_classes(
+    score: np.ndarray, labels: np.ndarray, num_classes: int, most: int
+) -> np.ndarray:
+    """Returns the labels to show, ascending: all, or the `most` with the highest mean scores.
+
+    Args:
+      score: float [n].
+      labels: int [n].
+      num_classes: how many classes there are; one without examples comes last.
+      most: how many labels to return; of equals the first are chosen.
+    """
+    counts = np.bincount(labels, minlength=num_classes)
+    sums = np.bincount(labels, score, num_classes)
+    means = np.where(counts > 0, sums / np.maximum(counts, 1), -np.inf)
+    return np.sort(np.argsort(-means, kind="stable")[:most])
+
+
 def named_classes(given: Sequence[str], class_names: Sequence[str]) -> np.ndarray:
     """Returns the labels of classes that are given by name or, if no class is named so, by number.
 

@@ -326,11 +326,7 @@ def read_pairs(config: RemovalConfig, path: epath.PathLike) -> Pairs:
 def main() -> None:
     store = Store.open(FLAGS.store)
     config = store.config
-    if config.kind != RemovalConfig.kind:
-        raise ValueError(
-            f"{store.path} holds no removal runs: launchers.train_removal makes them, and "
-            "analysis.estimate reads what is there"
-        )
+    cli.require_kind(store, RemovalConfig.kind)
     pairs = (
         read_pairs(config, FLAGS.estimates or config.estimates) if config.high_influence else None
     )

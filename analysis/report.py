@@ -147,31 +147,11 @@ def _read_estimates(path: epath.PathLike, dataset: Dataset) -> files.Estimates:
 
 def _with_images(store: Store, data_dir: str | None) -> tuple[Dataset, list[str]]:
     """Returns the store's dataset, with images if they can be had; if not, a note says why."""
-    name = store.config.dataset
-    if not name:
-        reason = "the store does not know which dataset its examples belong to"
-    else:
-        try:
-            dataset = datasets.load(name, data_dir, getattr(store.config, "image_size", None))
-            if _same_examples(dataset, store):
-                return dataset, []
-            reason = f"the {name} found here is not the one that the trials were made on"
-        except ValueError as error:
-            reason = str(error)
-    logging.warning("no pictures in the report: %s", reason)
-    return store.dataset, [f"There are no pictures, ids stand in their place: {reason}."]
-
-
-def _same_examples(dataset: Dataset, store: Store) -> bool:
-    """Returns whether the dataset is the one that the store's trials were made on."""
-    if store.config.kind != "last_layer":
-        return dataset.fingerprint == store.fingerprint
-    # Its fingerprint is that of the features; the examples are known by their ids and labels.
-    return all(
-        np.array_equal(getattr(getattr(dataset, split), field), getattr(known, field))
-        for split, known in (("train", store.dataset.train), ("test", store.dataset.test))
-        for field in ("ids", "labels")
-    )
+    try:
+        return cli.load_pictures(store, data_dir), []
+    except ValueError as reason:
+        logging.warning("no pictures in the report: %s", reason)
+        return store.dataset, [f"There are no pictures, ids stand in their place: {reason}."]
 
 
 def main() -> None:

@@ -26,7 +26,7 @@ def time_experiment() -> None:
     config = training_flags.experiment()
     training_flags.require_images(config)
     options = training_flags.options()
-    dataset = datasets.load(config.dataset, FLAGS.data_dir, config.image_size)
+    dataset = datasets.load_for(config, FLAGS.data_dir)
     cli.import_tensorflow()
     trainer = engine.make_trainer(config, dataset, options)
     trials = range(FLAGS.num_trials or trainer.batch_of_trials)

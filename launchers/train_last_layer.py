@@ -41,7 +41,8 @@ def resolve() -> LastLayerConfig:
     network = FLAGS.network or experiments.NETWORK_OF[experiment.name]
     if network in experiments.NETWORK_OF:
         raise ValueError(f"--network={network} is itself an experiment of the last layer")
-    shared = {field: getattr(experiment, field) for field in ("dataset", "image_size", "seed")}
+    fields = ("dataset", "image_size", "seed", "corrupted_labels")
+    shared = {field: getattr(experiment, field) for field in fields}
     overrides = {**shared, "epochs": FLAGS.network_epochs}
     return LastLayerConfig(
         experiment, experiments.resolve(network, overrides), FLAGS.feature_layer or ""
@@ -73,7 +74,7 @@ def main() -> None:
     config = resolve()
     stack = training_flags.options().stack
     trials = cli.parse_range(FLAGS.trials or f"0:{config.num_trials}")
-    dataset = datasets.load(config.dataset, FLAGS.data_dir, config.network.image_size)
+    dataset = datasets.load_for(config, FLAGS.data_dir)
     folder = epath.Path(FLAGS.store) / representations.FOLDER
     if not representations.exist(folder):
         cli.import_tensorflow()

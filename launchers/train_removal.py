@@ -11,9 +11,6 @@ are skipped, so the same command continues after an interruption; damaged ones a
 analysis.removal reads the store.
 """
 
-import contextlib
-import itertools
-
 import numpy as np
 from absl import flags
 
@@ -22,7 +19,6 @@ from analysis.pairs import Pairs
 from launchers import training_flags
 from tfmem import datasets, engine, experiments
 from tfmem.config import Condition, ExperimentConfig, RemovalConfig
-from tfmem.datasets import Dataset
 from tfmem.store import Store
 from tfmem.subsets import FixedSubset, RandomRemoval, Subsets
 
@@ -138,66 +134,14 @@ def subsets_of(
     return FixedSubset(kept)
 
 
-def train(
-    config: RemovalConfig,
-    subsets: list[Subsets],
-    dataset: Dataset,
-    options: engine.Options,
-    missing: list[int],
-) -> None:
-    """Trains and stores the missing runs, with one progress bar for all conditions.
-
-    Args:
-      config: of the runs.
-      subsets: what each condition is trained on, in their order.
-      dataset: with images, or a stream.
-      options: how they are trained.
-      missing: trials of the store, ascending.
-
-    Raises:
-      ValueError: runs diverged; all others are stored.
-    """
-    import tensorflow as tf
-
-    from tfmem.training.common import DivergedError
-
-    # Stacked runs compile a step for each condition, which TensorFlow takes for an oversight.
-    tf.get_logger().addFilter(lambda record: "tf.function retracing" not in record.getMessage())
-    diverged, store, trainer = [], None, None
-    with contextlib.ExitStack() as until_done:
-        for number, trials in itertools.groupby(missing, lambda trial: trial // config.runs):
-            if trainer is None:
-                trainer = engine.make_trainer(config.experiment, dataset, options, subsets[number])
-                # Only now, so that a contradiction in the flags leaves no store behind.
-                store = Store.create(FLAGS.store, config, dataset)
-                progress = until_done.enter_context(cli.progress_bar(len(missing), "runs"))
-            else:
-                trainer = trainer.for_subsets(subsets[number])
-            first = number * config.runs
-            runs = [trial - first for trial in trials]
-            try:
-                engine.run(store, trainer, runs, progress, FLAGS.checkpoint_seconds, first)
-            except DivergedError as error:
-                where = f"{config.conditions[number]} (its trial 0 is trial {first} of the store)"
-                diverged.append(f"{where}: {error}")
-    if diverged:
-        raise ValueError("; ".join(diverged))
-
-
 def main() -> None:
     experiment = training_flags.experiment()
     training_flags.require_images(experiment)
     options = training_flags.options()
-    trials = cli.parse_range(FLAGS.trials) if FLAGS.trials else None
     estimates = files.read_estimates(FLAGS.estimates)
     config, pairs, notes = make_config(experiment, estimates)
-    trials = trials or range(config.num_trials)
-    if trials.stop > config.num_trials:
-        raise ValueError(
-            f"--trials={FLAGS.trials}: {config.runs:,} runs of {len(config.conditions)} conditions "
-            f"are trials 0:{config.num_trials}"
-        )
-    dataset = datasets.load(config.dataset, FLAGS.data_dir, config.image_size)
+    trials = training_flags.condition_trials(config)
+    dataset = datasets.load_for(config, FLAGS.data_dir)
     datasets.require_same_labels(
         dataset, estimates.train_labels, estimates.test_labels, FLAGS.estimates
     )
@@ -213,7 +157,13 @@ def main() -> None:
     missing = training_flags.missing_trials(store, trials) if store else list(trials)
     if missing:
         cli.import_tensorflow()
-        train(config, subsets, dataset, options, missing)
+        training_flags.train_conditions(
+            config,
+            subsets,
+            missing,
+            lambda kept: engine.make_trainer(config.experiment, dataset, options, kept),
+            lambda: Store.create(FLAGS.store, config, dataset),
+        )
     print(f"{len(trials):,} trials in {FLAGS.store}")
 
 

@@ -29,7 +29,7 @@ def describe(config: ExperimentConfig) -> str:
         if source != experiments.DEFAULT
     ]
     widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
-    lines = [f"{config.name} (sections of Feldman & Zhang, 2020)"]
+    lines = [f"{config.name} (sections of Feldman & Zhang, 2020, unless they say otherwise)"]
     lines += [f"  {name:<{widths[0]}}  {value:<{widths[1]}}  {why}" for name, value, why in rows]
     cost = experiments.paper_cost(config)
     lines += [f"on the paper's hardware (Sec. B): {cost}"] if cost else []
@@ -46,7 +46,7 @@ def main() -> None:
     training_flags.require_images(config)
     options = training_flags.options()
     trials = cli.parse_range(FLAGS.trials or f"0:{config.num_trials}")
-    dataset = datasets.load(config.dataset, FLAGS.data_dir, config.image_size)
+    dataset = datasets.load_for(config, FLAGS.data_dir)
     missing = list(trials)
     if Store.exists(FLAGS.store):
         missing = training_flags.missing_trials(Store.create(FLAGS.store, config, dataset), trials)

@@ -1,15 +1,25 @@
 """The flags that choose an experiment, override its numbers and say how trials are trained."""
 
+import contextlib
+import itertools
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from absl import flags
 
 from analysis import cli
 from tfmem import datasets, engine, experiments
-from tfmem.config import CROPS, PRECISIONS, SCHEDULES, ExperimentConfig
+from tfmem.config import (
+    CROPS,
+    PRECISIONS,
+    SCHEDULES,
+    DynamicsConfig,
+    ExperimentConfig,
+    RemovalConfig,
+)
 from tfmem.store import Store
+from tfmem.subsets import Subsets
 
 FLAGS = flags.FLAGS
 flags.disclaim_key_flags()  # --help of a program lists the flags that it defines through this.
@@ -57,25 +67,31 @@ def define_overrides(without: Iterable[str] = ()) -> None:
             flags.DEFINE_string(field, None, text)
 
 
-def define_training() -> None:
-    """Defines how trials are trained: what does not change what they are."""
-    flags.DEFINE_string(
-        "stack",
-        engine.STACK_AUTO,
-        "Trials trained together in one compiled step: a number; auto, which stacks dense "
-        "networks; none, which trains one at a time with Keras fit.",
-    )
-    flags.DEFINE_enum(
-        "strategy",
-        engine.STRATEGY_AUTO,
-        ["auto", "mirrored", "default"],
+def define_training(stacks: bool = True) -> None:
+    """Defines how trials are trained: what does not change what they are.
+
+    Args:
+      stacks: whether the program can train trials stacked.
+    """
+    strategy = (
         "tf.distribute strategy of one trial: mirrored over all GPUs, default for one device. auto "
-        "is mirrored for ImageNet and default for all others; with --stack=auto, both other values "
-        "also turn stacking off.",
+        "is mirrored for ImageNet and default for all others"
     )
-    flags.DEFINE_bool(
-        "xla", False, "Compile unstacked training with XLA; stacked training always is."
+    xla = "Compile unstacked training with XLA; stacked training always is."
+    if stacks:
+        flags.DEFINE_string(
+            "stack",
+            engine.STACK_AUTO,
+            "Trials trained together in one compiled step: a number; auto, which stacks dense "
+            "networks; none, which trains one at a time with Keras fit.",
+        )
+        strategy += "; with --stack=auto, both other values also turn stacking off"
+    else:
+        xla = "Compile training with XLA."
+    flags.DEFINE_enum(
+        "strategy", engine.STRATEGY_AUTO, ["auto", "mirrored", "default"], f"{strategy}."
     )
+    flags.DEFINE_bool("xla", False, xla)
     flags.DEFINE_string(
         "tensorboard", None, "Folder for TensorBoard logs of unstacked trials; none if empty."
     )
@@ -122,7 +138,7 @@ def require_images(config: ExperimentConfig) -> None:
 def options() -> engine.Options:
     """Returns how the flags want trials to be trained; ValueError if they are wrong."""
     return engine.Options(
-        stack=_stack(FLAGS.stack),
+        stack=_stack(FLAGS.stack) if "stack" in FLAGS else engine.STACK_NONE,
         strategy=FLAGS.strategy,
         jit_compile=FLAGS.xla,
         tensorboard=FLAGS.tensorboard or None,
@@ -143,6 +159,63 @@ def train(store: Store, trainer, trials: list[int], first: int = 0) -> None:
     """Trains and stores trials, with a progress bar; see `engine.run`."""
     with cli.progress_bar(len(trials), "trials") as progress:
         engine.run(store, trainer, trials, progress, FLAGS.checkpoint_seconds, first)
+
+
+def train_conditions(
+    config: RemovalConfig | DynamicsConfig,
+    subsets: Sequence[Subsets],
+    missing: Sequence[int],
+    make_trainer: Callable[[Subsets], Any],
+    create_store: Callable[[], Store],
+) -> None:
+    """Trains and stores runs of several conditions, with one progress bar for all.
+
+    Args:
+      config: run r of condition c is trial c * runs + r.
+      subsets: what each condition is trained on, in their order.
+      missing: trials of the store, ascending.
+      make_trainer: takes the first condition's subsets.
+      create_store: called when there is a trainer, so that a contradiction in the flags leaves no
+        store behind.
+
+    Raises:
+      ValueError: runs diverged; all others are stored.
+    """
+    import tensorflow as tf
+
+    from tfmem.training.common import DivergedError
+
+    # Stacked runs compile a step for each condition, which TensorFlow takes for an oversight.
+    tf.get_logger().addFilter(lambda record: "tf.function retracing" not in record.getMessage())
+    diverged, store, trainer = [], None, None
+    with contextlib.ExitStack() as until_done:
+        for number, trials in itertools.groupby(missing, lambda trial: trial // config.runs):
+            if trainer is None:
+                trainer = make_trainer(subsets[number])
+                store = create_store()
+                progress = until_done.enter_context(cli.progress_bar(len(missing), "runs"))
+            else:
+                trainer = trainer.for_subsets(subsets[number])
+            first = number * config.runs
+            runs = [trial - first for trial in trials]
+            try:
+                engine.run(store, trainer, runs, progress, FLAGS.checkpoint_seconds, first)
+            except DivergedError as error:
+                where = f"{config.conditions[number]} (its trial 0 is trial {first} of the store)"
+                diverged.append(f"{where}: {error}")
+    if diverged:
+        raise ValueError("; ".join(diverged))
+
+
+def condition_trials(config: RemovalConfig | DynamicsConfig) -> range:
+    """Returns what --trials asks for, all by default; ValueError if the config has fewer."""
+    trials = cli.parse_range(FLAGS.trials) if FLAGS.trials else range(config.num_trials)
+    if trials.stop > config.num_trials:
+        raise ValueError(
+            f"--trials={FLAGS.trials}: {config.runs:,} runs of {len(config.conditions)} conditions "
+            f"are trials 0:{config.num_trials}"
+        )
+    return trials
 
 
 def _parsed(field: str, value: Any) -> Any:

@@ -1,20 +1,29 @@
 """The frozen description of how trials are made: validated, and JSON both ways.
 
-A store holds one of four kinds of description: `ExperimentConfig` for trials on random subsets,
+A store holds one of six kinds of description: `ExperimentConfig` for trials on random subsets,
 `LastLayerConfig` for trials of the last layer alone, `RemovalConfig` for runs with examples
-removed, `ImportConfig` for trials that somebody else trained.
+removed, `TurnoverConfig` for models with turn-over dropout, `DynamicsConfig` for runs that are
+followed epoch by epoch, `ImportConfig` for trials that somebody else trained.
 """
 
 import dataclasses
 import hashlib
 import itertools
 import json
+import typing
 from collections.abc import Mapping
 from typing import Any
 
 SCHEDULES = ("warmup_linear", "warmup_steps", "constant")
 CROPS = ("none", "padded", "area_aspect")
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+# What a run of training dynamics is trained on.
+EVERYTHING, WITHOUT_DIFFICULT, EASY, DIFFICULT = FOLLOWED = (
+    "everything",
+    "without_difficult",
+    "easy",
+    "difficult",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +46,7 @@ class ExperimentConfig:
         to 0; Sec. B), `warmup_steps` (from 0 up over `warmup_epochs`, then constant, times
         `decay_factor` at each of `decay_epochs`; Sec. B) or `constant`.
       warmup_fraction: share of the steps that warm up, in (0, 1), with `warmup_linear`.
-      warmup_epochs: epochs that warm up, with `warmup_steps`.
+      warmup_epochs: epochs that warm up, with `warmup_steps`; 0 starts at the base rate.
       decay_epochs: epochs at whose start the rate decays, ascending, with `warmup_steps`.
       decay_factor: what the rate is multiplied by there, in (0, 1), with `warmup_steps`.
       weight_decay: decoupled, as `keras.optimizers.SGD(weight_decay=...)` applies it; 0 is none.
@@ -49,6 +58,8 @@ class ExperimentConfig:
       flip: whether training images are flipped left to right at random.
       precision: Keras dtype policy that the model is built under.
       seed: base seed of every random choice (`tfmem.seeds`).
+      corrupted_labels: how many training labels are replaced by uniform random ones, the same in
+        all trials (`tfmem.datasets.corrupt_labels`).
     """
 
     name: str
@@ -73,6 +84,7 @@ class ExperimentConfig:
     crop_padding: int = 0
     flip: bool = False
     precision: str = "float32"
+    corrupted_labels: int = 0
 
     kind = "experiment"
 
@@ -102,8 +114,8 @@ class ExperimentConfig:
             (
                 "warmup_steps",
                 "warmup_epochs",
-                lambda value: value >= 1,
-                "at least 1",
+                lambda value: value >= 0,
+                "0 or more",
                 "warm-up over epochs",
             ),
             (
@@ -134,13 +146,30 @@ class ExperimentConfig:
             rule = f"0 with crop {self.crop}"
             _require(self.crop_padding == 0, "crop_padding", self.crop_padding, rule)
         _require(self.precision in PRECISIONS, "precision", self.precision, f"one of {PRECISIONS}")
+        _require(self.corrupted_labels >= 0, "corrupted_labels", self.corrupted_labels, "0 or more")
 
     def _ascending(self, epochs: tuple[int, ...]) -> bool:
         return all(a < b for a, b in itertools.pairwise((self.warmup_epochs - 1, *epochs)))
 
 
+class _OfExperiment:
+    """What a config says that is about an experiment: `experiment` is one of its fields."""
+
+    @property
+    def name(self) -> str:
+        return self.experiment.name
+
+    @property
+    def dataset(self) -> str:
+        return self.experiment.dataset
+
+    @property
+    def image_size(self) -> int | None:
+        return self.experiment.image_size
+
+
 @dataclasses.dataclass(frozen=True)
-class LastLayerConfig:
+class LastLayerConfig(_OfExperiment):
     """Trials of a linear classifier on the penultimate features of one network (Sec. 3.6).
 
     Attributes:
@@ -159,14 +188,6 @@ class LastLayerConfig:
     def __post_init__(self):
         for field in ("experiment", "network"):
             object.__setattr__(self, field, _nested(getattr(self, field)))
-
-    @property
-    def name(self) -> str:
-        return self.experiment.name
-
-    @property
-    def dataset(self) -> str:
-        return self.experiment.dataset
 
     @property
     def image_size(self) -> int | None:
@@ -195,7 +216,7 @@ class Condition:
 
 
 @dataclasses.dataclass(frozen=True)
-class RemovalConfig:
+class RemovalConfig(_OfExperiment):
     """Runs on the training set without some of its examples (Secs. 3.2 and 3.3).
 
     Attributes:
@@ -246,19 +267,75 @@ class RemovalConfig:
         return (Condition("nothing"), *thresholds) if thresholds else ()
 
     @property
-    def name(self) -> str:
-        return self.experiment.name
+    def num_trials(self) -> int:
+        return self.runs * len(self.conditions)
 
-    @property
-    def dataset(self) -> str:
-        return self.experiment.dataset
 
-    @property
-    def image_size(self) -> int | None:
-        return self.experiment.image_size
+@dataclasses.dataclass(frozen=True)
+class TurnoverConfig(_OfExperiment):
+    """Models with turn-over dropout, each trained on the whole training set (Liu et al., Sec. 2.2).
+
+    Attributes:
+      experiment: how each model is trained; its `subset_ratio` and `num_trials` have no meaning.
+      test_examples: whether the test examples are trained on too, behind the training examples, so
+        that they have scores as well (Liu et al., Fig. 5).
+    """
+
+    experiment: ExperimentConfig
+    test_examples: bool = False
+
+    kind = "turnover"
+    num_trials = 1  # One model gives scores; more can be asked for, and their scores are averaged.
+
+    def __post_init__(self):
+        object.__setattr__(self, "experiment", _nested(self.experiment))
+
+
+@dataclasses.dataclass(frozen=True)
+class DynamicsConfig(_OfExperiment):
+    """Runs that are followed epoch by epoch, on easy and difficult examples (Liu et al., Sec. 3).
+
+    Attributes:
+      experiment: how each run is trained; its `subset_ratio` and `num_trials` have no meaning.
+      conditions: of `FOLLOWED`, what runs are trained on: `everything`, `without_difficult`
+        examples (Fig. 5), `easy` ones or `difficult` ones alone (Fig. 6).
+      runs: how often each condition is repeated.
+      subset_size: training examples in the easy and in the difficult subset.
+      gradient_batches: mini-batches whose per-example gradients are measured after each epoch
+        (Fig. 4); 0 measures none.
+      scores: path of the scores that tell easy from difficult, for the reader, or "" where
+        corrupted labels do.
+      subsets_digest: SHA-256, in hexadecimal, of the easy and difficult subsets.
+    """
+
+    experiment: ExperimentConfig
+    conditions: tuple[str, ...]
+    runs: int
+    subset_size: int
+    gradient_batches: int
+    scores: str
+    subsets_digest: str
+
+    kind = "dynamics"
+
+    def __post_init__(self):
+        object.__setattr__(self, "experiment", _nested(self.experiment))
+        object.__setattr__(self, "conditions", tuple(self.conditions))
+        _require(
+            bool(self.conditions)
+            and set(self.conditions) <= set(FOLLOWED)
+            and len(set(self.conditions)) == len(self.conditions),
+            "conditions",
+            self.conditions,
+            f"different ones of {', '.join(FOLLOWED)}",
+        )
+        _require(self.runs >= 1, "runs", self.runs, "at least 1")
+        _require(self.subset_size >= 1, "subset_size", self.subset_size, "at least 1")
+        _require(self.gradient_batches >= 0, "gradient_batches", self.gradient_batches, "0 or more")
 
     @property
     def num_trials(self) -> int:
+        """Run r of condition c is trial c * runs + r."""
         return self.runs * len(self.conditions)
 
 
@@ -286,9 +363,20 @@ class ImportConfig:
     kind = "import"
 
 
-Config = ExperimentConfig | ImportConfig | LastLayerConfig | RemovalConfig
-_KINDS = {cls.kind: cls for cls in (ExperimentConfig, ImportConfig, LastLayerConfig, RemovalConfig)}
-_NOT_IDENTITY = {"import": ("source", "labels"), "removal": ("estimates",)}
+Config = (
+    ExperimentConfig
+    | ImportConfig
+    | LastLayerConfig
+    | RemovalConfig
+    | TurnoverConfig
+    | DynamicsConfig
+)
+_KINDS = {cls.kind: cls for cls in typing.get_args(Config)}
+_NOT_IDENTITY = {
+    "import": ("source", "labels"),
+    "removal": ("estimates",),
+    "dynamics": ("scores",),
+}
 # Fields that came after the first stores. While they say what was done before, they do not count,
 # so that those stores stay what they are.
 _LATER = {
@@ -304,6 +392,7 @@ _LATER = {
         "crop_padding",
         "flip",
         "precision",
+        "corrupted_labels",
     }
 }
 # Datasets that are known by their content: where it lies does not matter.

@@ -1,12 +1,14 @@
 """Runs a list of trials on this machine and stores each one as soon as it is finished."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+
+import numpy as np
 
 from tfmem.config import ExperimentConfig
 from tfmem.datasets import Dataset
-from tfmem.store import Store
-from tfmem.subsets import Subsets
+from tfmem.store import Store, Trial
+from tfmem.subsets import FixedSubset, Subsets
 
 STACK_AUTO = "auto"
 STACK_NONE = "none"
@@ -52,17 +54,14 @@ def make_trainer(
     from tfmem.training import common, fit, stacked
 
     problem = common.Problem(config, dataset, subsets)
-    stack, strategy = options.stack, options.strategy
+    stack = options.stack
     if stack == STACK_AUTO:
-        stacks = strategy == STRATEGY_AUTO and stacked.why_not(problem) is None
+        stacks = options.strategy == STRATEGY_AUTO and stacked.why_not(problem) is None
         stack = None if stacks else STACK_NONE
     if stack == STACK_NONE:
-        if strategy == STRATEGY_AUTO:
-            strategy = "default" if dataset.stream is None else "mirrored"
-        built = fit.build_strategy(strategy)
-        return fit.FitTrainer(problem, built, options.jit_compile, options.tensorboard)
+        return fit.FitTrainer(problem, *_placed(dataset, options))
     for given, flag in (
-        (strategy == "mirrored", "--strategy=mirrored"),
+        (options.strategy == "mirrored", "--strategy=mirrored"),
         (options.jit_compile, "--xla"),
         (options.tensorboard, "--tensorboard"),
     ):
@@ -72,6 +71,66 @@ def make_trainer(
                 "add --stack=none"
             )
     return stacked.StackedTrainer(problem, stack)
+
+
+def make_turnover_trainer(config: ExperimentConfig, dataset: Dataset, options: Options = Options()):
+    """Returns what trains models with turn-over dropout on all of a dataset, a `TurnoverTrainer`.
+
+    Args:
+      config: how a model is trained.
+      dataset: with images.
+      options: where it is trained; turn-over dropout is never stacked.
+
+    Raises:
+      ValueError: as `TurnoverTrainer`.
+    """
+    from tfmem import models
+    from tfmem.training import common, followed
+
+    models.require_turnover(config.model)
+    everything = FixedSubset(np.ones(len(dataset.train), bool))
+    problem = common.Problem(config, dataset, everything, turnover=True)
+    return followed.TurnoverTrainer(problem, *_placed(dataset, options))
+
+
+def make_dynamics_trainer(
+    config: ExperimentConfig,
+    dataset: Dataset,
+    subsets: Subsets,
+    groups: np.ndarray,
+    gradient_batches: int = 0,
+    options: Options = Options(),
+):
+    """Returns what trains models and follows them, a `DynamicsTrainer`.
+
+    Args:
+      config: how a model is trained.
+      dataset: with images, or a stream.
+      subsets: what it is trained on.
+      groups: bool [g, n], training examples whose gradients are told apart.
+      gradient_batches: mini-batches that are measured after an epoch.
+      options: where it is trained; what is followed is never stacked.
+
+    Raises:
+      ValueError: as `DynamicsTrainer`.
+    """
+    from tfmem.training import common, followed
+
+    problem = common.Problem(config, dataset, subsets)
+    strategy, jit_compile, tensorboard = _placed(dataset, options)
+    return followed.DynamicsTrainer(
+        problem, strategy, groups, gradient_batches, jit_compile, tensorboard
+    )
+
+
+def _placed(dataset: Dataset, options: Options):
+    """Returns the strategy of unstacked trials, whether XLA compiles, the TensorBoard folder."""
+    from tfmem.training import fit
+
+    strategy = options.strategy
+    if strategy == STRATEGY_AUTO:
+        strategy = "default" if dataset.stream is None else "mirrored"
+    return fit.build_strategy(strategy), options.jit_compile, options.tensorboard
 
 
 def missing_trials(store: Store, trials: range) -> tuple[list[int], dict[int, str]]:
@@ -88,6 +147,7 @@ def run(
     progress=lambda trials: None,
     checkpoint_seconds: float = 60.0,
     first: int = 0,
+    before_write: Callable[[Trial], None] = lambda trial: None,
 ) -> None:
     """Trains the trials and stores each one when it is finished.
 
@@ -98,6 +158,7 @@ def run(
       progress: called with the number of trials' worth of work just done, as they advance.
       checkpoint_seconds: how much time passes between two checkpoints of a trial.
       first: the number in the store of the trainer's trial 0.
+      before_write: called with each finished trial, before it is stored.
 
     Raises:
       DivergedError: some trials diverged; all others are stored.
@@ -107,5 +168,6 @@ def run(
     checkpoints = Checkpoints(store.checkpoint_folder, store.digest, checkpoint_seconds, first)
     checkpoints.remove_finished(store.numbers())
     for trial in trainer.train(trials, progress, checkpoints):
+        before_write(trial)
         store.write(dataclasses.replace(trial, number=first + trial.number))
         checkpoints.remove(trial.number)

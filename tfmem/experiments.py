@@ -1,7 +1,8 @@
 """Every number of the papers, as named configs, each with the section it comes from.
 
 Sections are those of Feldman & Zhang (2020), arXiv:2008.03703. "Release" is the code that its
-authors published (google-research/heldout-influence-estimation).
+authors published (google-research/heldout-influence-estimation). Sections of Liu, Lin & Jaggi
+(2021) say so.
 """
 
 import dataclasses
@@ -45,6 +46,11 @@ LAST_LAYER_FULL_ACCURACY = (0.723, 0.003)
 LAST_LAYER_MEMORIZED = 38
 LAST_LAYER_FULL_MEMORIZED = 18_099
 LAST_LAYER_PAIRS = 457
+
+# Liu et al., Fig. 3: labels replaced by random ones; the share of the easy (real) and of the
+# difficult (random) subset that is followed.
+CORRUPTED_LABELS = 20_000
+FOLLOWED_SHARE = 10_000 / 60_000
 
 # What a part of a recipe says: field -> (value, where the value comes from).
 _Part = Mapping[str, tuple[Any, str]]
@@ -100,6 +106,26 @@ _LINEAR = _part("Sec. 3.6: a fresh linear classifier", model="linear", model_opt
 _FORTY_EPOCHS = _part("Sec. B: linear models train for only 40 epochs", epochs=40)
 _REPRESENTATIONS = _part("ours: representations are fixed", crop="none", crop_padding=0, flip=False)
 
+# Liu et al. (2021), App. A, for all their models. They train on everything: subsets and trials are
+# for launchers.train_trials, whose estimates theirs can be compared with.
+_LIU = (
+    _NO_WEIGHT_DECAY
+    | _part("Liu et al., App. A", epochs=200, batch_size=256)
+    | _part("Liu et al.: none named", crop="none", crop_padding=0, flip=False)
+    | _part("Feldman & Zhang, Sec. 2, for launchers.train_trials", subset_ratio=SUBSET_RATIO)
+    | _part("ours, for launchers.train_trials", num_trials=1000)
+    | _part("ours", precision="float32")
+)
+_LIU_MNIST = (
+    _LIU
+    | _part("Liu et al., App. A: MNIST", dataset="mnist", schedule="constant")
+    | _part("Liu et al., App. A: one hidden layer", model="mlp", model_options={"hidden": [4096]})
+    | _part("Liu et al., App. A: 0.06, no momentum", base_learning_rate=0.06, momentum=0.0)
+)
+_LIU_CORRUPTED = _part(
+    "Liu et al., Sec. 3.2: 20,000 random labels", corrupted_labels=CORRUPTED_LABELS
+)
+
 _RECIPES: Mapping[str, _Part] = {
     "digits_mlp": _DIGITS | _part("ours", model="mlp", model_options={"hidden": [512]}),
     "digits_inception": _DIGITS | _INCEPTION,
@@ -146,6 +172,27 @@ _RECIPES: Mapping[str, _Part] = {
     | _part("Sec. B: 10x decay at epoch 30, 60 and 90", decay_factor=0.1)
     | _part("Sec. B: random padded (32 pixels) cropping", crop="padded", crop_padding=32)
     | _part("Sec. B: random left-right flipping", flip=True),
+    "mnist_mlp4096": _LIU_MNIST,
+    "mnist_mlp4096_corrupted": _LIU_MNIST | _LIU_CORRUPTED,
+    "mnist_mlp4096_dynamics": _LIU_MNIST
+    | _LIU_CORRUPTED
+    | _part("Liu et al., App. A: 0.01 for Fig. 3", base_learning_rate=0.01),
+    "cifar10_vgg11": _LIU
+    | _part("Liu et al., App. A: CIFAR-10", dataset="cifar10", base_learning_rate=0.01)
+    | _part("Liu et al., App. A: VGG-11 without batch norm", model="vgg11", model_options={})
+    | _part("Liu et al., App. A: 0.9", momentum=0.9)
+    | _part(
+        "Liu et al., App. A: divided by 10 at epoch 100 and 150",
+        schedule="warmup_steps",
+        warmup_epochs=0,
+        decay_epochs=(100, 150),
+        decay_factor=0.1,
+    ),
+    # Neither which of the compact transformers nor how it is trained is named.
+    "fashion_mnist_cct": _LIU
+    | _part("Liu et al., Fig. 9: Hassani et al. (2021)", dataset="fashion_mnist", model="cct")
+    | _part("ours: the smallest of Hassani et al.", model_options={"variant": "2/3x2"})
+    | _part("ours: as for CIFAR-10", base_learning_rate=0.01, momentum=0.9, schedule="constant"),
 }
 EXPERIMENTS: Mapping[str, ExperimentConfig] = {
     name: ExperimentConfig(name=name, **{field: value for field, (value, _) in recipe.items()})
@@ -195,6 +242,7 @@ OVERRIDES: Mapping[str, str] = {
     "flip": "Whether training images are flipped left to right at random.",
     "precision": f"Numbers the model computes with: {', '.join(config_lib.PRECISIONS)}.",
     "seed": "Base seed of every random choice.",
+    "corrupted_labels": "Training labels that are replaced by uniform random ones.",
 }
 # Fields that mean something only beside a certain value of another, and what they are without it.
 _DETAILS_OF: Mapping[str, Mapping[str, Any]] = {
@@ -327,10 +375,26 @@ def _removal_words(config: config_lib.RemovalConfig, store: str, trials: str) ->
     return words + override_flags(config.experiment)
 
 
+def _turnover_words(config: config_lib.TurnoverConfig, store: str, trials: str) -> list[str]:
+    words = ["launchers.train_turnover", f"--experiment={config.name}", store, trials]
+    words += ["--test_examples"] if config.test_examples else []
+    return words + override_flags(config.experiment)
+
+
+def _dynamics_words(config: config_lib.DynamicsConfig, store: str, trials: str) -> list[str]:
+    words = ["launchers.train_dynamics", f"--experiment={config.name}", store, trials]
+    for field in ("conditions", "runs", "subset_size", "gradient_batches", "scores"):
+        value = getattr(config, field)
+        words += [f"--{field}={flag_value(value)}"] if value != "" else []
+    return words + override_flags(config.experiment)
+
+
 # By kind of config: (config, --store=..., --trials=...) -> the words after `python -m`.
 _COMPLETION_WORDS = {
     "import": _import_words,
     "experiment": _experiment_words,
     "last_layer": _last_layer_words,
     "removal": _removal_words,
+    "turnover": _turnover_words,
+    "dynamics": _dynamics_words,
 }

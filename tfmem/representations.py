@@ -8,13 +8,12 @@ STORE/network/features.npz     `train_features` and `test_features`, float32 [n,
 import dataclasses
 import itertools
 import json
-import tempfile
 
 import numpy as np
 from etils import epath
 
-from tfmem import atomic, npz
 from tfmem import config as config_lib
+from tfmem import networks, npz
 from tfmem.config import LastLayerConfig
 from tfmem.datasets import Dataset
 from tfmem.store import Trial
@@ -69,10 +68,7 @@ def write(
       trial: what came of it.
     """
     folder, layer = epath.Path(folder), config.feature_layer or None
-    with tempfile.TemporaryDirectory() as local:
-        path = epath.Path(local) / "network.keras"
-        trainer.network.save(str(path))  # Keras writes to local disks only.
-        atomic.write_bytes(folder / path.name, path.read_bytes())
+    networks.save(trainer.network, folder / "network.keras")
     about = About(
         config_lib.to_dict(config.network),
         config.feature_layer,

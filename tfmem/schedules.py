@@ -45,6 +45,7 @@ class WarmupSteps(keras.optimizers.schedules.LearningRateSchedule):
     """Linear from 0 to the base rate, then constant between decays (Sec. B, ImageNet).
 
     The rate at step s is base * min(s / warmup, 1) * factor ** (number of decays at or before s).
+    Without warm-up steps it starts at the base rate.
     """
 
     def __init__(
@@ -61,7 +62,8 @@ class WarmupSteps(keras.optimizers.schedules.LearningRateSchedule):
 
     def __call__(self, step):
         step = ops.cast(step, "float32")
-        rate = self.base_learning_rate * ops.minimum(step / self.warmup_steps, 1.0)
+        risen = step / self.warmup_steps if self.warmup_steps else ops.ones_like(step)
+        rate = self.base_learning_rate * ops.minimum(risen, 1.0)
         for decay_step in self.decay_steps:
             rate = rate * ops.where(step >= decay_step, self.decay_factor, 1.0)
         return rate

@@ -14,6 +14,9 @@ _PURPOSES = {
     "split_halves": 3,
     "augmentation": 4,
     "removal": 5,
+    "label_corruption": 6,
+    "followed_subsets": 7,
+    "gradient_batches": 8,
 }
 
 

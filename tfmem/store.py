@@ -16,17 +16,18 @@ import json
 import math
 import platform
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import metadata
 from typing import Any
 
 import numpy as np
 from etils import epath
 
-from tfmem import atomic, bits, experiments, tfrecord
+from tfmem import atomic, bits, epochs, experiments, tfrecord
 from tfmem import config as config_lib
 from tfmem.bits import BitMatrix
 from tfmem.datasets import Dataset, Split
+from tfmem.epochs import Epoch
 
 _FORMAT = 1
 _TRIAL_NAME = re.compile(r"trial-(\d{6,})\.tfrecord")
@@ -66,6 +67,7 @@ class Trial:
       train: predictions on all n training examples.
       test: predictions on all n' test examples.
       seconds: what the trial cost, or None when the source does not know it.
+      epochs: what is kept of each epoch of a run that is followed, by its number (`tfmem.epochs`).
     """
 
     number: int
@@ -74,6 +76,7 @@ class Trial:
     train: Predictions
     test: Predictions
     seconds: float | None = None
+    epochs: Mapping[int, Epoch] = dataclasses.field(default_factory=dict)
 
     @property
     def subset_accuracy(self) -> float:
@@ -262,7 +265,9 @@ class Store:
         train = _encode_predictions("train", trial.train, sizes["train"])
         train["subset"] = bits.pack(trial.subset).tobytes()
         test = _encode_predictions("test", trial.test, sizes["test"])
-        content = tfrecord.encode(map(tfrecord.encode_example, (about, train, test)))
+        records = [tfrecord.encode_example(record) for record in (about, train, test)]
+        records += [epochs.encode(number, epoch) for number, epoch in trial.epochs.items()]
+        content = tfrecord.encode(records)
         atomic.write_bytes(self.trial_path(trial.number), content)
 
     def read(self, number: int) -> Trial:
@@ -303,7 +308,7 @@ class Store:
         sizes = (n, n_test) if probabilities else ()
         probability = [np.empty((len(numbers), size), np.float16) for size in sizes]
         for row, number in enumerate(numbers):
-            _, train, test = self._read(number, _decode_records)
+            _, train, test, *_ = self._read(number, _decode_records)
             subset[row] = np.frombuffer(train["subset"][0], np.uint8)
             train_correct[row] = np.frombuffer(train["correct"][0], np.uint8)
             test_correct[row] = np.frombuffer(test["correct"][0], np.uint8)
@@ -393,17 +398,20 @@ def _read_about(path: epath.Path) -> tuple[config_lib.Config, dict[str, Any]]:
 
 def _encode_dataset(dataset: Dataset) -> bytes:
     names = [name.encode() for name in dataset.class_names]
-    return tfrecord.encode(
-        tfrecord.encode_example(
-            {
-                "record": name.encode(),
-                "label": split.labels,
-                "id": [example_id.encode() for example_id in split.ids.tolist()],
-                "class_names": names,
-            }
-        )
-        for name, split in (("train", dataset.train), ("test", dataset.test))
-    )
+
+    def record(name: str, split: Split) -> bytes:
+        features: dict[str, tfrecord.Feature] = {
+            "record": name.encode(),
+            "label": split.labels,
+            "id": [example_id.encode() for example_id in split.ids.tolist()],
+            "class_names": names,
+        }
+        if split.true_labels is not None:
+            features["true_label"] = split.true_labels
+            features["corrupted"] = bits.pack(split.corrupted).tobytes()
+        return tfrecord.encode_example(features)
+
+    return tfrecord.encode([record("train", dataset.train), record("test", dataset.test)])
 
 
 def _decode_dataset(content: bytes, name: str) -> Dataset:
@@ -411,7 +419,14 @@ def _decode_dataset(content: bytes, name: str) -> Dataset:
     if [record["record"] for record in records] != [[b"train"], [b"test"]]:
         raise ValueError("expected a train and a test record")
     train, test = (
-        Split(record["label"], [example_id.decode() for example_id in record["id"]])
+        Split(
+            record["label"],
+            [example_id.decode() for example_id in record["id"]],
+            true_labels=record.get("true_label"),
+            corrupted=_unpack(record["corrupted"][0], len(record["label"]))
+            if "corrupted" in record
+            else None,
+        )
         for record in records
     )
     class_names = tuple(class_name.decode() for class_name in records[0]["class_names"])
@@ -443,12 +458,13 @@ _OPTIONAL = {"predicted": np.dtype("<u2"), _PROBABILITY: np.dtype("<f2")}
 
 
 def _decode_records(store: Store, number: int, content: bytes) -> list[dict]:
-    """Decodes a trial's three records and checks everything but the predictions."""
+    """Decodes a trial's records, three and those of its epochs; checks all but the predictions."""
     records = [tfrecord.decode_example(record) for record in tfrecord.decode(content)]
     names = [record["record"] for record in records]
-    if names != [[b"trial"], [b"train"], [b"test"]]:
-        raise ValueError(f"holds {len(names)} records, expected trial, train and test")
-    about, train, test = records
+    followed = [[b"epoch"]] * (len(names) - 3)
+    if names != [[b"trial"], [b"train"], [b"test"], *followed]:
+        raise ValueError(f"holds {len(names)} records, expected trial, train, test and epochs")
+    about, train, test = records[:3]
     if about["trial"][0] != number:
         raise ValueError(f"it holds trial {about['trial'][0]}")
     if about["config_digest"] != [store.digest.encode()]:
@@ -466,7 +482,7 @@ def _decode_records(store: Store, number: int, content: bytes) -> list[dict]:
 
 
 def _decode_trial(store: Store, number: int, content: bytes) -> Trial:
-    about, train, test = _decode_records(store, number, content)
+    about, train, test, *followed = _decode_records(store, number, content)
     return Trial(
         number=number,
         base_seed=int(about["base_seed"][0]) if "base_seed" in about else None,
@@ -474,6 +490,7 @@ def _decode_trial(store: Store, number: int, content: bytes) -> Trial:
         train=_decode_predictions(train, store.dataset.train),
         test=_decode_predictions(test, store.dataset.test),
         seconds=float(about["seconds"][0]) if "seconds" in about else None,
+        epochs=dict(map(epochs.decode, followed)),
     )
 
 

@@ -16,12 +16,10 @@ What cannot be drawn is said, and the others are drawn. analysis.removal --out d
 """
 
 import functools
-from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
 from absl import flags
-from etils import epath
 
 from analysis import cli, files, gallery
 from analysis import pairs as pairs_lib
@@ -33,10 +31,6 @@ if TYPE_CHECKING:  # Its imports take a second that --help does not need.
 
 FLAGS = flags.FLAGS
 _CLASSES = 10  # In Fig. 1, unless they are named.
-
-
-class _LeftOut(Exception):
-    """A figure that cannot be drawn, and why."""
 
 
 def _load_dataset() -> Dataset | None:
@@ -66,48 +60,33 @@ def _read_estimates(path: str, dataset: Dataset | None) -> files.Estimates:
 
 
 def _require_pictures(dataset: Dataset | None) -> Dataset:
-    from analysis.figures import pictures
+    from analysis.figures import folder
 
     if dataset is None:
-        raise _LeftOut("its pictures need --dataset, the dataset of the estimates")
-    channels = dataset.input_shape[-1]
-    if channels not in pictures.CHANNELS:
-        raise _LeftOut(f"images have {channels} channels, expected 1 (grey) or 3 (colour)")
+        raise folder.LeftOut("its pictures need --dataset, the dataset of the estimates")
+    folder.require_drawable(dataset)
     return dataset
 
 
 def _require_pairs(estimates: files.Estimates) -> pairs_lib.Pairs:
+    from analysis.figures import folder
+
     if not estimates.influences:
-        raise _LeftOut(
+        raise folder.LeftOut(
             f"{FLAGS.estimates} has no influence: analysis.estimate --influence=class writes it"
         )
     thresholds = FLAGS.mem_threshold, FLAGS.infl_threshold
     found = pairs_lib.select(estimates.memorization, estimates.influences, *thresholds)
     if not len(found):
-        raise _LeftOut(
+        raise folder.LeftOut(
             f"no pair has mem >= {FLAGS.mem_threshold:g} and infl >= {FLAGS.infl_threshold:g}"
         )
     return found
 
 
-def _images(dataset: Dataset, split: str, index: Iterable[int]) -> dict[int, np.ndarray]:
-    """Returns uint8 images from 0 to 255 by index, and reads no others."""
-    from analysis.figures import pictures
-
-    wanted = sorted(set(index))
-    if dataset.stream is None:
-        images = getattr(dataset, split).images
-        return {i: pictures.to_pixels(images[i], dataset.pixel_max) for i in wanted}
-    found = {}
-    with cli.progress_bar(len(wanted), f"pictures of {split}") as progress:
-        for i, image in dataset.stream.pictures(split, wanted):
-            found[i] = image
-            progress(1)
-    return found
-
-
 def _gallery(dataset: Dataset, memorization: np.ndarray, labels: np.ndarray) -> "Figure":
     """Returns Fig. 1 of these classes."""
+    from analysis.figures import folder
     from analysis.figures import gallery as module
     from analysis.figures.pictures import Picture
 
@@ -118,7 +97,9 @@ def _gallery(dataset: Dataset, memorization: np.ndarray, labels: np.ndarray) -> 
         ]
         for label in labels
     ]
-    images = _images(dataset, "train", (i for levels in nearest for index in levels for i in index))
+    images = folder.images(
+        dataset, "train", (i for levels in nearest for index in levels for i in index)
+    )
 
     def drawn(index: list[int]) -> tuple[Picture, ...]:
         return tuple(Picture(images[i], float(memorization[i])) for i in index)
@@ -133,13 +114,14 @@ def _gallery(dataset: Dataset, memorization: np.ndarray, labels: np.ndarray) -> 
 
 def _panels(dataset: Dataset, estimates: files.Estimates, pairs: pairs_lib.Pairs) -> list["Figure"]:
     """Returns Figs. 4 to 6, one per set."""
+    from analysis.figures import folder
     from analysis.figures import panels as module
     from analysis.figures.pictures import Picture
 
     sets = gallery.panels(pairs, estimates.influences, estimates.train_labels)
     rows = [row for of_set in sets for row in of_set]
-    train = _images(dataset, "train", (row.train_index for row in rows))
-    test = _images(dataset, "test", (i for row in rows for i in row.test_index.tolist()))
+    train = folder.images(dataset, "train", (row.train_index for row in rows))
+    test = folder.images(dataset, "test", (i for row in rows for i in row.test_index.tolist()))
 
     def drawn(row: gallery.PanelRow) -> module.Row:
         influenced = zip(row.test_index.tolist(), row.influence.tolist(), strict=True)
@@ -165,44 +147,26 @@ def _gallery_labels(dataset: Dataset, estimates: files.Estimates) -> np.ndarray:
 
 
 def main() -> None:
-    from analysis.figures import influence_histogram, memorization_histogram, style
+    from analysis.figures import folder, influence_histogram, memorization_histogram
 
-    kinds = list(dict.fromkeys(FLAGS.formats))
-    if not kinds or not set(kinds) <= set(style.FORMATS):
-        raise ValueError(
-            f"--formats={','.join(kinds)}: expected one or more of {', '.join(style.FORMATS)}"
-        )
-    folder = epath.Path(FLAGS.out)
-    if folder.exists() and not folder.is_dir():
-        raise ValueError(f"--out={folder} is a file, expected a folder")
+    out, kinds = folder.require(FLAGS.out, "out", FLAGS.formats)
     dataset = _load_dataset()
     estimates = _read_estimates(FLAGS.estimates, dataset)
     memorization = estimates.memorization
     labels = None if dataset is None else _gallery_labels(dataset, estimates)
     pairs = functools.cache(lambda: _require_pairs(estimates))
     makers = {
-        "fig1-memorization": lambda: [_gallery(_require_pictures(dataset), memorization, labels)],
-        "fig3-influence": lambda: [
-            influence_histogram.figure(pairs().influence, FLAGS.infl_threshold)
-        ],
+        "fig1-memorization": lambda: _gallery(_require_pictures(dataset), memorization, labels),
+        "fig3-influence": lambda: influence_histogram.figure(
+            pairs().influence, FLAGS.infl_threshold
+        ),
         "fig4-6-panels": lambda: _panels(_require_pictures(dataset), estimates, pairs()),
-        "memorization-histogram": lambda: [
-            memorization_histogram.figure(memorization, FLAGS.mem_threshold)
-        ],
+        "memorization-histogram": lambda: memorization_histogram.figure(
+            memorization, FLAGS.mem_threshold
+        ),
     }
-    for name, make in makers.items():
-        try:
-            made = make()
-        except _LeftOut as reason:
-            print(f"{name} is left out: {reason}")
-            continue
-        for number, figure in enumerate(made, start=1):
-            # Panels are several, and numbered even where there is but one.
-            ending = f"-{number}" if name == "fig4-6-panels" else ""
-            paths = [folder / f"{name}{ending}.{kind}" for kind in kinds]
-            for path in paths:
-                style.save(figure, path)
-            print(f"{name}{ending}: {', '.join(map(str, paths))}")
+    for line in folder.write(out, kinds, makers):
+        print(line)
 
 
 if __name__ == "__main__":
@@ -220,7 +184,7 @@ if __name__ == "__main__":
         "Side in pixels that pictures are resized to, where a dataset's differ in size.",
         lower_bound=1,
     )
-    flags.DEFINE_list("formats", ["png", "pdf"], "Kinds of files to write: png, pdf, svg.")
+    cli.define_formats()
     flags.DEFINE_list(
         "classes",
         [],

@@ -63,18 +63,17 @@ def side(pictures: Iterable[Picture]) -> float:
     return min(largest, _MOST_DOTS) * math.ceil(_FEWEST_DOTS / largest) / style.DPI
 
 
+def text_width(text: str, size: float) -> float:
+    """Returns how many points wide a text is, at that font size."""
+    return text_to_path.get_text_width_height_descent(text, FontProperties(size=size), False)[0]
+
+
 def shortened(text: str, width: float, size: float) -> str:
     """Returns a text of at most `width` points, at that font size; what is cut off is `…`."""
-
-    def points(shown: str) -> float:
-        return text_to_path.get_text_width_height_descent(shown, FontProperties(size=size), False)[
-            0
-        ]
-
-    if points(text) <= width:
+    if text_width(text, size) <= width:
         return text
     kept = len(text)
-    while kept and points(text[:kept].rstrip() + "…") > width:
+    while kept and text_width(text[:kept].rstrip() + "…", size) > width:
         kept -= 1
     return text[:kept].rstrip() + "…"
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import MaxNLocator
 
 from analysis.figures import style
 from analysis.removal import ThresholdEffect
@@ -59,17 +59,7 @@ def draw(axes: Sequence[Axes], effects: Sequence[ThresholdEffect], whole: float)
     if not np.isfinite(accuracy_ax.dataLim.intervaly).all():  # No run is there yet.
         accuracy_ax.set_ylim(0, 1)
     accuracy_ax.tick_params(axis="x", length=0)
-    # Above the axes, where no curve can be.
-    accuracy_ax.legend(
-        loc="lower center",
-        bbox_to_anchor=(0.5, 1),
-        ncols=3,
-        frameon=False,
-        fontsize=style.TEXT,
-        labelcolor=style.INK,
-        handlelength=2.4,
-        columnspacing=1.4,
-    )
+    style.legend_above(accuracy_ax, 3)
     style.dress(remaining_ax, "memorization threshold", "training set\nremaining")
     remaining_ax.plot(
         thresholds,
@@ -85,7 +75,7 @@ def draw(axes: Sequence[Axes], effects: Sequence[ThresholdEffect], whole: float)
     for ax, ticks in ((accuracy_ax, 6), (remaining_ax, 4)):
         ax.set_xlim(0, 1)
         ax.yaxis.set_major_locator(MaxNLocator(ticks, steps=[1, 2, 5, 10]))
-        ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.6g}%"))
+        style.in_percent(ax.yaxis)
 
 
 def figure(effects: Sequence[ThresholdEffect], whole: float, width: float = 6.2) -> Figure:

@@ -7,7 +7,9 @@ import re
 import matplotlib
 from etils import epath
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from tfmem import atomic
 
@@ -30,6 +32,11 @@ _CSS_NAMES = {
     INFLUENCE_PALE: "infl-pale",
 }
 
+# Subsets of examples, wherever they are told apart.
+FULL = INK
+EASY = "#1b8a6b"
+DIFFICULT = "#7a3f98"
+
 # Inches. A page shows the wide drawing on a desk and the narrow one on a telephone.
 WIDE = 7.4
 NARROW = 3.5
@@ -46,16 +53,27 @@ SERIES = {
     "infl": (INFLUENCE_LABEL, INFLUENCE, "s", "--"),
 }
 
+# Label and colour of all, easy and difficult examples.
+GROUPS = (("full", FULL), ("easy", EASY), ("difficult", DIFFICULT))
+
 # What is compared with one thing, in the order of legends: colour, marker, line. The colours differ
 # in lightness too, and the markers do where a colour is used again.
 CURVES = (
     (MEMORIZATION, "o", "-"),
     (INFLUENCE, "s", "--"),
-    ("#1b8a6b", "^", "-."),
-    ("#7a3f98", "D", (0, (1, 1.2))),
+    (EASY, "^", "-."),
+    (DIFFICULT, "D", (0, (1, 1.2))),
     (INK, "v", (0, (6, 1.5, 1, 1.5, 1, 1.5))),
     ("#c2a000", "P", (0, (3, 1.5))),
 )
+
+SCORE_LABEL = "memorization score"
+# Of turn-over dropout, in the order of legends: label, colour, marker, line.
+SUBNETWORKS = {
+    "unmuted": ("unmuted", MEMORIZATION, "o", "-"),
+    "muted": ("muted", INFLUENCE, "s", "--"),
+}
+MOST_MARKERS = 30  # Points of a curve that have a marker each; a longer one is a line alone.
 
 FORMATS = ("png", "pdf", "svg")
 DPI = 200  # Of what is saved as dots: png files, and the pictures inside of the others.
@@ -76,6 +94,31 @@ def dress(ax: Axes, x: str, y: str) -> None:
     ax.spines["bottom"].set_color(QUIET)
     ax.grid(axis="y", color=LINE, linewidth=0.8)
     ax.set_axisbelow(True)
+
+
+def in_percent(axis: Axis) -> None:
+    """Labels an axis of shares from 0 to 1 in percent."""
+    axis.set_major_formatter(lambda value, _: f"{100 * value:.6g}%")
+
+
+def epoch_axis(ax: Axes, last: int) -> None:
+    """Lets the axis below go from 0 to the last epoch, with whole epochs as ticks."""
+    ax.set_xlim(0, max(1, last))
+    ax.xaxis.set_major_locator(MaxNLocator(8, steps=[1, 2, 5, 10], integer=True))
+
+
+def legend_above(ax: Axes, columns: int) -> None:
+    """Puts the legend above the axes, where no curve can be."""
+    ax.legend(
+        loc="lower center",
+        bbox_to_anchor=(0.5, 1),
+        ncols=columns,
+        frameon=False,
+        fontsize=TEXT,
+        labelcolor=INK,
+        handlelength=2.4,
+        columnspacing=1.4,
+    )
 
 
 def to_svg(fig: Figure, name: str) -> str:

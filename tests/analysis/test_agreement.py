@@ -1,4 +1,4 @@
-"""Sets and differences counted by hand and by an obvious slow twin."""
+"""Sets, ranks and differences counted by hand and by an obvious slow twin."""
 
 import dataclasses
 import math
@@ -40,6 +40,24 @@ def test_agreement_by_hand():
     assert jaccard == pytest.approx(2 / 3)  # {0, 2} of {0, 1, 2}
     assert difference == pytest.approx((0.1 + 0.3 + 0.1) / 3)
     assert all(map(math.isnan, agreement.compare(a, b, a > 1, b > 1)))
+
+
+def test_rank_correlation_in_closed_form():
+    """Without ties 1 - 6 sum d^2 / (n (n^2 - 1)): d = 0, 1, -2, 1, 0 gives 1 - 36 / 120."""
+    a, b = np.array([1, 2, 3, 4, 5.0]), np.array([0.1, 0.4, 0.2, 0.3, 0.9])
+    d = np.argsort(np.argsort(b)) - np.arange(5)
+    assert sorted(d.tolist()) == [-1, -1, 0, 0, 2]
+    assert agreement.rank_correlation(a, b) == pytest.approx(1 - 6 * 6 / (5 * 24))
+    assert agreement.rank_correlation(a, np.exp(b)) == pytest.approx(0.7)
+    assert agreement.rank_correlation(a, -a) == pytest.approx(-1)
+    for constant in (np.zeros(5), np.zeros(1), np.zeros(0)):
+        assert math.isnan(agreement.rank_correlation(a[: len(constant)], constant))
+
+
+def test_equal_values_share_their_mean_rank():
+    """Ranks 1.5, 1.5, 3, 4 against 1, 2, 3, 4: covariance 4.5, variances 4.5 and 5."""
+    found = agreement.rank_correlation(np.array([0, 0, 1, 2.0]), np.array([0, 1, 2, 3.0]))
+    assert found == pytest.approx(4.5 / math.sqrt(4.5 * 5))
 
 
 def test_memorization_by_hand():

@@ -1,4 +1,4 @@
-"""Rank correlations in closed form, pairs and differences by hand; the program by its flags."""
+"""Pairs, differences and curves counted by hand; the program by its flags."""
 
 import dataclasses
 import math
@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from analysis import compare, files
+from analysis import compare, files, scores
 from analysis.estimators import Memorization
 from analysis.figures import comparison as figure
+from tests.analysis import test_methods
 from tests.analysis.test_agreement import IDS, A, B
 from tests.analysis.test_consistency import squeezed, write
 from tests.conftest import run_program
@@ -24,24 +25,6 @@ def details(memorization, error, heldout=None, num_out=None):
         np.full(count, 7),
         np.full(count, 3) if num_out is None else np.asarray(num_out),
     )
-
-
-def test_rank_correlation_in_closed_form():
-    """Without ties 1 - 6 sum d^2 / (n (n^2 - 1)): d = 0, 1, -2, 1, 0 gives 1 - 36 / 120."""
-    a, b = np.array([1, 2, 3, 4, 5.0]), np.array([0.1, 0.4, 0.2, 0.3, 0.9])
-    d = np.argsort(np.argsort(b)) - np.arange(5)
-    assert sorted(d.tolist()) == [-1, -1, 0, 0, 2]
-    assert compare.rank_correlation(a, b) == pytest.approx(1 - 6 * 6 / (5 * 24))
-    assert compare.rank_correlation(a, np.exp(b)) == pytest.approx(0.7)
-    assert compare.rank_correlation(a, -a) == pytest.approx(-1)
-    for constant in (np.zeros(5), np.zeros(1), np.zeros(0)):
-        assert math.isnan(compare.rank_correlation(a[: len(constant)], constant))
-
-
-def test_equal_values_share_their_mean_rank():
-    """Ranks 1.5, 1.5, 3, 4 against 1, 2, 3, 4: covariance 4.5, variances 4.5 and 5."""
-    found = compare.rank_correlation(np.array([0, 0, 1, 2.0]), np.array([0, 1, 2, 3.0]))
-    assert found == pytest.approx(4.5 / math.sqrt(4.5 * 5))
 
 
 def test_selected_pairs_by_hand():
@@ -154,7 +137,7 @@ def test_what_cannot_be_compared_gets_one_line(tmp_path):
     for flags, words in (
         ([f"--scores={scores}"], "scores.npy has 2 scores, expected one for each of the"),
         ([f"--estimates_b={named}"], "training example 0 has the id a in a and d in named"),
-        ([], "give one of --estimates_b and --scores"),
+        ([], "give one of --estimates_b, --scores and --turnover"),
         ([f"--estimates_b={b}", "--max_score=0.9"], "--max_score is of --scores"),
     ):
         done = run_program("analysis.compare", f"--estimates_a={a}", *flags, check=False)
@@ -168,6 +151,44 @@ def test_estimates_without_influence_are_compared_in_memorization(tmp_path):
     done = run_program("analysis.compare", f"--estimates_a={a}", f"--estimates_b={b}")
     assert "rank correlation 0.8000" in done.stdout
     assert "no pairs are compared: b has no influence" in done.stdout
+
+
+def test_the_program_compares_methods(tmp_path):
+    """The numbers are counted in test_methods.py."""
+    path, other = tmp_path / "a.npz", tmp_path / "other.npz"
+    labels, test_labels = test_methods.LABELS, test_methods.TEST_LABELS
+    for name, train_labels in ((path, labels), (other, labels[::-1])):
+        files.write_estimates(
+            name,
+            test_methods.details(),
+            train_labels,
+            test_labels,
+            num_trials=10,
+            ids=test_methods.IDS,
+        )
+    turnover = tmp_path / "scores.npz"
+    scores.write(turnover, test_methods.turnover_scores())
+    out = tmp_path / "methods.png"
+    words = (f"--turnover=dropout={turnover}", f"--out={out}")
+    done = run_program("analysis.compare", f"--estimates_a={path}", *words)
+    lines = squeezed(done.stdout)
+    assert lines[:2] == [
+        f"a: {path}, 10 trials",
+        f"dropout: {turnover}, 1 model with turn-over dropout, after epoch 30",
+    ]
+    assert lines[2].endswith("rank correlation 0.999 over 40 examples")
+    assert lines[4].endswith("memorization 0.9640, turn-over score 0.9730")
+    assert lines[6].startswith("cost: 10 trials on 70% of the training examples")
+    assert Image.open(out).size[0] > 1000
+    for estimates, flags, message in (
+        (other, words, "training example 0 has the label 1 in other and 0 in dropout"),
+        (path, (*words, f"--estimates_b={other}"), "give one of --estimates_b, --scores and"),
+        (path, (f"--turnover=x={path}",), "is not a scores file (analysis.turnover makes one)"),
+    ):
+        done = run_program("analysis.compare", f"--estimates_a={estimates}", *flags, check=False)
+        assert done.returncode == 2
+        assert message in done.stderr
+        assert done.stderr.count("\n") == 1
 
 
 @pytest.mark.data

@@ -2,11 +2,8 @@
 
 import dataclasses
 import io
-import json
 import math
 import re
-import subprocess
-import sys
 import xml.etree.ElementTree as ET
 
 import numpy as np
@@ -20,26 +17,37 @@ from analysis.agreement import Curve
 from analysis.compare import PairValues
 from analysis.consistency import Comparison
 from analysis.convergence import SplitHalf
+from analysis.dynamics import Curves
 from analysis.estimators import ClassInfluence, Memorization
 from analysis.figures import (
     comparison,
     consistency,
     convergence,
+    dynamics,
+    early_stopping,
     gallery,
+    gradients,
     histogram,
     influence_histogram,
     memorization_histogram,
     panels,
     pictures,
     removal,
+    scores_gallery,
+    scores_histogram,
     style,
+    subnetworks,
 )
 from analysis.figures.gallery import ClassExamples
 from analysis.figures.pictures import Picture
+from analysis.figures.scores_gallery import ClassColumn, Example
+from analysis.methods import Values
 from analysis.removal import Mean, ThresholdEffect
+from tests import recording
 from tests.conftest import ROOT, run_program
 from tests.sources import write_imagenet_archives
 from tfmem import datasets
+from tfmem.config import FOLLOWED
 
 HALVES = (
     SplitHalf(16, 0.5, 0.25, 10.0, math.nan, math.nan, 0.0),
@@ -78,6 +86,19 @@ PANEL = (
     panels.Row("bee", picture(1, 0.5), (picture(2, 0.3), picture(3, 0.1, quiet=True))),
     panels.Row("a$b$", picture(4, 1.0), (picture(5, math.nan),)),
 )
+# Of class bee two examples, of which one was memorized, and of another class none.
+COLUMNS = (
+    ClassColumn("bee", (Example(picture(1, 3.21), 4, 4, 9), Example(picture(2, -0.004), 4, 4, 4))),
+    ClassColumn("2", ()),
+)
+EPOCHS = np.array([1, 2, 5])
+# Two conditions and three epochs: accuracy of all, easy and difficult examples, and gradients.
+ACCURACY = np.array([[0.1, 0.5, 0.7], [0.2, 0.9, 1.0], [0.0, 0.1, 0.4]])
+MEASURED = np.array([[0.25, 0.2, 0.1], [0.5, math.nan, 0.4], [math.nan, 0.01, -0.02]])
+DYNAMICS = [
+    Curves(condition, 2, 21, np.arange(3), *[values] * 2, *[np.ones(3) / 6] * 2, *[MEASURED] * 2)
+    for condition, values in (("everything", ACCURACY), ("difficult", ACCURACY / 2))
+]
 LONG = "great white shark, white shark, man-eater, man-eating shark, Carcharodon carcharias"
 
 
@@ -91,6 +112,15 @@ def _texts(ax):
 
 def _lines(ax):
     return {line.get_label(): np.asarray(line.get_ydata()).tolist() for line in ax.lines}
+
+
+def _steps(ax):
+    """The counts of histograms that are filled, and their edges, by label."""
+    return {
+        patch.get_label(): tuple(array.tolist() for array in patch.get_data()[:2])
+        for patch in ax.patches
+        if patch.get_fill()
+    }
 
 
 def _points(ax):
@@ -133,10 +163,31 @@ ROWS = {
         lambda fig: [_lines(ax)["memorization"] for ax in fig.axes],
         [[0.5, 0.75, 0.875], [0.25, 0.125, 0.0625]],
     ),
+    "dynamics": (
+        lambda: dynamics.figure(DYNAMICS),
+        lambda fig: [list(_lines(ax).values()) for ax in fig.axes],
+        [ACCURACY.tolist(), ACCURACY.tolist(), (ACCURACY[1:] / 2).tolist(), []],
+    ),
+    "early_stopping": (
+        lambda: early_stopping.figure(
+            EPOCHS, np.array([-0.1, 0.9, 1.0]), np.array([0.0, 0.5, 1.0]), 0.95
+        ),
+        lambda fig: _lines(fig.axes[0]),
+        {
+            "Spearman's rank correlation": [-0.1, 0.9, 1.0],
+            "share of the top 10% found": [0.0, 0.5, 1.0],
+            "0.95": [0.95, 0.95],
+        },
+    ),
     "gallery": (
         lambda: gallery.figure(CLASSES),
         lambda fig: _greys(fig.axes[0]),
         {1: "0.00", 2: "0.00", 3: "0.99", 4: "0.00", 5: "0.01", 6: "0.02"},
+    ),
+    "gradients": (
+        lambda: gradients.figure(DYNAMICS[0]),
+        lambda fig: [_lines(ax)["full"] for ax in fig.axes],
+        [[0.25, 0.2, 0.1]] * 2,
     ),
     "influence_histogram": (
         lambda: influence_histogram.figure(
@@ -162,12 +213,59 @@ ROWS = {
         lambda fig: [*_lines(fig.axes[0]).values(), *_lines(fig.axes[1]).values()],
         [[0.8, 0.82], [0.7, 0.8], [0.83, 0.83], [0.5, 0.9]],
     ),
+    "scores_gallery": (
+        lambda: scores_gallery.figure(COLUMNS),
+        lambda fig: _greys(fig.axes[0]),
+        {1: "3.21", 2: "0.00"},
+    ),
+    "scores_histogram": (
+        lambda: scores_histogram.figure(
+            np.array([-3.0, 0.5, 0.5, 70.5, 40.0, 0.25]),
+            np.array([False, False, False, True, True, True]),
+        ),
+        lambda fig: {
+            label: {edge: count for edge, count in zip(edges, counts, strict=False) if count}
+            for label, (counts, edges) in _steps(fig.axes[0]).items()
+        },
+        {
+            "real labels (3 examples)": {-3: 1, 0: 2},
+            "random labels (3 examples)": {0: 1, 40: 1, 70: 1},
+        },
+    ),
+    "subnetworks": (
+        lambda: subnetworks.figure(
+            EPOCHS, np.array([0.5, 0.7, 1.0]), np.array([0.4, 0.6, 0.7]), np.array([0.3, 0.8, 0.9])
+        ),
+        lambda fig: _lines(fig.axes[0]),
+        {
+            "unmuted sub-network, training": [0.5, 0.7, 1.0],
+            "muted sub-network, training": [0.4, 0.6, 0.7],
+            "whole network, test": [0.3, 0.8, 0.9],
+        },
+    ),
 }
-SHARED = {"__init__", "__main__", "histogram", "pictures", "style"}
+SHARED = {"__init__", "__main__", "folder", "histogram", "pictures", "style"}
 # Few, none, long and unknown: what must be drawn too.
 AWKWARD = {
+    "comparison, methods": lambda: comparison.methods_figure(
+        Values(*[np.array([0.0, 12.5, 1.0])] * 2, *[np.array([False, True, True])] * 2),
+        ("mnist", "scores"),
+        {"memorization": "1,000 trials", "turn-over score": "10 models"},
+    ),
+    "comparison, nothing known": lambda: comparison.methods_figure(
+        Values(np.zeros(0), np.zeros(0), None, None), ("a", "b"), {}
+    ),
     "convergence, narrow": lambda: convergence.figure(HALVES, style.NARROW),
     "convergence, one half": lambda: convergence.figure(HALVES[:1]),
+    "dynamics, control and subsets": lambda: dynamics.figure(
+        [dataclasses.replace(DYNAMICS[0], condition=name) for name in FOLLOWED]
+    ),
+    "dynamics, many stores": lambda: dynamics.corruption_figure(
+        [(f"{count:,} corrupted labels", DYNAMICS[0]) for count in range(0, 60_000, 10_000)], 3
+    ),
+    "early stopping, one epoch": lambda: early_stopping.figure(
+        EPOCHS[:1], np.array([math.nan]), np.array([1.0]), 0.95
+    ),
     "gallery, no class": lambda: gallery.figure(()),
     "gallery, nothing near a level": lambda: gallery.figure([ClassExamples("a", ((),) * 3)]),
     "gallery, long names": lambda: gallery.figure(
@@ -192,6 +290,16 @@ AWKWARD = {
     "removal, one threshold": lambda: removal.figure(EFFECTS[:1], 0.83),
     "removal, no runs": lambda: removal.figure(
         [ThresholdEffect(0.1, math.nan, NO_RUNS, NO_RUNS, NO_RUNS)], math.nan
+    ),
+    "scores, no class": lambda: scores_gallery.figure(()),
+    "scores, long names and labels": lambda: scores_gallery.figure(
+        [ClassColumn(LONG, (Example(picture(1, 31.4), 999, 999, 999),) * 5)] * 10
+    ),
+    "scores, one column": lambda: scores_gallery.figure(COLUMNS[:1]),
+    "scores, none is real": lambda: scores_histogram.figure(np.array([0.1]), np.array([True])),
+    "scores, unknown": lambda: scores_histogram.figure(np.array([math.nan])),
+    "sub-networks, 200 epochs": lambda: subnetworks.figure(
+        np.arange(1, 201), *[np.linspace(0.1, 1, 200)] * 3
     ),
 }
 
@@ -291,6 +399,73 @@ def test_memorization_histogram_counts_the_unknown():
     assert _bars(ax) == {0.3: 2}
     assert _texts(ax) == ["2", "2 at or above 0.25"]
     assert ax.get_xlabel() == "memorization (of 2 unknown)"
+
+
+@pytest.mark.parametrize(
+    ("lowest", "highest", "width", "first", "count"),
+    [
+        (-0.2, 32.7, 0.5, -0.5, 67),  # 0.2 would need 165.
+        (0.0, 8.0, 0.1, 0.0, 80),
+        (0.0, 8.01, 0.2, 0.0, 41),  # 81 bins of 0.1 are one too many.
+        (-0.05, 4.0, 0.1, -0.1, 41),  # 82 bins of 0.05 are.
+        (3.0, 300.0, 5.0, 0.0, 60),
+        (2.5, 2.5, 1.0, 2.0, 1),
+    ],
+)
+def test_bins_of_scores_are_multiples_of_a_round_width(lowest, highest, width, first, count):
+    edges = scores_histogram.bins(np.array([highest, lowest]))
+    np.testing.assert_allclose(edges, first + width * np.arange(count + 1), atol=1e-12)
+    assert edges[0] <= lowest <= highest <= edges[-1]
+
+
+def test_scores_histogram_makes_the_tail_visible():
+    """Fig. 2: one example is a bar; what is not finite is said; one colour needs no legend."""
+    score = np.array([0.0] * 1200 + [0.05, 7.9, math.nan, math.inf])
+    (ax,) = scores_histogram.figure(score).axes
+    ((counts, edges),) = _steps(ax).values()
+    assert {round(edges[i], 6): counts[i] for i in np.flatnonzero(counts)} == {0: 1201, 7.8: 1}
+    assert ax.get_yscale() == "log"
+    assert ax.get_ylim()[0] < 1
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["1", "10", "100", "1,000"]
+    assert ax.get_xlabel() == "memorization score (nats; of 2 unknown)"
+    assert ax.get_legend() is None
+    (both,) = ROWS["scores_histogram"][0]().axes
+    assert both.get_xlabel() == "memorization score (nats)"
+    assert [text.get_text() for text in both.get_legend().get_texts()] == [
+        "real labels (3 examples)",
+        "random labels (3 examples)",
+    ]
+
+
+def test_scores_gallery_has_the_papers_form():
+    """Fig. 7: a column per class under its name, the triple and the score above each picture."""
+    (ax,) = scores_gallery.figure(COLUMNS).axes
+    places = {text.get_text(): text.get_position() for text in ax.texts}
+    (left, top), (below_left, bottom) = _place(ax, 1), _place(ax, 2)
+    assert left == below_left
+    assert top < bottom
+    assert {places[name][0] for name in ("bee", "3.21", "(4, 4, 9)", "(4, 4, 4)")} == {left + 0.5}
+    assert places["bee"][1] < places["(4, 4, 9)"][1] < places["3.21"][1] < top
+    assert top + 1 < places["(4, 4, 4)"][1] < places["0.00"][1] < bottom
+    assert places["–"][0] == places["2"][0] > left + 1
+    assert {"(label, unmuted, muted prediction)", "score in nats"} <= places.keys()
+
+
+def test_columns_of_scores_are_as_wide_as_their_text():
+    """So that neighbours do not overlap, whose labels have three digits."""
+    example = Example(picture(1, 31.4), 999, 999, 999)
+    (ax,) = scores_gallery.figure([ClassColumn(name, (example,)) for name in "ab"]).axes
+    boxes = [text.get_window_extent() for text in ax.texts if text.get_text() == example.triple]
+    assert boxes[0].x1 < boxes[1].x0
+
+
+@pytest.mark.parametrize("name", ["early_stopping", "subnetworks"])
+def test_an_axis_of_epochs_starts_at_none_and_has_whole_ones(name):
+    (ax,) = ROWS[name][0]().axes
+    assert [line.get_xdata().tolist() for line in ax.lines[:2]] == [[1, 2, 5]] * 2
+    assert ax.get_xlim() == (0, 5)
+    assert ax.get_xticks().tolist() == [0, 1, 2, 3, 4, 5]
+    assert ax.get_xlabel() == "epoch"
 
 
 @pytest.mark.parametrize("width", [style.WIDE, style.NARROW])
@@ -485,37 +660,9 @@ def write_estimates(path, dataset, memorization, planted=(), ids=True, influence
     )
 
 
-# Runs the program, with what it would save read back from the artists into a file beside it.
-RECORDED = """
-import json, runpy, sys
-import numpy as np
-from analysis.figures import style
-
-def record(fig, path):
-    ax = fig.axes[0]
-    images = [np.asarray(image.get_array()).tolist() for image in ax.images]
-    texts = [text.get_text() for text in ax.texts]
-    heights = [float(bar.get_height()) for bar in ax.patches]
-    path.parent.mkdir(exist_ok=True)
-    path.with_suffix(".json").write_text(json.dumps([images, texts, heights]))
-
-style.save = record
-runpy.run_module("analysis.figures", run_name="__main__")
-"""
-
-
 def recorded(out, *words, before=""):
-    """Returns (images, texts, heights of bars) by figure, and what the program said."""
-    code = f"{before}\n{RECORDED}"
-    done = subprocess.run(
-        [sys.executable, "-c", code, f"--out={out}", *map(str, words)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    found = {path.stem: json.loads(path.read_text()) for path in out.glob("*.json")}
-    return found, done.stdout.splitlines()
+    """Returns what the figures of analysis.figures hold, by name, and what the program said."""
+    return recording.recorded("analysis.figures", "--out", out, *words, before=before)
 
 
 @pytest.fixture(scope="module")
@@ -550,7 +697,7 @@ def test_the_program_draws_what_the_estimates_say(made, tmp_path, tiny):
     ]
     assert [line.partition(":")[0] for line in said] == sorted(found)
     train, test = tiny.train.images[..., 0].tolist(), tiny.test.images[..., 0].tolist()
-    images, texts, _ = found["fig1-memorization"]
+    images, texts, *_ = found["fig1-memorization"]
     # Of class bee (1, 4, 7, ...) those of 0, then 7 around 0.5 and 4 around 1; of a those of 0.
     assert images == [train[i] for i in (1, 10, 13, 16, 7, 4, 0, 3, 6, 9)]
     assert [text for text in texts if text in ("bee", "a", "c")] == ["bee", "a"]
@@ -560,7 +707,7 @@ def test_the_program_draws_what_the_estimates_say(made, tmp_path, tiny):
         "0.98",
         *["0.00"] * 4,
     ]
-    images, texts, _ = found["fig4-6-panels-1"]
+    images, texts, *_ = found["fig4-6-panels-1"]
     assert images == [
         train[4],
         *(test[j] for j in (7, 1, 4)),
@@ -569,11 +716,11 @@ def test_the_program_draws_what_the_estimates_say(made, tmp_path, tiny):
     ]
     values = ["0.98", "0.60", "0.10", "0.00", "bee", "0.30", "0.20", "0.00", "0.00", "c"]
     assert [text for text in texts if text in values] == values
-    assert found["fig3-influence"][1:] == [["1", "1"], [1, 1]]
-    assert found["memorization-histogram"][1:] == [
+    assert found["fig3-influence"][1:3] == (["1", "1"], [1, 1])
+    assert found["memorization-histogram"][1:3] == (
         ["18", "1", "1", "1", "3 at or above 0.25"],
         [18, 1, 1, 1],
-    ]
+    )
 
 
 def test_the_program_writes_files_and_says_what_it_leaves_out(made, tmp_path):
@@ -639,7 +786,7 @@ def test_a_file_without_labels_goes_by_those_of_the_dataset(tmp_path, made):
     words = (f"--estimates={path}", f"--dataset={dataset}")
     found, _ = recorded(tmp_path / "out", *words)
     values = ["0.98", "0.60", "0.00", "0.00", "bee"]
-    assert found["fig4-6-panels-1"][1][-5:] == values
+    assert found["fig4-6-panels-1"].texts[-5:] == values
     done = run_program("analysis.figures", words[0], f"--out={tmp_path}", check=False)
     assert done.returncode == 2
     assert "--dataset says whose they are" in done.stderr
@@ -707,7 +854,7 @@ def test_pictures_of_imagenet_are_read_by_index(tmp_path):
     ids = np.sort(files.read_estimates(tmp_path / "e.npz").train_ids)
     assert "fig3-influence is left out: no pair has mem >= 0.25 and infl >= 0.15" in said
     # 5 to 9 have 0.128, 0.184, 0.25, 0.327, 0.413; 0 to 4 have 0, 0.005, 0.02, 0.046, 0.082.
-    images, texts, _ = found["fig1-memorization"]
+    images, texts, *_ = found["fig1-memorization"]
     assert [text for text in texts if text.startswith("n0")] == ["n01443537", "n01440764"]
     shown = [5, 9, 0, 1, 2, 3]
     assert len(images) == len(shown)

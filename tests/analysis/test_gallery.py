@@ -32,6 +32,23 @@ def test_gallery_keeps_the_classes_with_the_most_memorized_examples(monkeypatch)
     assert gallery.shown_classes(memorization, labels, 4, 0.25, most=9).tolist() == [0, 1, 2, 3]
 
 
+def test_the_lowest_and_the_highest_scores_of_a_class():
+    score = np.array([0.5, 9.0, 0.1, 0.5, -0.2, 3.0])
+    labels = np.array([0, 1, 0, 0, 0, 0])
+    # Of equals, 0 and 3, the first come first on both ends.
+    assert gallery.extreme_examples(score, labels, 0, 4, highest=False).tolist() == [4, 2, 0, 3]
+    assert gallery.extreme_examples(score, labels, 0, 3, highest=True).tolist() == [5, 0, 3]
+    assert gallery.extreme_examples(score, labels, 1, 3, highest=True).tolist() == [1]
+    assert gallery.extreme_examples(score, labels, 2, 3, highest=False).tolist() == []
+
+
+def test_the_classes_with_the_highest_mean_scores():
+    """Means are 1, 2, 1, none and -1."""
+    score, labels = np.array([0.5, 1.5, 2.0, 1.0, -1.0]), np.array([0, 0, 1, 2, 4])
+    shown = [gallery.highest_classes(score, labels, 5, most).tolist() for most in (1, 2, 4, 9)]
+    assert shown == [[1], [0, 1], [0, 1, 2, 4], [0, 1, 2, 3, 4]]
+
+
 def test_classes_are_named_or_numbered():
     names = ("2", "bee", "crane", "bee", "crane")
     assert gallery.named_classes(["bee", "3", "crane", "1"], names).tolist() == [1, 3, 2]

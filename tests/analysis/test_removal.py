@@ -316,5 +316,8 @@ def test_trials_on_random_subsets_are_refused(tmp_path, tiny, tiny_config):
     Store.create(tmp_path, tiny_config, tiny)
     done = run_program("analysis.removal", f"--store={tmp_path}", check=False)
     assert done.returncode == 2
-    assert "holds no removal runs: launchers.train_removal makes them" in done.stderr
+    assert (
+        "holds no runs with chosen examples removed: launchers.train_removal makes them, and "
+        "analysis.estimate reads what is there"
+    ) in done.stderr
     assert done.stderr.count("\n") == 1

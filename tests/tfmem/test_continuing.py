@@ -68,10 +68,16 @@ def test_a_checkpoint_both_ways(tmp_path, rng):
     checkpoints = Checkpoints(tmp_path, "digest", every_seconds=0, first=100)
     assert checkpoints.begin(7) is None
     arrays = [rng.normal(size=(2, 3)).astype(np.float32), np.array(5, np.int64)]
-    checkpoints.save(7, Checkpoint(2, 1.5, arrays[:1], arrays))
+    epochs = {1: {"test_correct": rng.random(9) < 0.5}, 2: {"muted_loss": np.float32([1.5, -2])}}
+    checkpoints.save(7, Checkpoint(2, 1.5, arrays[:1], arrays, epochs))
     assert (tmp_path / "trial-000107" / "state.npz").exists()
-    found = checkpoints.begin(7)
+    found = Checkpoints(tmp_path, "digest", first=100).begin(7)
     assert (found.epoch, found.seconds) == (2, 1.5)
+    assert list(found.followed) == [1, 2]
+    for number, kept in epochs.items():
+        assert kept.keys() == found.followed[number].keys()
+        for name, array in kept.items():
+            np.testing.assert_array_equal(found.followed[number][name], array)
     for one, two in zip([*found.weights, *found.optimizer], [arrays[0], *arrays], strict=True):
         assert one.dtype == two.dtype
         np.testing.assert_array_equal(one, two)
@@ -89,12 +95,28 @@ def test_a_checkpoint_that_is_no_use_is_named_and_the_trial_begins_anew(tmp_path
     assert "trial 0 begins anew, its checkpoint is no use: it is of another" in caplog.text
     path = Checkpoints(tmp_path, "one").path(0)
     content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
+    content[content.index(np.float64(1.5).tobytes())] ^= 1
     path.write_bytes(bytes(content))
     caplog.clear()
     with caplog.at_level(logging.WARNING):
         assert Checkpoints(tmp_path, "one").begin(0) is None
     assert "trial 0 begins anew" in caplog.text
+
+
+def test_a_trial_whose_epochs_are_damaged_or_lost_begins_anew(tmp_path, caplog):
+    kept = {1: {"muted_loss": np.float32([1.5, 2])}, 2: {"muted_loss": np.float32([0, 1])}}
+    Checkpoints(tmp_path, "one").save(3, Checkpoint(2, 1.5, [], [], kept))
+    path = tmp_path / "trial-000003" / "epoch-0002.tfrecord"
+    content = bytearray(path.read_bytes())
+    content[-6] ^= 1
+    path.write_bytes(bytes(content))
+    for what in ("checksum", "No such file"):
+        caplog.clear()
+        with caplog.at_level(logging.WARNING):
+            assert Checkpoints(tmp_path, "one").begin(3) is None
+        assert "trial 3 begins anew" in caplog.text
+        assert what in caplog.text
+        path.unlink(missing_ok=True)
 
 
 def test_checkpoints_are_as_rare_as_asked_for(tmp_path, monkeypatch):

@@ -2,7 +2,8 @@ import shlex
 
 import pytest
 
-from tfmem import experiments
+from tfmem import experiments, schedules
+from tfmem.config import DynamicsConfig, TurnoverConfig
 
 
 def test_the_papers_numbers():
@@ -10,7 +11,57 @@ def test_the_papers_numbers():
     assert (experiments.SUBSET_RATIO, experiments.MEM_THRESHOLD) == (0.7, 0.25)
     assert experiments.INFL_THRESHOLD == 0.15
     for config in experiments.EXPERIMENTS.values():
-        assert (config.subset_ratio, config.momentum, config.weight_decay) == (0.7, 0.9, 0)
+        assert (config.subset_ratio, config.weight_decay) == (0.7, 0)
+        if config.name not in LIU:
+            assert (config.momentum, config.corrupted_labels) == (0.9, 0)
+
+
+LIU = {
+    "mnist_mlp4096": (0.06, 0.0, 0),
+    "mnist_mlp4096_corrupted": (0.06, 0.0, 20_000),
+    "mnist_mlp4096_dynamics": (0.01, 0.0, 20_000),
+    "cifar10_vgg11": (0.01, 0.9, 0),
+    "fashion_mnist_cct": (0.01, 0.9, 0),
+}
+
+
+@pytest.mark.parametrize("name", LIU)
+def test_the_second_papers_numbers(name):
+    """App. A of Liu, Lin & Jaggi (2021)."""
+    config = experiments.get(name)
+    assert (config.epochs, config.batch_size) == (200, 256)
+    found = (config.base_learning_rate, config.momentum, config.corrupted_labels)
+    assert found == LIU[name]
+    if config.dataset == "mnist":
+        assert (config.model, config.model_options) == ("mlp", {"hidden": [4096]})
+        assert config.schedule == "constant"
+
+
+def test_vgg11_divides_the_rate_by_10_at_epochs_100_and_150():
+    schedule = schedules.build(experiments.get("cifar10_vgg11"), steps_per_epoch=2)
+    steps = {0: 0.01, 199: 0.01, 200: 0.001, 299: 0.001, 300: 0.0001, 399: 0.0001}
+    for step, rate in steps.items():
+        assert float(schedule(step)) == pytest.approx(rate, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        (
+            TurnoverConfig(experiments.resolve("digits_mlp", {"corrupted_labels": 9}), True),
+            "train_turnover --experiment=digits_mlp --store=s --trials=0:2 --test_examples "
+            "--corrupted_labels=9",
+        ),
+        (
+            DynamicsConfig(experiments.get("digits_mlp"), ("easy",), 2, 30, 4, "s.npz", "ab"),
+            "train_dynamics --experiment=digits_mlp --store=s --trials=0:2 --conditions=easy "
+            "--runs=2 --subset_size=30 --gradient_batches=4 --scores=s.npz",
+        ),
+    ],
+)
+def test_completion_commands_of_the_second_paper(config, words):
+    command = experiments.completion_command(config, "s", 0, 2)
+    assert command == f"python -m launchers.{words}"
 
 
 def test_digits_mlp():

@@ -1,4 +1,5 @@
 import functools
+import itertools
 
 import keras
 import numpy as np
@@ -39,6 +40,27 @@ def densenet_parameters(bottleneck_compression: bool, classes: int) -> int:
     return total + 2 * channels + channels * classes + classes
 
 
+def vgg11_parameters(classes: int) -> int:
+    """Counts VGG-11 on 3 channels: eight 3x3 convolutions with biases, two dense layers of 512."""
+    total, channels = 0, 3
+    for filters in (64, 128, 256, 256, 512, 512, 512, 512):
+        total += 9 * channels * filters + filters
+        channels = filters
+    return total + 2 * (512 * 512 + 512) + 512 * classes + classes
+
+
+def cct_parameters(blocks: int, convolutions: int, width: int, widening: int) -> int:
+    """Counts a compact convolutional transformer on 32 x 32 x 3 with 10 classes."""
+    widths = [3, *[64] * (convolutions - 1), width]
+    total = sum(9 * a * b for a, b in itertools.pairwise(widths))
+    total += (32 // 2**convolutions) ** 2 * width  # Positions.
+    hidden = widening * width
+    attention = 3 * width**2 + width**2 + width
+    dense = width * hidden + hidden + hidden * width + width
+    total += blocks * (attention + dense + 4 * width)
+    return total + 2 * width + width + 1 + 10 * width + 10
+
+
 # The small Inception of Zhang et al. has the same widths everywhere but in its two strided
 # convolutions: 80 filters on 80 channels instead of 160, and 96 on 144 channels instead of 240.
 ZHANG_SAVES = (9 * 80 + 2) * (160 - 80) + (9 * 144 + 2) * (240 - 96)
@@ -66,6 +88,16 @@ PARAMETERS = {
     "densenet100": [
         ((32, 32, 3), 10, {}, densenet_parameters(True, 10)),
         ((32, 32, 3), 10, {"bottleneck_compression": False}, densenet_parameters(False, 10)),
+    ],
+    "vgg11": [((32, 32, 3), 10, {}, vgg11_parameters(10))],
+    "cct": [
+        ((32, 32, 3), 10, {"variant": name}, cct_parameters(*row))
+        for name, row in {
+            "2/3x2": (2, 2, 128, 1),
+            "4/3x2": (4, 2, 128, 1),
+            "6/3x1": (6, 1, 256, 2),
+            "7/3x1": (7, 1, 256, 2),
+        }.items()
     ],
 }
 FAMILIES = ["inception", "resnet18", "resnet50", "densenet100"]
@@ -127,6 +159,9 @@ def test_counting_by_hand_agrees_with_published_counts():
     # Huang et al. (2017), Table 2: 0.8 M and 7.0 M.
     assert round(densenet_parameters(True, 10) / 1e6, 1) == 0.8
     assert round(densenet_parameters(False, 10) / 1e6, 1) == 7.0
+    # Hassani et al. (2021): 0.28 M and 3.76 M.
+    assert round(cct_parameters(2, 2, 128, 1) / 1e6, 2) == 0.28
+    assert round(cct_parameters(7, 1, 256, 2) / 1e6, 2) == 3.76
 
 
 @pytest.mark.parametrize("name", PARAMETERS)
@@ -445,6 +480,13 @@ def test_the_global_policy_is_restored_after_an_error(global_policy):
         ("resnet18", (8, 8, 1), {"stem": "tiny"}, "'tiny'.*auto, small, large"),
         ("resnet18", (8, 8, 1), {"block": "v1"}, "'v1'.*release, he"),
         ("resnet50", (8, 8, 1), {"block": "he"}, "'resnet50'.*unexpected.*'block'"),
+        ("vgg11", (28, 28, 1), {}, r"at least 32x32.*\(28, 28, 1\).*'mlp'"),
+        ("cct", (3, 3, 1), {}, r"at least 4x4.*\(3, 3, 1\).*'mlp'"),
+        ("cct", (8, 8, 1), {"variant": "3/3x2"}, "'3/3x2'.*2/3x2, 4/3x2, 6/3x1, 7/3x1"),
+        ("resnet18", (8, 8, 1), {"turnover": True}, "no turn-over layers.*mlp, vgg11, cct"),
+        ("linear", (8, 8, 1), {"turnover": True}, "no turn-over layers.*mlp, vgg11, cct"),
+        ("mlp", (8, 8, 1), {"turnover": True}, "no hidden layers for turn-over dropout"),
+        ("mlp", (8, 8, 1), {"turnover": True, "hidden": [9]}, "9 units, expected an even number"),
     ],
 )
 def test_wrong_models_are_refused_in_one_line(name, shape, options, message):

@@ -235,6 +235,6 @@ def test_make_trainer(tiny, tiny_config):
 )
 def test_what_does_not_go_together_is_refused(overrides, words):
     config = experiments.resolve("digits_mlp", overrides)
-    dataset = datasets.load(config.dataset, image_size=config.image_size)
+    dataset = datasets.load_for(config)
     with pytest.raises(ValueError, match=re.escape(words)):
         engine.make_trainer(config, dataset)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from tfmem import tables
+from tfmem.config import Config
 from tfmem.datasets import arrays, digits, folder, imagenet, tfds
 from tfmem.datasets.base import (
     Dataset,
@@ -14,10 +15,11 @@ from tfmem.datasets.base import (
     require_same_labels,
 )
 from tfmem.datasets.stream import ImageStream
+from tfmem.datasets.variants import corrupt_labels, train_on_test_too
 
-__all__ = ["LOADERS", "SOURCES", "Dataset", "ImageStream", "Source", "Split", "known", "load"]
-__all__ += ["needs_download", "numbered_ids", "require_known", "require_same_ids"]
-__all__ += ["require_same_labels", "uses_tensorflow"]
+__all__ = ["LOADERS", "SOURCES", "Dataset", "ImageStream", "Source", "Split", "corrupt_labels"]
+__all__ += ["known", "load", "load_for", "needs_download", "numbered_ids", "require_known"]
+__all__ += ["require_same_ids", "require_same_labels", "train_on_test_too", "uses_tensorflow"]
 
 _TFDS = ("mnist", "fashion_mnist", "cifar10", "cifar100")
 
@@ -123,3 +125,20 @@ def load(name: str, data_dir: str | None = None, image_size: int | None = None) 
         return LOADERS[name](data_dir, image_size)
     kind, _, which = name.partition(":")
     return SOURCES[kind].load(which, data_dir, image_size)
+
+
+def load_for(config: Config, data_dir: str | None = None) -> Dataset:
+    """Returns the dataset of a config: its labels corrupted, its splits joined as it says.
+
+    Args:
+      config: of a store, or an experiment.
+      data_dir: where TFDS keeps its data, for the datasets that come from there.
+
+    Raises:
+      ValueError: as `load`, `corrupt_labels` and `train_on_test_too`.
+    """
+    dataset = load(config.dataset, data_dir, getattr(config, "image_size", None))
+    experiment = getattr(config, "experiment", config)
+    if getattr(experiment, "corrupted_labels", 0):
+        dataset = corrupt_labels(dataset, experiment.corrupted_labels, experiment.seed)
+    return train_on_test_too(dataset) if getattr(config, "test_examples", False) else dataset

@@ -22,11 +22,17 @@ class Split:
       images: uint8 [n, height, width, channels], or float32 [n, d] for representations that take
         the place of pixels (such as penultimate features), or None where only labels are known or
         the dataset streams its images.
+      true_labels: int64 [n], what the labels were before some were replaced by random ones, or
+        None where none were.
+      corrupted: bool [n], whose labels were replaced, even where chance gave the true one back;
+        None where none were.
     """
 
     labels: np.ndarray
     ids: np.ndarray
     images: np.ndarray | None = None
+    true_labels: np.ndarray | None = None
+    corrupted: np.ndarray | None = None
 
     def __post_init__(self):
         object.__setattr__(self, "labels", np.asarray(self.labels, np.int64))
@@ -126,6 +132,9 @@ class Dataset:
         for split in (self.train, self.test):
             digest.update(split.labels.astype("<i8").tobytes())
             digest.update("\n".join(split.ids).encode())
+            if split.true_labels is not None:
+                digest.update(split.true_labels.astype("<i8").tobytes())
+                digest.update(np.packbits(split.corrupted).tobytes())
             if split.images is not None:
                 if split.images.dtype != np.uint8:  # Which stores before representations had.
                     digest.update(str(split.images.dtype).encode())

@@ -1,8 +1,10 @@
 """The architectures that an experiment can name. Adding one is a file and a row of `BUILDERS`.
 
-They are functional Keras models of `keras.layers` alone, so they run on every Keras backend.
+They are functional Keras models of `keras.layers` and `keras.ops` alone, so they run on every Keras
+backend.
 """
 
+import inspect
 from collections.abc import Callable, Mapping
 
 import keras
@@ -10,7 +12,7 @@ import numpy as np
 
 from tfmem import seeds, tables
 from tfmem.config import PRECISIONS
-from tfmem.models import densenet, inception, mlp, resnet
+from tfmem.models import cct, densenet, inception, mlp, resnet, vgg
 
 BUILDERS: Mapping[str, Callable[..., keras.Model]] = {
     "linear": mlp.linear,
@@ -19,7 +21,24 @@ BUILDERS: Mapping[str, Callable[..., keras.Model]] = {
     "resnet18": resnet.resnet18,
     "resnet50": resnet.resnet50,
     "densenet100": densenet.densenet100,
+    "vgg11": vgg.vgg11,
+    "cct": cct.cct,
 }
+
+
+def require_turnover(name: str) -> None:
+    """Raises ValueError if the architecture has no turn-over layers, or there is no such name."""
+    with_turnover = [
+        known
+        for known, builder in BUILDERS.items()
+        if "turnover" in inspect.signature(builder).parameters
+    ]
+    tables.lookup(BUILDERS, name, "model")
+    if name not in with_turnover:
+        raise ValueError(
+            f"model {name!r} has no turn-over layers; those that have are "
+            f"{', '.join(with_turnover)}"
+        )
 
 
 def build(
@@ -27,25 +46,32 @@ def build(
     input_shape: tuple[int, ...],
     num_classes: int,
     precision: str = "float32",
+    turnover: bool = False,
     **options,
 ) -> keras.Model:
     """Returns a model that maps images [batch, *input_shape] to logits [batch, num_classes].
 
     Weights and logits are float32 under every precision. The global dtype policy stays as it was.
+    With turn-over dropout the model maps [images, ids, modes]: `tfmem.turnover.apply` calls it.
 
     Args:
       name: one of `BUILDERS`.
       input_shape: of one image, or of one representation for `linear` and `mlp`.
       num_classes: the number of logits.
       precision: one of `PRECISIONS`, the Keras dtype policy of all other layers.
+      turnover: whether turn-over dropout follows every hidden layer.
       **options: of that model's builder.
 
     Raises:
-      ValueError: unknown name or precision, or a shape or option that the model does not take.
+      ValueError: unknown name or precision, a shape or option that the model does not take, or
+        turn-over dropout in a model that has no layers for it.
     """
     builder = tables.lookup(BUILDERS, name, "model")
     if precision not in PRECISIONS:
         raise ValueError(f"precision is {precision!r}, expected one of {', '.join(PRECISIONS)}")
+    if turnover:
+        require_turnover(name)
+        options = {**options, "turnover": True}
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(precision)
     try:

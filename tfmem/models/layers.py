@@ -34,6 +34,17 @@ def require_image(
         )
 
 
+def before_relu(turnover: bool) -> keras.initializers.Initializer:
+    """Returns the initializer of what has no norm before its ReLU: as He et al. (2015) have it.
+
+    Turn-over dropout doubles the mean square of what it lets through on average, as it halves the
+    units and doubles their activations: the kernels' variance is halved for it.
+    """
+    return keras.initializers.VarianceScaling(
+        1.0 if turnover else 2.0, mode="fan_in", distribution="truncated_normal"
+    )
+
+
 def images(input_shape: tuple[int, ...]) -> keras.KerasTensor:
     """Returns the symbolic input of a model, [batch, *input_shape]."""
     return keras.Input(input_shape, name="images")

@@ -4,22 +4,31 @@ from collections.abc import Sequence
 
 import keras
 
+from tfmem import turnover as turnover_lib
 from tfmem.models import layers
 
 
-def mlp(input_shape: tuple[int, ...], num_classes: int, hidden: Sequence[int] = ()) -> keras.Model:
+def mlp(
+    input_shape: tuple[int, ...],
+    num_classes: int,
+    hidden: Sequence[int] = (),
+    turnover: bool = False,
+) -> keras.Model:
     """Returns images or representations -> logits through ReLU layers of the given widths.
 
     Args:
       input_shape: of one image or representation; it is flattened.
       num_classes: the number of logits.
       hidden: units of each hidden layer.
+      turnover: whether turn-over dropout follows every hidden layer.
     """
+    network = turnover_lib.builder(turnover)
     inputs = layers.images(input_shape)
     x = keras.layers.Flatten(name="flatten")(inputs)
     for index, units in enumerate(hidden, 1):
         x = keras.layers.Dense(units, activation="relu", name=f"hidden_{index}")(x)
-    return keras.Model(inputs, layers.logits(x, num_classes), name="mlp" if hidden else "linear")
+        x = network.drop(x, f"hidden_{index}")
+    return network.model(inputs, layers.logits(x, num_classes), "mlp" if hidden else "linear")
 
 
 def linear(input_shape: tuple[int, ...], num_classes: int) -> keras.Model:

@@ -1,14 +1,19 @@
-"""A trial in training, saved at the end of an epoch, so that it can be continued."""
+"""A trial in training, saved at the end of an epoch, so that it can be continued.
+
+CHECKPOINTS/trial-000042/state.npz             weights and optimizer
+CHECKPOINTS/trial-000042/epoch-0007.tfrecord   what is kept of an epoch of a run that is followed
+"""
 
 import dataclasses
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 from absl import logging
 from etils import epath
 
-from tfmem import atomic, npz
+from tfmem import atomic, epochs, npz, tfrecord
+from tfmem.epochs import Epoch
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,16 +25,18 @@ class Checkpoint:
       seconds: what they cost.
       weights: of the model, in its order.
       optimizer: variables of the optimizer, in its order.
+      followed: what is kept of each epoch of a run that is followed, by its number.
     """
 
     epoch: int
     seconds: float
     weights: list[np.ndarray]
     optimizer: list[np.ndarray]
+    followed: Mapping[int, Epoch] = dataclasses.field(default_factory=dict)
 
 
 class Checkpoints:
-    """The checkpoints of the trials of one store: CHECKPOINTS/trial-000042/state.npz.
+    """The checkpoints of the trials of one store.
 
     Args:
       folder: where they are; made when the first is written.
@@ -47,6 +54,7 @@ class Checkpoints:
         self._every_seconds = every_seconds
         self._first = first
         self._last: dict[int, float] = {}
+        self._written: set[tuple[int, int]] = set()  # (trial, epoch) that is followed.
 
     def path(self, trial: int) -> epath.Path:
         return self._folder / _name(self._first + trial) / "state.npz"
@@ -60,7 +68,8 @@ class Checkpoints:
         if not path.exists():
             return None
         try:
-            with npz.open_npz(path, ("digest", "epoch", "seconds", "counts")) as archive:
+            names = ("digest", "epoch", "seconds", "counts", "followed")
+            with npz.open_npz(path, names) as archive:
                 if str(archive["digest"]) != self._digest:
                     raise ValueError("it is of another configuration")
                 weights, optimizer = (
@@ -69,10 +78,13 @@ class Checkpoints:
                         ("weights", "optimizer"), archive["counts"].tolist(), strict=True
                     )
                 )
+                numbers = archive["followed"].tolist()
+                followed = {number: self._read_epoch(trial, number) for number in numbers}
+                self._written |= {(trial, number) for number in numbers}
                 return Checkpoint(
-                    int(archive["epoch"]), float(archive["seconds"]), weights, optimizer
+                    int(archive["epoch"]), float(archive["seconds"]), weights, optimizer, followed
                 )
-        except (ValueError, KeyError) as error:
+        except (ValueError, KeyError, OSError) as error:
             logging.warning("trial %d begins anew, its checkpoint is no use: %s", trial, error)
             return None
 
@@ -87,12 +99,26 @@ class Checkpoints:
             "epoch": np.array(checkpoint.epoch),
             "seconds": np.array(checkpoint.seconds),
             "counts": np.array([len(checkpoint.weights), len(checkpoint.optimizer)]),
+            "followed": np.array(list(checkpoint.followed), np.int64),
         }
         for name in ("weights", "optimizer"):
             for index, array in enumerate(getattr(checkpoint, name)):
                 arrays[f"{name}_{index}"] = array
+        # Each epoch once: together they may be large, and the state says which there are.
+        for number, epoch in checkpoint.followed.items():
+            if (trial, number) not in self._written:
+                content = tfrecord.encode([epochs.encode(number, epoch)])
+                atomic.write_bytes(self._epoch_path(trial, number), content)
+                self._written.add((trial, number))
         npz.write_npz(self.path(trial), arrays)
         self._last[trial] = time.monotonic()
+
+    def _epoch_path(self, trial: int, number: int) -> epath.Path:
+        return self.path(trial).parent / f"epoch-{number:04d}.tfrecord"
+
+    def _read_epoch(self, trial: int, number: int) -> Epoch:
+        (record,) = tfrecord.decode(self._epoch_path(trial, number).read_bytes())
+        return epochs.decode(tfrecord.decode_example(record))[1]
 
     def remove(self, trial: int) -> None:
         """Removes the checkpoint of a trial that is stored."""

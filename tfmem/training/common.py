@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import keras
 import numpy as np
@@ -10,6 +10,7 @@ import numpy as np
 from tfmem import models, pipeline, schedules
 from tfmem.config import ExperimentConfig
 from tfmem.datasets import Dataset, Split
+from tfmem.epochs import Epoch
 from tfmem.store import Predictions, Trial
 from tfmem.subsets import RandomSubsets, Subsets
 
@@ -29,11 +30,13 @@ class Problem:
       config: how trials are trained.
       dataset: with images, representations or a stream.
       subsets: what each trial is trained on; None is the config's random subsets.
+      turnover: whether the model has turn-over dropout.
     """
 
     config: ExperimentConfig
     dataset: Dataset
     subsets: Subsets | None = None
+    turnover: bool = False
 
     def __post_init__(self):
         if self.subsets is None:
@@ -56,6 +59,7 @@ class Problem:
             self.dataset.input_shape,
             self.dataset.num_classes,
             precision=self.config.precision,
+            turnover=self.turnover,
             **self.config.model_options,
         )
 
@@ -73,6 +77,7 @@ class Problem:
         predicted: np.ndarray,
         probability: np.ndarray,
         seconds: float,
+        epochs: Mapping[int, Epoch] | None = None,
     ) -> Trial:
         """Returns what a store keeps of a trained trial.
 
@@ -82,6 +87,7 @@ class Problem:
           predicted: uint16 [n + n'], on the training examples and then the test examples.
           probability: float16 [n + n'], of the true label, as `pipeline.evaluate` gives it.
           seconds: what it cost.
+          epochs: what is kept of each epoch of a run that is followed.
 
         Raises:
           DivergedError: a logit was not finite.
@@ -99,4 +105,4 @@ class Problem:
         n = len(self.dataset.train)
         train = predictions(self.dataset.train, slice(None, n))
         test = predictions(self.dataset.test, slice(n, None))
-        return Trial(number, self.config.seed, subset, train, test, seconds)
+        return Trial(number, self.config.seed, subset, train, test, seconds, epochs or {})

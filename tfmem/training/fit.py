@@ -10,7 +10,8 @@ import numpy as np
 import tensorflow as tf
 from etils import epath
 
-from tfmem import models, pipeline
+from tfmem import models, pipeline, turnover
+from tfmem.epochs import Epoch
 from tfmem.store import Trial
 from tfmem.subsets import Subsets
 from tfmem.training import feeds
@@ -47,7 +48,21 @@ class _Fed(keras.Model):
         self._feed = feed
 
     def call(self, batch, training=False):
-        return self.network(self._feed.inputs(batch), training=training)
+        return _apply(self.network, self._feed, batch, training=training)
+
+
+def _apply(
+    network: keras.Model,
+    feed: feeds.Feed,
+    batch: feeds.Batch,
+    mode: str | None = None,
+    training: bool = False,
+):
+    """Applies a network to a batch; with turn-over dropout, a sub-network of each example's own."""
+    images = feed.inputs(batch)
+    if not feed.problem.turnover:
+        return network(images, training=training)
+    return turnover.apply(network, images, batch["index"], mode or turnover.UNMUTED, training)
 
 
 class _Rates(keras.optimizers.schedules.LearningRateSchedule):
@@ -66,13 +81,14 @@ class _Work:
     A continued trial is one trial's worth of work as well, so that all adds up.
     """
 
-    def __init__(self, problem: Problem, first: int, progress: Progress):
-        """Takes the first epoch that is left."""
+    def __init__(self, problem: Problem, first: int, progress: Progress, followed: int = 0):
+        """Takes the first epoch that is left, and how many examples are evaluated after each."""
         self.first = first
         epochs = problem.config.epochs - first
-        trained = _TRAINING_PASSES * problem.subset_size * epochs
+        trained = (_TRAINING_PASSES * problem.subset_size + followed) * epochs
         passes = trained + len(problem.dataset.train) + len(problem.dataset.test)
-        self._step = trained / passes / max(epochs * problem.steps_per_epoch, 1)
+        steps = max(epochs * problem.steps_per_epoch, 1)
+        self._step = _TRAINING_PASSES * problem.subset_size * epochs / passes / steps
         self._example = 1 / passes
         self._progress = progress
 
@@ -158,7 +174,8 @@ class FitTrainer:
         # schedule, never a variable.
         self._new_optimizer = [np.array(value) for value in self._optimizer_variables()]
 
-        self._logits = self._on_replicas(self._network)
+        # Of the finished trial: what the logits of each split come from.
+        self._logits = dict.fromkeys(("train", "test"), self._on_replicas(self._network))
         self._take(problem)
 
     def _take(self, problem: Problem) -> None:
@@ -182,6 +199,25 @@ class FitTrainer:
         self._model.reset_metrics()
 
     batch_of_trials = 1  # How many trials are in training at once.
+    followed = 0  # Examples that `observe` evaluates after an epoch.
+
+    def observe(self, trial: int, epoch: int, evaluated: Callable[[int], None]) -> Epoch | None:
+        """Returns what is kept of an epoch; a trainer of runs that are followed overrides it.
+
+        Args:
+          trial: which one.
+          epoch: how many epochs are finished; 0 is before training.
+          evaluated: called with the number of examples that were just evaluated.
+
+        Returns:
+          Arrays by name in `epochs.FIELDS`, or None to keep nothing of this epoch.
+        """
+        return None
+
+    def _follow(self, trial: int, epoch: int, epochs: dict[int, Epoch], work: _Work) -> None:
+        observed = self.observe(trial, epoch, work.evaluated)
+        if observed is not None:
+            epochs[epoch] = observed
 
     @property
     def network(self) -> keras.Model:
@@ -213,12 +249,17 @@ class FitTrainer:
             if found:
                 self._restore(found, checkpoints.path(number))
                 start -= found.seconds
-            work = _Work(self._problem, found.epoch if found else 0, progress)
-            self._fit(number, subset, work, start, checkpoints)
+            work = _Work(self._problem, found.epoch if found else 0, progress, self.followed)
+            epochs = dict(found.followed) if found else {}
+            if not found:
+                self._follow(number, 0, epochs, work)
+            self._fit(number, subset, work, start, epochs, checkpoints)
             predicted, probability = self._evaluate(work.evaluated)
             seconds = time.perf_counter() - start
             try:
-                yield self._problem.finished(number, subset, predicted, probability, seconds)
+                yield self._problem.finished(
+                    number, subset, predicted, probability, seconds, epochs
+                )
             except DivergedError as error:
                 diverged.append(error)
         if diverged:
@@ -264,17 +305,20 @@ class FitTrainer:
         subset: np.ndarray,
         work: _Work,
         start: float,
+        epochs: dict[int, Epoch],
         checkpoints: Checkpoints | None,
     ) -> None:
         """Trains the epochs that are left."""
 
         def end_epoch(epoch: int, logs: Any) -> None:
             self._average_replicas()
+            self._follow(number, epoch + 1, epochs, work)
             if checkpoints and checkpoints.is_due(number):
                 seconds = time.perf_counter() - start
                 weights = self._network.get_weights()
                 optimizer = [np.array(value) for value in self._optimizer_variables()]
-                checkpoints.save(number, Checkpoint(epoch + 1, seconds, weights, optimizer))
+                saved = Checkpoint(epoch + 1, seconds, weights, optimizer, epochs)
+                checkpoints.save(number, saved)
 
         callbacks: list[keras.callbacks.Callback] = [
             keras.callbacks.LambdaCallback(on_epoch_end=end_epoch),
@@ -323,12 +367,14 @@ class FitTrainer:
             network = models.features(self._network, layer)
         return self._outputs(split, self._on_replicas(network))
 
-    def _on_replicas(self, network: keras.Model) -> Callable[[feeds.Batch], Any]:
+    def _on_replicas(
+        self, network: keras.Model, mode: str | None = None
+    ) -> Callable[[feeds.Batch], Any]:
         """Returns what applies a network, in evaluation mode, to a batch on every replica."""
 
         @tf.function(jit_compile=self._jit_compile)
         def apply(batch: feeds.Batch) -> tf.Tensor:
-            return tf.cast(network(self._feed.inputs(batch), training=False), tf.float32)
+            return tf.cast(_apply(network, self._feed, batch, mode), tf.float32)
 
         return tf.function(lambda batch: self._strategy.run(apply, args=(batch,)))
 
@@ -353,7 +399,7 @@ class FitTrainer:
         parts = []
         for split in ("train", "test"):
             labels = getattr(self._problem.dataset, split).labels
-            for logits in self._outputs(split, self._logits):
+            for logits in self._outputs(split, self._logits[split]):
                 part, labels = np.split(labels, [len(logits)])
                 parts.append(pipeline.evaluate(logits, part))
                 done(len(logits))

@@ -1,0 +1,143 @@
+r"""Trains models with turn-over dropout, whose sub-networks give memorization scores.
+
+    python -m launchers.train_turnover --experiment=mnist_mlp4096 --store=STORE [--trials=0:1]
+
+A model is trained on the whole training set (Liu, Lin & Jaggi, 2021, Sec. 2.2): each example
+updates the half of the units that its own mask turns on, and the other half never sees it. After
+every epoch the store gets the loss and the prediction of both halves on every training example,
+from which analysis.turnover computes scores (eq. 6). One model is enough; the scores of more, in
+--trials, are averaged. The networks are kept in STORE/networks. --influence=K also estimates what
+the K training examples with the highest scores do to every test example (eq. 5).
+
+Models that are there are skipped, so the same command continues after an interruption; damaged ones
+are trained again.
+"""
+
+import numpy as np
+from absl import flags
+from etils import epath
+
+from analysis import cli, scores
+from launchers import training_flags
+from tfmem import datasets, engine, networks, npz
+from tfmem.config import TurnoverConfig
+from tfmem.datasets import Dataset
+from tfmem.store import Store
+
+FLAGS = flags.FLAGS
+
+
+def network_path(store: epath.PathLike, trial: int) -> epath.Path:
+    """Returns where the network of a trial is kept."""
+    return epath.Path(store) / "networks" / f"trial-{trial:06d}.keras"
+
+
+def influence_path(store: epath.PathLike, trial: int) -> epath.Path:
+    """Returns where the influence by the network of a trial is kept."""
+    return epath.Path(store) / "influence" / f"trial-{trial:06d}.npz"
+
+
+def train(config: TurnoverConfig, dataset: Dataset, missing: list[int]) -> None:
+    """Trains and stores the missing models.
+
+    Raises:
+      ValueError: the model has no turn-over layers, or too few units for its examples.
+    """
+    trainer = engine.make_turnover_trainer(config.experiment, dataset, training_flags.options())
+    # Only now, so that a contradiction in the flags leaves no store behind.
+    store = Store.create(FLAGS.store, config, dataset)
+    with cli.progress_bar(len(missing), "models") as progress:
+        engine.run(
+            store,
+            trainer,
+            missing,
+            progress,
+            FLAGS.checkpoint_seconds,
+            before_write=lambda trial: networks.save(
+                trainer.network, network_path(FLAGS.store, trial.number)
+            ),
+        )
+
+
+def estimate_influence(config: TurnoverConfig, dataset: Dataset, trials: range, count: int) -> None:
+    """Writes what the training examples with the highest scores do to the test examples (eq. 5).
+
+    What is there for as many examples is left as it is.
+
+    Args:
+      config: of the store.
+      dataset: of the store, with images.
+      trials: which models.
+      count: how many training examples.
+    """
+    from tfmem import turnover
+
+    store = Store.open(FLAGS.store)
+    test = dataset.test.images.astype(np.float32) / (dataset.pixel_max or 1)
+    num_train = len(dataset.train) - (len(dataset.test) if config.test_examples else 0)
+    if count > num_train:
+        raise ValueError(f"--influence={count:,}: there are {num_train:,} training examples")
+    with cli.progress_bar(len(trials) * count, "influence") as progress:
+        for number in trials:
+            path = influence_path(FLAGS.store, number)
+            if path.exists():
+                with npz.open_npz(path, ("tr_idx", "influence")) as archive:
+                    if len(archive["tr_idx"]) == count:
+                        progress(count)
+                        continue
+            network = networks.load(network_path(FLAGS.store, number))
+            last = store.read(number).epochs[config.experiment.epochs]
+            chosen = np.argsort(-scores.memorization(last)[:num_train], kind="stable")[:count]
+            rows = []
+            for example in chosen:
+                rows.append(
+                    turnover.influence(
+                        network, [example], test, dataset.test.labels, len(dataset.train)
+                    )
+                )
+                progress(1)
+            npz.write_npz(path, {"tr_idx": chosen, "influence": np.concatenate(rows)})
+
+
+def main() -> None:
+    experiment = training_flags.experiment()
+    training_flags.require_images(experiment)
+    config = TurnoverConfig(experiment, FLAGS.test_examples)
+    trials = cli.parse_range(FLAGS.trials or f"0:{config.num_trials}")
+    dataset = datasets.load_for(config, FLAGS.data_dir)
+    missing = list(trials)
+    if Store.exists(FLAGS.store):
+        missing = training_flags.missing_trials(Store.create(FLAGS.store, config, dataset), trials)
+    if missing:
+        cli.import_tensorflow()
+        train(config, dataset, missing)
+    if FLAGS.influence:
+        cli.import_tensorflow()
+        estimate_influence(config, dataset, trials, FLAGS.influence)
+    models = "1 model" if len(trials) == 1 else f"{len(trials):,} models"
+    print(f"{models} in {FLAGS.store}")
+
+
+if __name__ == "__main__":
+    training_flags.define_experiment()
+    flags.DEFINE_string(
+        "store", None, "(required) Directory of the store; made if it is not there."
+    )
+    flags.DEFINE_string("trials", None, "START:STOP, models to train; one by default.")
+    flags.DEFINE_bool(
+        "test_examples",
+        False,
+        "Train on the test examples too, so that they have scores: those of Fig. 5.",
+    )
+    flags.DEFINE_integer(
+        "influence",
+        0,
+        "Estimate the influence of so many training examples, those with the highest scores, on "
+        "all test examples.",
+        lower_bound=0,
+    )
+    training_flags.define_training(stacks=False)
+    training_flags.define_checkpoints()
+    training_flags.define_overrides(without=["subset_ratio"])
+    flags.mark_flag_as_required("store")
+    cli.run(main)

@@ -32,7 +32,14 @@ from analysis import agreement, cli, files, paper_numbers, paper_rows, removal
 from analysis.files import Estimates
 from analysis.pairs import Pairs
 from tfmem import atomic, datasets, experiments, published, representations, tables
-from tfmem.config import ExperimentConfig, ImportConfig, LastLayerConfig, RemovalConfig
+from tfmem.config import (
+    DynamicsConfig,
+    ExperimentConfig,
+    ImportConfig,
+    LastLayerConfig,
+    RemovalConfig,
+    TurnoverConfig,
+)
 from tfmem.store import Store
 
 FLAGS = flags.FLAGS
@@ -43,6 +50,8 @@ _STORES_OF = {
     ImportConfig.kind: "imported trials",
     LastLayerConfig.kind: "trials of the last layer",
     RemovalConfig.kind: "removal runs",
+    TurnoverConfig.kind: "models with turn-over dropout",
+    DynamicsConfig.kind: "runs that are followed epoch by epoch",
 }
 # Flag -> what follows the equals sign, and what it answers.
 _INPUTS = {

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from absl import flags
+from etils import epath
 
 from analysis import agreement, cli, gallery, scores
 from analysis.scores import Scores
@@ -342,6 +343,11 @@ def _nats(value: float) -> str:
     return _number(round(value, 3) + 0.0, 3)  # No negative zero.
 
 
+def influence_path(store: epath.PathLike, number: int) -> epath.Path:
+    """Returns where a store keeps the influence that a model was estimated to have (eq. 5)."""
+    return epath.Path(store) / "influence" / f"trial-{number:06d}.npz"
+
+
 def read_influence(store: Store, number: int, num_train: int) -> tuple[np.ndarray, np.ndarray]:
     """Reads what launchers.train_turnover --influence wrote of a model.
 
@@ -352,7 +358,7 @@ def read_influence(store: Store, number: int, num_train: int) -> tuple[np.ndarra
     Raises:
       ValueError: the file is not of this store.
     """
-    path = store.path / "influence" / f"trial-{number:06d}.npz"
+    path = influence_path(store.path, number)
     num_test = len(store.dataset.test)
     if not path.exists():
         return np.zeros(0, np.int64), np.zeros((0, num_test), np.float32)

@@ -18,6 +18,7 @@ from absl import flags
 from etils import epath
 
 from analysis import cli, scores
+from analysis import turnover as turnover_lib
 from launchers import training_flags
 from tfmem import datasets, engine, networks, npz
 from tfmem.config import TurnoverConfig
@@ -30,11 +31,6 @@ FLAGS = flags.FLAGS
 def network_path(store: epath.PathLike, trial: int) -> epath.Path:
     """Returns where the network of a trial is kept."""
     return epath.Path(store) / "networks" / f"trial-{trial:06d}.keras"
-
-
-def influence_path(store: epath.PathLike, trial: int) -> epath.Path:
-    """Returns where the influence by the network of a trial is kept."""
-    return epath.Path(store) / "influence" / f"trial-{trial:06d}.npz"
 
 
 def train(config: TurnoverConfig, dataset: Dataset, missing: list[int]) -> None:
@@ -79,7 +75,7 @@ def estimate_influence(config: TurnoverConfig, dataset: Dataset, trials: range, 
         raise ValueError(f"--influence={count:,}: there are {num_train:,} training examples")
     with cli.progress_bar(len(trials) * count, "influence") as progress:
         for number in trials:
-            path = influence_path(FLAGS.store, number)
+            path = turnover_lib.influence_path(FLAGS.store, number)
             if path.exists():
                 with npz.open_npz(path, ("tr_idx", "influence")) as archive:
                     if len(archive["tr_idx"]) == count:

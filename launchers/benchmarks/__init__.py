@@ -1,6 +1,6 @@
 """The figures of README.md, "What we measured": each a ratio, its parts measured in one run."""
 
-from launchers.benchmarks import analysis, training
+from launchers.benchmarks import analysis, training, turnover
 
 
 def run(data_dir: str | None) -> None:
@@ -18,6 +18,14 @@ def run(data_dir: str | None) -> None:
                 *training.REPRESENTATIONS
             ),
             training.last_layer,
+        ),
+        (
+            "turn-over dropout: a step of mnist_mlp4096, a batch of 256",
+            lambda: turnover.steps(data_dir),
+        ),
+        (
+            f"gradients of mnist_mlp4096: {turnover.GRADIENT_BATCHES} mini-batches of 256",
+            lambda: turnover.gradients(data_dir),
         ),
         (
             "influence, t = {}, n = {}, n' = {}, {} classes".format(*analysis.INFLUENCE),

@@ -83,7 +83,8 @@ def _plain_fit(problem, count: int) -> float:
     return (time.perf_counter() - start) / count
 
 
-def _mnist(data_dir: str | None) -> datasets.Dataset:
+def mnist(data_dir: str | None) -> datasets.Dataset:
+    """Returns MNIST, or made-up pictures of its shape where it would have to be downloaded."""
     if not datasets.needs_download("mnist", data_dir):
         return datasets.load("mnist", data_dir)
     print("  (MNIST is not here: on made-up pictures of its shape)")
@@ -103,7 +104,7 @@ def mnist_stacked(data_dir: str | None) -> None:
     """The recipe of the authors' MNIST example, stacked and as Keras fit with and without XLA."""
     from tfmem.training import common, fit, stacked
 
-    problem = common.Problem(experiments.get("mnist_mlp"), _mnist(data_dir))
+    problem = common.Problem(experiments.get("mnist_mlp"), mnist(data_dir))
     strategy = fit.build_strategy("default")
     trials = range(_MNIST_STACKED_TRIALS)
     trainers = {

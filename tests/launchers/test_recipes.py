@@ -40,6 +40,7 @@ def test_every_number_of_a_recipe_has_a_source(name):
         "warmup_epochs",
         "decay_epochs",
         "decay_factor",
+        "corrupted_labels",
     }
 
 
@@ -169,6 +170,32 @@ def test_the_imagenet_recipe_runs(imagenet_dir, tmp_path):
     assert len(Store.open(tmp_path).read(0).test.predicted) == 10
 
 
+def test_vgg11_follows_images_of_cifar10s_shape(tmp_path, rng):
+    """Figs. 5 c and d, 6, 8 and 10 of Liu et al. on 24 made-up images, with every program."""
+    write_cifar(tmp_path / "data", "cifar10", rng, count=24)
+    flags = ["--experiment=cifar10_vgg11", "--epochs=2", "--batch_size=8", "--decay_epochs=1"]
+    flags += [f"--data_dir={tmp_path / 'data'}"]
+    turnover, dynamics = tmp_path / "turnover", tmp_path / "dynamics"
+    run_program("launchers.train_turnover", *flags, f"--store={turnover}", "--test_examples")
+    scores = f"--out={tmp_path / 'scores.npz'}"
+    figures = [f"--figures={tmp_path / 'figures'}", "--formats=png", flags[-1]]
+    said = run_program("analysis.turnover", f"--store={turnover}", scores, *figures).stdout
+    assert "8 test examples" in said
+    assert (tmp_path / "figures" / "fig7-high.png").exists()
+    flags += ["--conditions=easy,difficult", "--gradient_batches=1", f"--store={dynamics}"]
+    run_program("launchers.train_dynamics", *flags, f"--scores={tmp_path / 'scores.npz'}")
+    store = Store.open(dynamics)
+    assert store.numbers() == [0, 1]
+    # One in six of 24; both have a gradient each of whose pairs has a cosine in [-1, 1].
+    for number, group in ((0, 1), (1, 2)):
+        trial = store.read(number)
+        assert trial.subset.sum() == 4
+        last = trial.epochs[2]
+        assert last["gradients"][[0, group]].tolist() == [4, 4]
+        assert -1 <= last["similarity"][group] <= 1
+        assert last["contribution"][0] == pytest.approx(last["contribution"][group])
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "name", [name for name in experiments.EXPERIMENTS if name.startswith("cifar")]
@@ -195,7 +222,7 @@ def test_the_cifar_recipes_run(name, tmp_path, rng):
         (["--model=rsnet50"], "unknown model 'rsnet50': did you mean 'resnet50'? the known ones"),
         (["--model_options={hidden: 3}"], "--model_options={hidden: 3} is not JSON"),
         (["--model_options=3"], "expected a JSON object of names and values"),
-        (["--schedule=warmup_steps"], "warmup_epochs is 0, expected at least 1"),
+        (["--schedule=warmup_steps"], "decay_factor is 0.0, expected in (0, 1)"),
         (["--warmup_epochs=3"], "expected none: the warmup_linear schedule has no warm-up over ep"),
         (["--decay_epochs=a,b"], "--decay_epochs=a,b: expected epochs like 30,60,90"),
         (["--crop=padded"], "crop_padding is 0, expected at least 1"),

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from analysis import scores
-from launchers.train_turnover import influence_path, network_path
+from analysis.turnover import influence_path
+from launchers.train_turnover import network_path
 from tests.conftest import run_program
 from tests.interrupting import kill_when
 from tests.trials import assert_same_trial

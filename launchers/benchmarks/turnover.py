@@ -1,0 +1,82 @@
+"""What turn-over dropout costs, and gradients that are never formed."""
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from launchers.benchmarks import timing, training
+from tfmem import experiments, subsets
+
+_ROUNDS = 5
+_STEPS = 60
+_COMPILING = 10  # Steps that compile, and are taken off.
+GRADIENT_BATCHES = 2
+
+
+def steps(data_dir: str | None) -> None:
+    """A training step with turn-over dropout and without, both compiled by XLA."""
+    from tfmem.training import common, fit, followed
+
+    config = experiments.get("mnist_mlp4096")
+    dataset = training.mnist(data_dir)
+    everything = subsets.FixedSubset(np.ones(len(dataset.train), bool))
+    strategy = fit.build_strategy("default")
+    trainers = {
+        "without": fit.FitTrainer(common.Problem(config, dataset, everything), strategy, True),
+        "with turn-over dropout": followed.TurnoverTrainer(
+            common.Problem(config, dataset, everything, turnover=True), strategy, True
+        ),
+    }
+    for trainer in trainers.values():
+        trainer.warm_up([0])
+    rows: dict[str, list[float]] = {}
+    for _ in range(_ROUNDS):
+        for name, trainer in trainers.items():
+            rows.setdefault(name, []).append(_seconds_per_step(trainer))
+    timing.report(rows, "a step")
+
+
+def _seconds_per_step(trainer) -> float:
+    """Times steps, without what a trial costs before its first one."""
+    long, short = (
+        _seconds(lambda count=count: trainer.weights_after(0, count))
+        for count in (_STEPS + _COMPILING, _COMPILING)
+    )
+    return (long - short) / _STEPS
+
+
+def gradients(data_dir: str | None) -> None:
+    """Eqs. 3 and 4 of a dense network: by sums alone, and from every example's gradient."""
+    import tensorflow as tf
+
+    from tfmem import models
+    from tfmem.training.gradients import Measurement, MiniBatch
+
+    config = experiments.get("mnist_mlp4096")
+    train = training.mnist(data_dir).train
+    network = models.build(config.model, train.images.shape[1:], 10, **config.model_options)
+    network.set_weights(models.initial_weights(network, 0, 0))
+    batches = []
+    for number in range(GRADIENT_BATCHES):
+        part = slice(number * config.batch_size, (number + 1) * config.batch_size)
+        images = tf.constant(train.images[part].astype(np.float32) / 255)
+        batches.append(MiniBatch(images, train.labels[part], np.ones((1, config.batch_size), bool)))
+    ways = {
+        "never formed": Measurement(network, dense=True),
+        "formed in chunks of 256 MiB": Measurement(network, dense=False),
+    }
+    rows: dict[str, list[float]] = {}
+    for measure in ways.values():
+        measure(batches, 1)
+    for _ in range(_ROUNDS):
+        for name, measure in ways.items():
+            seconds = _seconds(lambda measure=measure: measure(batches, 1))
+            rows.setdefault(name, []).append(seconds / GRADIENT_BATCHES)
+    timing.report(rows, "a mini-batch")
+
+
+def _seconds(function: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    function()
+    return time.perf_counter() - start

@@ -27,6 +27,7 @@ UNMUTED, MUTED, FULL = "unmuted", "muted", "full"
 MODES: Mapping[str, float] = {UNMUTED: 1.0, MUTED: -1.0, FULL: 0.0}
 
 MAX_IDS = 2**31  # Ids are int32, from 0.
+_AT_ONCE = 4096  # Examples whose masks are in memory unpacked.
 _GROUP = 16  # Units that are drawn together: half of each group is on.
 # Threefry-2x32 with 20 rounds (Salmon et al., 2011).
 _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
@@ -274,9 +275,6 @@ def packed_masks(model: keras.Model, ids: Sequence[int] | np.ndarray) -> np.ndar
         drawn = [ops.convert_to_numpy(layer.masks(part)).astype(bool) for layer in found]
         rows.append(np.concatenate([np.packbits(mask, axis=1) for mask in drawn], axis=1))
     return np.concatenate(rows)
-
-
-_AT_ONCE = 4096  # Examples whose masks are in memory unpacked.
 
 
 def require_distinct_masks(model: keras.Model, count: int) -> None:

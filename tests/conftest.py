@@ -78,6 +78,15 @@ def run_program(*words, check=True):
     return done
 
 
+def assert_refused(done, words, store=None):
+    """Asserts that a program ended with one line that has the words, and that it left no store."""
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
+    assert words in done.stderr
+    assert store is None or not store.exists()
+
+
 @pytest.fixture(scope="session")
 def published_dir():
     """Where the files that the paper's authors publish are; skips the test when they are not."""

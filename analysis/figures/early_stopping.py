@@ -21,24 +21,9 @@ def draw(
       target: correlation that is marked by a line.
     """
     style.dress(ax, "epoch", "agreement with the final scores")
-    for (colour, marker, line), values, label in zip(
-        style.CURVES,
-        (correlation, overlap),
-        ("Spearman's rank correlation", "share of the top 10% found"),
-        strict=False,
-    ):
-        ax.plot(
-            epochs,
-            values,
-            linestyle=line,
-            color=colour,
-            marker=marker if len(epochs) <= style.MOST_MARKERS else None,
-            markersize=4,
-            linewidth=1.8,
-            label=label,
-            clip_on=False,
-            zorder=3,
-        )
+    labels = "Spearman's rank correlation", "share of the top 10% found"
+    for look, values, label in zip(style.CURVES, (correlation, overlap), labels, strict=False):
+        style.marked_curve(ax, epochs, values, label, look)
     ax.axhline(
         target, color=style.QUIET, linewidth=1, linestyle=(0, (1, 2)), label=f"{target:g}", zorder=2
     )

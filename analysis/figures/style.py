@@ -107,6 +107,33 @@ def epoch_axis(ax: Axes, last: int) -> None:
     ax.xaxis.set_major_locator(MaxNLocator(8, steps=[1, 2, 5, 10], integer=True))
 
 
+def marked_curve(ax: Axes, x, y, label: str, look: tuple, width: float = 1.8, size: float = 4):
+    """Draws a curve, each of whose points has a marker if there are not too many of them.
+
+    Args:
+      ax: where; it does not cut the curve off.
+      x: float [k].
+      y: float [k].
+      label: in the legend.
+      look: colour, marker and line.
+      width: points, of the line.
+      size: points, of a marker.
+    """
+    colour, marker, line = look
+    ax.plot(
+        x,
+        y,
+        linestyle=line,
+        color=colour,
+        marker=marker if len(x) <= MOST_MARKERS else None,
+        markersize=size,
+        linewidth=width,
+        label=label,
+        clip_on=False,
+        zorder=3,
+    )
+
+
 def legend_above(ax: Axes, columns: int) -> None:
     """Puts the legend above the axes, where no curve can be."""
     ax.legend(

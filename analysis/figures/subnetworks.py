@@ -22,31 +22,10 @@ def draw(
     """
     style.dress(ax, "epoch", "accuracy")
     for name, values in (("unmuted", unmuted), ("muted", muted)):
-        label, colour, marker, line = style.SUBNETWORKS[name]
-        ax.plot(
-            epochs,
-            values,
-            linestyle=line,
-            color=colour,
-            marker=marker if len(epochs) <= style.MOST_MARKERS else None,
-            markersize=4,
-            linewidth=1.8,
-            label=f"{label} sub-network, training",
-            clip_on=False,
-            zorder=3,
-        )
-    ax.plot(
-        epochs,
-        test,
-        linestyle=(0, (1, 1.5)),
-        color=style.QUIET,
-        marker="." if len(epochs) <= style.MOST_MARKERS else None,
-        markersize=3,
-        linewidth=1.4,
-        label="whole network, test",
-        clip_on=False,
-        zorder=2,
-    )
+        label, *look = style.SUBNETWORKS[name]
+        style.marked_curve(ax, epochs, values, f"{label} sub-network, training", look)
+    quiet = style.QUIET, ".", (0, (1, 1.5))
+    style.marked_curve(ax, epochs, test, "whole network, test", quiet, width=1.4, size=3)
     style.epoch_axis(ax, int(epochs[-1]))
     ax.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
     style.in_percent(ax.yaxis)

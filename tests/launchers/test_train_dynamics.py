@@ -5,7 +5,7 @@ import pytest
 
 from analysis import dynamics, scores
 from launchers import train_dynamics
-from tests.conftest import run_program
+from tests.conftest import assert_refused, run_program
 from tests.interrupting import kill_when
 from tests.trials import assert_same_trial
 from tfmem import config as config_lib
@@ -206,11 +206,7 @@ def test_subsets_by_hand():
 )
 def test_bad_input_gets_one_line_and_no_store(flags, words, tmp_path):
     done = train(tmp_path / "store", *flags, check=False)
-    assert done.returncode == 2
-    assert done.stderr.startswith("error: ")
-    assert done.stderr.count("\n") == 1
-    assert words in done.stderr
-    assert not (tmp_path / "store").exists()
+    assert_refused(done, words, tmp_path / "store")
 
 
 def test_scores_that_do_not_fit_are_refused(digits, tiny, tmp_path):

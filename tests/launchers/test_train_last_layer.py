@@ -2,17 +2,14 @@
 
 import dataclasses
 import json
-import signal
-import subprocess
-import sys
-import time
 
 import keras
 import numpy as np
 import pytest
 
 from analysis import estimators
-from tests.conftest import ROOT, run_program
+from tests.conftest import assert_refused, run_program
+from tests.interrupting import kill_when
 from tests.trials import assert_same_trial
 from tests.twins import numpy_sgd
 from tfmem import config as config_lib
@@ -103,17 +100,11 @@ def test_the_network_continues_where_it_was_killed(store, archive, tmp_path):
     """SIGKILL between two of its epochs: the same features, bit for bit."""
     path = tmp_path / "store"
     state = path / "network" / "checkpoints" / "trial-000000" / "state.npz"
-    command = [sys.executable, "-m", "launchers.train_last_layer", f"--store={path}", *QUICK]
-    command += ["--trials=0:1", "--checkpoint_seconds=0"]
-    process = subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    while not state.exists() and process.poll() is None:
-        time.sleep(0.001)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
+    words = ["launchers.train_last_layer", f"--store={path}", *QUICK]
+    words += ["--trials=0:1", "--checkpoint_seconds=0"]
+    kill_when(words, state.exists)
     assert not (path / "network" / "features.npz").exists()
-    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    run_program(*words)
     with np.load(path / "network" / "features.npz") as again:
         for name in ("train_features", "test_features"):
             np.testing.assert_array_equal(again[name], archive[name])
@@ -155,10 +146,7 @@ def test_the_store_is_read_like_any_other(store, tmp_path):
 )
 def test_what_does_not_fit_the_store_is_refused(flags, words, store):
     done = train(store.path, *flags, check=False)
-    assert done.returncode == 2
-    assert done.stderr.startswith("error: ")
-    assert done.stderr.count("\n") == 1
-    assert words in done.stderr
+    assert_refused(done, words)
 
 
 def test_an_unknown_layer_is_named_before_anything_is_trained(tmp_path):

@@ -102,6 +102,19 @@ for one, two in zip(some.network.get_weights(), expected):
     np.testing.assert_allclose(one, two, rtol=0, atol=1e-6)
 assert np.array_equal(continued.test.predicted, whole.test.predicted)
 """
+_TURNOVER = """
+from tfmem.subsets import FixedSubset
+from tfmem.training import followed
+everything = FixedSubset(np.ones(len(digits.train), bool))
+problem = common.Problem(config, digits, everything, turnover=True)
+mirrored, single = (
+    followed.TurnoverTrainer(problem, fit.build_strategy(name)) for name in ("mirrored", "default")
+)
+assert mirrored._strategy.num_replicas_in_sync == 8
+# The 20th batch has 41 examples: they and their masks are spread together.
+for one, two in zip(mirrored.weights_after(1, 20), single.weights_after(1, 20)):
+    np.testing.assert_allclose(one, two, rtol=0, atol=1e-6)
+"""
 _UNEVEN = """
 for batch in (66, 4):
     try:
@@ -121,9 +134,10 @@ for batch in (66, 4):
         _SAME_ACCURACY,
         _REPLICAS_LEFT_EMPTY,
         _CONTINUES,
+        _TURNOVER,
         _UNEVEN,
     ],
-    ids=["weights", "augmented", "accuracy", "empty", "continues", "uneven"],
+    ids=["weights", "augmented", "accuracy", "empty", "continues", "turnover", "uneven"],
 )
 def test_eight_replicas(script):
     done = subprocess.run(

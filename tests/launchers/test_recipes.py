@@ -170,6 +170,7 @@ def test_the_imagenet_recipe_runs(imagenet_dir, tmp_path):
     assert len(Store.open(tmp_path).read(0).test.predicted) == 10
 
 
+@pytest.mark.slow
 def test_vgg11_follows_images_of_cifar10s_shape(tmp_path, rng):
     """Figs. 5 c and d, 6, 8 and 10 of Liu et al. on 24 made-up images, with every program."""
     write_cifar(tmp_path / "data", "cifar10", rng, count=24)
@@ -190,10 +191,11 @@ def test_vgg11_follows_images_of_cifar10s_shape(tmp_path, rng):
     for number, group in ((0, 1), (1, 2)):
         trial = store.read(number)
         assert trial.subset.sum() == 4
-        last = trial.epochs[2]
-        assert last["gradients"][[0, group]].tolist() == [4, 4]
-        assert -1 <= last["similarity"][group] <= 1
-        assert last["contribution"][0] == pytest.approx(last["contribution"][group])
+        first = trial.epochs[0]  # Later, gradients of four memorized images may be exactly 0.
+        assert first["gradients"][[0, group]].tolist() == [4, 4]
+        assert -1 <= first["similarity"][group] <= 1
+        assert first["contribution"][0] == pytest.approx(first["contribution"][group])
+        assert list(trial.epochs) == [0, 1, 2]
 
 
 @pytest.mark.slow

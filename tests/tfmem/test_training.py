@@ -157,9 +157,9 @@ def test_stacks_in_training_are_dropped_when_nobody_waits_for_them(tiny, tiny_co
 
 def test_a_diverged_trial_is_named_and_the_others_kept(tiny, tiny_config):
     class Diverging(common.Problem):
-        def finished(self, number, subset, predicted, probability, seconds):
+        def finished(self, number, subset, predicted, probability, *others):
             probability = np.where(number == 1, np.nan, probability)
-            return super().finished(number, subset, predicted, probability, seconds)
+            return super().finished(number, subset, predicted, probability, *others)
 
     problem = Diverging(tiny_config, tiny)
     for trainer in (

@@ -55,6 +55,11 @@ def train(config: TurnoverConfig, dataset: Dataset, missing: list[int]) -> None:
         )
 
 
+def num_scored(config: TurnoverConfig, dataset: Dataset) -> int:
+    """Returns n, the training examples without the test examples that may be behind them."""
+    return len(dataset.train) - (len(dataset.test) if config.test_examples else 0)
+
+
 def estimate_influence(config: TurnoverConfig, dataset: Dataset, trials: range, count: int) -> None:
     """Writes what the training examples with the highest scores do to the test examples (eq. 5).
 
@@ -70,9 +75,7 @@ def estimate_influence(config: TurnoverConfig, dataset: Dataset, trials: range, 
 
     store = Store.open(FLAGS.store)
     test = dataset.test.images.astype(np.float32) / (dataset.pixel_max or 1)
-    num_train = len(dataset.train) - (len(dataset.test) if config.test_examples else 0)
-    if count > num_train:
-        raise ValueError(f"--influence={count:,}: there are {num_train:,} training examples")
+    num_train = num_scored(config, dataset)
     with cli.progress_bar(len(trials) * count, "influence") as progress:
         for number in trials:
             path = turnover_lib.influence_path(FLAGS.store, number)
@@ -101,6 +104,11 @@ def main() -> None:
     config = TurnoverConfig(experiment, FLAGS.test_examples)
     trials = cli.parse_range(FLAGS.trials or f"0:{config.num_trials}")
     dataset = datasets.load_for(config, FLAGS.data_dir)
+    if FLAGS.influence > num_scored(config, dataset):
+        raise ValueError(
+            f"--influence={FLAGS.influence}: there are {num_scored(config, dataset):,} training "
+            "examples"
+        )
     missing = list(trials)
     if Store.exists(FLAGS.store):
         missing = training_flags.missing_trials(Store.create(FLAGS.store, config, dataset), trials)

@@ -179,6 +179,10 @@ def test_test_examples_are_trained_on_too(tmp_path, digits):
         (["--experiment=digits_last_layer"], "trains on the penultimate features of a network"),
         (["--experiment=digits_mlp", "--stack=4"], "Unknown command line flag 'stack'"),
         (["--experiment=digits_mlp", "--influence=-1"], "a non-negative integer"),
+        (
+            ["--experiment=digits_mlp", "--influence=1258", "--test_examples"],
+            "--influence=1258: there are 1,257 training examples",
+        ),
         (["--experiment=digits_mlp", "--trials=2"], "--trials=2: expected START:STOP"),
     ],
 )

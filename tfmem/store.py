@@ -238,11 +238,18 @@ class Store:
         names = (_TRIAL_NAME.fullmatch(path.name) for path in paths)
         return sorted(int(name[1]) for name in names if name)
 
-    def write(self, trial: Trial) -> None:
+    def write(self, trial: Trial) -> bool:
         """Stores a finished trial: its file is complete before it has its name.
+
+        Of several processes that store the same trial the first one does; a damaged file is
+        replaced.
+
+        Returns:
+          Whether it was stored; False if a sound one was there.
 
         Raises:
           ValueError: an array has the wrong length.
+          OSError: the file cannot be written; the error names it.
         """
         sizes = {"train": len(self.dataset.train), "test": len(self.dataset.test)}
         if trial.subset.shape != (sizes["train"],):
@@ -267,8 +274,13 @@ class Store:
         test = _encode_predictions("test", trial.test, sizes["test"])
         records = [tfrecord.encode_example(record) for record in (about, train, test)]
         records += [epochs.encode(number, epoch) for number, epoch in trial.epochs.items()]
-        content = tfrecord.encode(records)
-        atomic.write_bytes(self.trial_path(trial.number), content)
+        content, path = tfrecord.encode(records), self.trial_path(trial.number)
+        if atomic.create_bytes(path, content):
+            return True
+        if not self.damaged([trial.number]):
+            return False
+        atomic.write_bytes(path, content)
+        return True
 
     def read(self, number: int) -> Trial:
         """Returns a trial, verified.

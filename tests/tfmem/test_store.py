@@ -2,13 +2,13 @@ import dataclasses
 import json
 import os
 import pathlib
-import socket
+import time
 
 import numpy as np
 import pytest
 
 from tests.trials import assert_same_trial, random_trial
-from tfmem import experiments
+from tfmem import experiments, processes
 from tfmem.config import ImportConfig
 from tfmem.datasets import Split
 from tfmem.store import DamagedFileError, Store, StoreError
@@ -211,14 +211,20 @@ def test_a_store_whose_making_was_interrupted_is_completed(store, tiny, tiny_con
 
 def test_abandoned_temporary_files_go_and_others_stay(store, tiny, tiny_config):
     folder = pathlib.Path(store.path) / "trials"
-    host = socket.gethostname()
-    abandoned = folder / f".trial-000001.tfrecord.{host}.{2**22 + 1}.{'0' * 32}.tmp"
-    running = folder / f".trial-000002.tfrecord.{host}.{os.getpid()}.{'0' * 32}.tmp"
-    elsewhere = folder / f".trial-000003.tfrecord.other-{host}.1.{'0' * 32}.tmp"
-    for path in (abandoned, running, elsewhere):
+    this = processes.current()
+    ended = dataclasses.replace(this, pid=2**22 + 1)
+    earlier = dataclasses.replace(this, start=this.start - 1)  # Its number was given again.
+    elsewhere = dataclasses.replace(this, host=f"other-{this.host}")
+    paths = [
+        folder / f".trial-{number:06d}.tfrecord.{process}.{'0' * 32}.tmp"
+        for number, process in enumerate([ended, earlier, this, elsewhere, elsewhere])
+    ]
+    for path in paths:
         path.write_bytes(b"half")
+    an_hour_ago = time.time() - 3601
+    os.utime(paths[4], (an_hour_ago, an_hour_ago))
     assert Store.create(store.path, tiny_config, tiny).numbers() == []
-    assert {path.name for path in folder.iterdir()} == {running.name, elsewhere.name}
+    assert {path.name for path in folder.iterdir()} == {path.name for path in paths[2:4]}
 
 
 def test_a_failed_write_leaves_nothing(store, tiny, rng, monkeypatch):

@@ -4,6 +4,7 @@ import contextlib
 import os
 import pathlib
 import re
+import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from logging import LogRecord
@@ -25,6 +26,7 @@ _NOTICES = re.compile(
     "All log messages before absl|oneDNN custom operations|Could not find cuda drivers|cuInit"
     "|This TensorFlow binary is optimized|rebuild TensorFlow with"
 )
+_REMOTE = re.compile("(?:^|=)(?:gs|s3|az|hf)://")
 _RANGE = re.compile(r"(\d+):(\d+)")
 
 
@@ -57,7 +59,9 @@ def run(main: Callable[[], int | None]) -> None:
     """Parses the flags and runs a program's main function.
 
     A ValueError, which is how the library and flags report bad input, becomes one line on stderr
-    and exit code 2; other exceptions keep their traceback.
+    and exit code 2, and so does a file that cannot be read or written; other exceptions keep their
+    traceback. SIGTERM, by which Slurm and preemptible machines announce the end, ends the program
+    cleanly with exit code 143, and an interruption with 130.
     """
     # TensorFlow's notices about CPU instructions and absent GPUs say nothing about a trial.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -70,19 +74,45 @@ def run(main: Callable[[], int | None]) -> None:
         try:
             if len(argv) > 1:
                 raise ValueError(f"unexpected argument {argv[1]!r}: flags look like --name=value")
+            if any(_REMOTE.search(word) for word in sys.argv):
+                import_tensorflow(find_devices=False)  # It reads such paths.
             return main()
         except ValueError as error:
             logging.debug("", exc_info=True)
             _fail(str(error))
+        except OSError as error:
+            if error.filename is None:
+                raise
+            logging.debug("", exc_info=True)
+            _fail(
+                f"{error.filename}: {error.strerror}; once that is mended the same command goes on"
+            )
         except KeyboardInterrupt:
             print("interrupted; the same command continues", file=sys.stderr)
             return 130
+        except _Terminated:
+            print("terminated; the same command continues", file=sys.stderr)
+            return 128 + signal.SIGTERM
 
+    end_on_sigterm()
     app.run(guarded, flags_parser=_parse_flags)
 
 
-def import_tensorflow() -> None:
-    """Imports TensorFlow and finds its devices, without its notices on stderr."""
+class _Terminated(BaseException):
+    """SIGTERM: like an interruption, it passes all that handles errors."""
+
+
+def end_on_sigterm() -> None:
+    """Makes SIGTERM end the program as `run` says; a library may have changed what it does."""
+
+    def terminate(signum, frame):
+        raise _Terminated
+
+    signal.signal(signal.SIGTERM, terminate)
+
+
+def import_tensorflow(find_devices: bool = True) -> None:
+    """Imports TensorFlow and finds its devices, which are then taken, without its notices."""
     import tempfile
 
     sys.stderr.flush()
@@ -92,7 +122,8 @@ def import_tensorflow() -> None:
         try:
             import tensorflow as tf
 
-            tf.config.list_logical_devices()
+            if find_devices:
+                tf.config.list_logical_devices()
         finally:
             os.dup2(kept, 2)
             os.close(kept)

@@ -5,26 +5,33 @@ r"""How estimates settle with the number of trials, and whether a store has enou
 Splits the trials into two halves at random, estimates from each half alone, and compares: the
 Jaccard similarity of the examples with mem >= --mem_threshold and of the high-influence pairs, and
 the mean difference of the estimates over the union of the two sets (Sec. 3.5, eq. 4). It repeats
-this with fewer and fewer trials, and ends with a plain verdict. --probability shows beside it how
-halves agree that are estimated from the probability of the true label, which varies less than
-whether the prediction is right.
+this with fewer and fewer trials, and ends with a plain verdict: whether there are enough, and if
+not, about how many would be and when they would be there. It can be asked at any moment, while
+trials are being trained. --probability shows beside it how halves agree that are estimated from the
+probability of the true label, which varies less than whether the prediction is right.
 """
 
 import dataclasses
+import datetime
 import math
+import time
 from collections.abc import Callable, Sequence
 from types import ModuleType
 
 import numpy as np
 from absl import flags
+from etils import epath
 
 from analysis import agreement, cli, estimators, files, pairs, probability
-from tfmem import experiments, seeds
+from tfmem import experiments, pace, seeds
+from tfmem.durations import duration
 from tfmem.store import Store, TrialSet
 
 FLAGS = flags.FLAGS
 _SMALLEST_HALF = 16
 _FALSE_SHARE = 0.05  # Share of the pairs found that may be there by chance.
+_HOPELESS = 100  # Times as many trials that are too few: the thresholds are too low.
+_FARTHEST = 3650 * 86400  # Seconds ahead that still get a date.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,6 +70,8 @@ class Convergence:
       mem_threshold: theta_mem.
       infl_threshold: theta_infl.
       enough: whether the verdict is yes.
+      trials_needed: about how many trials would make it yes if all rates stay as they are; None if
+        it is yes, or where that cannot be told.
       verdict: plain sentences.
     """
 
@@ -74,6 +83,7 @@ class Convergence:
     mem_threshold: float
     infl_threshold: float
     enough: bool
+    trials_needed: int | None
     verdict: str
 
 
@@ -148,22 +158,41 @@ def _mean(values: Sequence[float]) -> float:
 
 
 def chance_pairs(
-    trials: TrialSet, memorization: estimators.Memorization, mem_threshold: float, infl: float
+    trials: TrialSet,
+    memorization: estimators.Memorization,
+    mem_threshold: float,
+    infl: float,
+    num_trials: int | None = None,
 ) -> float:
     """Returns how many high-influence pairs to expect if no influence existed.
 
     Without influence, the trials that saw i are a random subset of the trials for j: the number of
     them that got j right is hypergeometric, and its tail beyond the influence threshold, summed
     over all pairs of a memorized training example and a test example of its class, is exact.
+
+    Args:
+      trials: t trials.
+      memorization: estimated from them.
+      mem_threshold: theta_mem.
+      infl: theta_infl.
+      num_trials: t', for what to expect of that many trials instead, if all rates stay as they are:
+        each test example is right in the same share of them, and each training example is in the
+        share of them that all are in on average. Counts are rounded to whole trials.
     """
     from scipy import stats
 
     total = 0.0
     t = len(trials)
     successes = trials.test_correct.transposed.row_sums()
+    counts_in = memorization.num_in
+    if num_trials is not None:
+        # Not each in its own share, which is luck: at a few trials some are in none of them.
+        counts_in = np.full_like(counts_in, round(num_trials * counts_in.mean() / t))
+        successes = np.rint(successes * (num_trials / t)).astype(np.int64)
+        t = num_trials
     memorized = memorization.value >= mem_threshold
     for label in np.unique(trials.train_labels[memorized]):
-        num_in = memorization.num_in[memorized & (trials.train_labels == label)]
+        num_in = counts_in[memorized & (trials.train_labels == label)]
         right = successes[trials.test_labels == label]
         # Equal counts have equal tails: each is computed once.
         num_in, in_times = np.unique(num_in, return_counts=True)
@@ -180,6 +209,31 @@ def chance_pairs(
         tail = np.where(never_out, right * per_in - 0.5 >= infl, tail)
         total += float(in_times @ tail @ right_times)
     return total
+
+
+def fewest_trials(enough: Callable[[int], bool], num_trials: int) -> int | None:
+    """Returns the fewest trials that are enough: hundreds, and more than there are.
+
+    Args:
+      enough: whether a number of trials is; if one is, then more are.
+      num_trials: t, which are not.
+
+    Returns:
+      None if not even 100 t are enough.
+    """
+    few, most = num_trials // 100, _HOPELESS * num_trials // 100
+    many = min(max(2 * few, 1), most)
+    while not enough(100 * many):
+        if many == most:
+            return None
+        few, many = many, min(2 * many, most)
+    while many - few > 1:
+        middle = (few + many) // 2
+        if enough(100 * middle):
+            many = middle
+        else:
+            few = middle
+    return 100 * many
 
 
 def worst_standard_error(num_trials: int, subset_ratio: float) -> float:
@@ -216,9 +270,19 @@ def measure(
         memorization, influences = estimates.details, estimates.influences
     found = len(pairs.select(memorization.value, influences, mem_threshold, infl_threshold))
     by_chance = chance_pairs(trials, memorization, mem_threshold, infl_threshold)
+
+    def real_enough(num_trials: int) -> bool:
+        expected = chance_pairs(trials, memorization, mem_threshold, infl_threshold, num_trials)
+        return not _may_be_chance(expected, found)
+
+    beyond_chance = None
+    if found and _may_be_chance(by_chance, found):
+        beyond_chance = fewest_trials(real_enough, len(trials))
     ratio = float(memorization.num_in.mean()) / len(trials)
     halves = split_halves(trials, mem_threshold, infl_threshold, splits, progress)
-    enough, verdict = judge(len(trials), ratio, found, by_chance, halves, infl_threshold)
+    enough, needed, verdict = judge(
+        len(trials), ratio, found, by_chance, halves, infl_threshold, beyond_chance
+    )
     return Convergence(
         num_trials=len(trials),
         halves=halves,
@@ -228,6 +292,7 @@ def measure(
         mem_threshold=mem_threshold,
         infl_threshold=infl_threshold,
         enough=enough,
+        trials_needed=needed,
         verdict=verdict,
     )
 
@@ -239,11 +304,25 @@ def judge(
     by_chance: float,
     halves: Sequence[SplitHalf],
     infl_threshold: float,
-) -> tuple[bool, str]:
+    beyond_chance: int | None,
+) -> tuple[bool, int | None, str]:
     """Says in plain sentences whether there are enough trials.
 
     Enough means: at most 5% of the pairs found would be there by chance, and two halves agree on
     the pairs with the Jaccard similarity of 0.7 that the paper asked of its threshold (Sec. 2).
+
+    Args:
+      num_trials: t.
+      subset_ratio: the share of the training set that a trial sees.
+      found: high-influence pairs.
+      by_chance: how many would be expected if no influence existed.
+      halves: ascending in the number of trials.
+      infl_threshold: theta_infl.
+      beyond_chance: where more than 5% may be chance, the number of trials at which it would be
+        less; None if no number would do.
+
+    Returns:
+      (whether there are enough, about how many would be or None, the sentences).
     """
     error = worst_standard_error(num_trials, subset_ratio)
     facts = (
@@ -252,32 +331,99 @@ def judge(
         f"If no influence existed, {_approximately(by_chance)} pairs would pass by chance; "
         f"{found:,} passed."
     )
-    if by_chance > _FALSE_SHARE * found:
-        return False, (
-            f"{facts} Not enough: more than {_FALSE_SHARE:.0%} of the pairs may be chance. "
-            f"Add trials or raise the thresholds."
+    if not found:
+        return (
+            False,
+            None,
+            f"{facts} Not enough to judge. There are no pairs to agree on: lower the thresholds or "
+            "add trials.",
         )
     target = experiments.JACCARD_AT_INFL_THRESHOLD
     last = halves[-1] if halves else None
-    if last is None or math.isnan(last.infl_jaccard):
-        if not found:
-            reason = "There are no pairs to agree on: lower the thresholds or add trials"
-        else:
-            reason = "There are too few trials to compare two halves: add trials"
-        return False, f"{facts} Not enough to judge. {reason}."
+    compared = last is not None and not math.isnan(last.infl_jaccard)
+    agreeing = 0
+    if compared and last.infl_jaccard < target:
+        # Disagreement comes from noise, which shrinks with the root of the number of trials.
+        factor = ((1 - last.infl_jaccard) / (1 - target)) ** 2
+        agreeing = math.ceil(num_trials * factor / 100) * 100
+    if _may_be_chance(by_chance, found):
+        facts += f" Not enough: more than {_FALSE_SHARE:.0%} of the pairs may be chance."
+        if beyond_chance is None:
+            return (
+                False,
+                None,
+                f"{facts} Raise the thresholds: {infl_threshold:g} is too low for any number of "
+                f"trials, as not even {_HOPELESS} times as many would do.",
+            )
+        more = f", and about {agreeing:,} for two halves to agree as well"
+        return (
+            False,
+            max(beyond_chance, agreeing),
+            f"{facts} Add trials or raise the thresholds: if all rates stay as they are, about "
+            f"{beyond_chance:,} trials would do{more if agreeing > beyond_chance else ''}.",
+        )
+    if not compared:
+        return (
+            False,
+            None,
+            f"{facts} Not enough to judge. There are too few trials to compare two halves: add "
+            "trials.",
+        )
     facts += (
         f" Two halves of {last.num_trials:,} trials agree on pairs with a Jaccard similarity of "
         f"{last.infl_jaccard:.2f} (the paper asked for {target:g})."
     )
-    # Disagreement comes from noise, which shrinks with the root of the number of trials.
-    jaccard_factor = ((1 - last.infl_jaccard) / (1 - target)) ** 2
-    if last.infl_jaccard < target:
-        needed = math.ceil(num_trials * jaccard_factor / 100) * 100
-        return False, (
+    if agreeing:
+        return (
+            False,
+            agreeing,
             f"{facts} The pairs are real, but which ones pass the threshold still depends on the "
-            f"trials: about {needed:,} trials would settle it."
+            f"trials: about {agreeing:,} trials would settle it.",
         )
-    return True, f"{facts} Enough for these thresholds."
+    return True, None, f"{facts} Enough for these thresholds."
+
+
+def when(
+    missing: int, trials_per_hour: float | None, seconds_a_trial: float | None, now: float
+) -> str:
+    """Says in a sentence how long the missing trials take; nothing where that is not known.
+
+    Args:
+      missing: how many trials, 1 or more.
+      trials_per_hour: the present pace, or None where nothing is being trained.
+      seconds_a_trial: what one costs, or None where that is not known; without a pace it is told
+        what they take one after another.
+      now: seconds since 1970; a date is told in local time, and none that is ten years ahead.
+    """
+    these = (
+        "the 1 that is missing takes" if missing == 1 else f"the {missing:,} that are missing take"
+    )
+    if trials_per_hour is not None:
+        seconds = 3600 * missing / trials_per_hour
+        until = ""
+        if seconds < _FARTHEST:
+            until = f", until {datetime.datetime.fromtimestamp(now + seconds):%Y-%m-%d %H:%M}"
+        rate = f"{trials_per_hour:,.0f}" if trials_per_hour >= 10 else f"{trials_per_hour:.2g}"
+        trials = "trial" if rate == "1" else "trials"
+        return f"At the present pace of {rate} {trials} an hour {these} {duration(seconds)}{until}."
+    if seconds_a_trial is not None:
+        return (
+            f"At {duration(seconds_a_trial)} a trial, {these} "
+            f"{duration(missing * seconds_a_trial)} of one machine."
+        )
+    return ""
+
+
+def _may_be_chance(by_chance: float, found: int) -> bool:
+    """Returns whether more than 5% of the pairs found may be chance."""
+    return by_chance > _FALSE_SHARE * found
+
+
+def present(num_trials: int, asked_for: int, path: epath.PathLike) -> str:
+    """Says how many of an experiment's trials are in the store at `path`."""
+    if num_trials > asked_for:
+        return f"{num_trials:,} trials are in {path}, more than the experiment's {asked_for:,}"
+    return f"{num_trials:,} of {asked_for:,} trials are in {path}"
 
 
 def _approximately(count: float) -> str:
@@ -313,6 +459,7 @@ def main() -> None:
     cli.require_random_subsets(store)
     thresholds = FLAGS.mem_threshold, FLAGS.infl_threshold
     trials = store.load(probabilities=FLAGS.probability)
+    print(present(len(trials), store.config.num_trials, store.path))
     total = FLAGS.splits * len(split_sizes(len(trials))) * (1 + FLAGS.probability)
     by_probability = ()
     with cli.progress_bar(total, "splits") as progress:
@@ -327,6 +474,12 @@ def main() -> None:
         print("estimated from the probability of the true label, the same halves:")
         print(table(by_probability, *thresholds))
     print(result.verdict)
+    if result.trials_needed is not None:
+        now = time.time()
+        rate = pace.trials_per_hour(store, now)
+        cost = pace.seconds_a_trial(store) if rate is None else None
+        if said := when(result.trials_needed - len(trials), rate, cost, now):
+            print(said)
     if FLAGS.out:
         from analysis.figures import convergence as figure
         from analysis.figures import style

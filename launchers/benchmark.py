@@ -14,8 +14,9 @@ from absl import flags
 
 from analysis import cli
 from launchers import training_flags
-from launchers.benchmarks.timing import duration
 from tfmem import datasets, engine, experiments
+from tfmem.durations import duration
+from tfmem.training.failures import succeeded
 
 FLAGS = flags.FLAGS
 _HOW = ("stack", "strategy", "xla", "tensorboard")
@@ -33,7 +34,7 @@ def time_experiment() -> None:
     trainer.warm_up(trials)
     with cli.progress_bar(len(trials), "trials") as progress:
         start = time.perf_counter()
-        for _ in trainer.train(trials, progress):
+        for _ in succeeded(trainer.train(trials, progress)):
             pass
         seconds = (time.perf_counter() - start) / len(trials)
     counted = "1 trial" if len(trials) == 1 else f"{len(trials)} trials"

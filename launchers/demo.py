@@ -13,7 +13,9 @@ from absl import flags
 from etils import epath
 
 from analysis import cli, estimators, files, pairs, report
+from launchers import progress
 from tfmem import datasets, engine, experiments
+from tfmem.launch import Launch
 from tfmem.store import Store
 
 FLAGS = flags.FLAGS
@@ -28,8 +30,8 @@ def train(store: Store, dataset: datasets.Dataset, trials: range) -> str:
     cli.import_tensorflow()
     trainer = engine.make_trainer(store.config, dataset)
     start = time.perf_counter()
-    with cli.progress_bar(len(missing), "training") as progress:
-        engine.run(store, trainer, missing, progress)
+    with Launch(store) as launch, progress.shown(store, trials, launch.claims.progress):
+        launch.run(trainer, missing)
     seconds = time.perf_counter() - start
     return f"{len(missing):,} trials in {seconds:.0f} s, {seconds / len(missing):.3f} s each"
 
@@ -54,8 +56,8 @@ def main() -> None:
         test_accuracies=estimators.test_accuracies(trials),
     )
     files.write_pairs(out / "pairs.npz", pairs.select(memorization.value, influences))
-    with cli.progress_bar(report.steps(store), "report") as progress:
-        summary = report.make_report(store, out / "report.html", progress=progress)
+    with cli.progress_bar(report.steps(store), "report") as advance:
+        summary = report.make_report(store, out / "report.html", progress=advance)
     rows = {
         "training": cost,
         "test accuracy": (

@@ -18,6 +18,8 @@ same command continues after an interruption; damaged ones are trained again. an
 reads the store.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from absl import flags
 
@@ -139,12 +141,16 @@ def create_store(config: DynamicsConfig, dataset: Dataset, subsets: dict[str, np
 
 
 def train(
-    config: DynamicsConfig, dataset: Dataset, subsets: dict[str, np.ndarray], missing: list[int]
-) -> None:
-    """Trains and stores the missing runs.
+    config: DynamicsConfig,
+    dataset: Dataset,
+    subsets: dict[str, np.ndarray],
+    trials: Sequence[int],
+    missing: Sequence[int],
+) -> int:
+    """Trains and stores the missing runs; returns the exit code.
 
     Raises:
-      ValueError: the images do not fit into memory, or runs diverged; all others are stored.
+      ValueError: the images do not fit into memory.
     """
     import tensorflow as tf
 
@@ -153,9 +159,10 @@ def train(
     easy, difficult = subsets["tr_easy"], subsets["tr_difficult"]
     groups = np.stack([np.ones_like(easy), easy, difficult])
 
-    training_flags.train_conditions(
+    return training_flags.train_conditions(
         config,
         [kept_of(condition, subsets) for condition in config.conditions],
+        trials,
         missing,
         lambda kept: engine.make_dynamics_trainer(
             config.experiment,
@@ -169,7 +176,7 @@ def train(
     )
 
 
-def main() -> None:
+def main() -> int:
     experiment = training_flags.experiment()
     training_flags.require_images(experiment)
     dataset = datasets.load_for(experiment, FLAGS.data_dir)
@@ -190,10 +197,12 @@ def main() -> None:
         kept = kept_of(condition, subsets)
         print(f"{condition:<18} trains on {kept.size:,} of {len(dataset.train):,} examples")
     missing = training_flags.missing_trials(store, trials) if store else list(trials)
+    code = 0
     if missing:
         cli.import_tensorflow()
-        train(config, dataset, subsets, missing)
-    print(f"{len(trials):,} {'run' if len(trials) == 1 else 'runs'} in {FLAGS.store}")
+        code = train(config, dataset, subsets, trials, missing)
+    training_flags.print_stored(trials, "run")
+    return code
 
 
 if __name__ == "__main__":
@@ -226,7 +235,7 @@ if __name__ == "__main__":
     )
     flags.DEFINE_string("trials", None, "START:STOP; all runs of all conditions by default.")
     training_flags.define_training(stacks=False)
-    training_flags.define_checkpoints()
+    training_flags.define_launch()
     training_flags.define_overrides(without=["subset_ratio"])
     flags.mark_flag_as_required("store")
     cli.run(main)

@@ -20,6 +20,7 @@ from tfmem import config as config_lib
 from tfmem import datasets, engine, experiments, representations, subsets
 from tfmem.config import LastLayerConfig
 from tfmem.store import Store
+from tfmem.training.failures import succeeded
 
 FLAGS = flags.FLAGS
 _MEANINGLESS = ("crop", "crop_padding", "flip")  # For features, which are what they are.
@@ -65,12 +66,12 @@ def train_network(config: LastLayerConfig, dataset: datasets.Dataset, folder: ep
     digest = config_lib.digest(config.network, dataset.fingerprint)
     checkpoints = Checkpoints(folder / "checkpoints", digest, FLAGS.checkpoint_seconds)
     with cli.progress_bar(1, "network") as progress:
-        (trial,) = trainer.train([0], progress, checkpoints)
+        (trial,) = succeeded(trainer.train([0], progress, checkpoints))
     representations.write(folder, config, dataset, trainer, trial)
     checkpoints.remove(0)
 
 
-def main() -> None:
+def main() -> int:
     config = resolve()
     stack = training_flags.options().stack
     trials = cli.parse_range(FLAGS.trials or f"0:{config.num_trials}")
@@ -85,7 +86,7 @@ def main() -> None:
         f"{about.test_accuracy:.1%}, training accuracy {about.train_accuracy:.1%}; "
         f"{features.input_shape[0]:,} features of each example in {folder}"
     )
-    missing = list(trials)
+    missing, code = list(trials), 0
     if Store.exists(FLAGS.store):
         missing = training_flags.missing_trials(Store.create(FLAGS.store, config, features), trials)
     if missing:
@@ -93,8 +94,9 @@ def main() -> None:
         options = engine.Options(stack=stack)
         trainer = engine.make_trainer(config.experiment, features, options)
         store = Store.create(FLAGS.store, config, features)
-        training_flags.train(store, trainer, missing)
-    print(f"{len(trials):,} trials in {FLAGS.store}")
+        code = training_flags.train(store, trainer, trials, missing)
+    training_flags.print_stored(trials)
+    return code
 
 
 if __name__ == "__main__":
@@ -109,7 +111,7 @@ if __name__ == "__main__":
         "feature_layer", None, "Layer whose output are the features; the penultimate by default."
     )
     training_flags.define_training()
-    training_flags.define_checkpoints()
+    training_flags.define_launch()
     training_flags.define_overrides(without=_MEANINGLESS)
     flags.mark_flag_as_required("store")
     cli.run(main)

@@ -134,7 +134,7 @@ def subsets_of(
     return FixedSubset(kept)
 
 
-def main() -> None:
+def main() -> int:
     experiment = training_flags.experiment()
     training_flags.require_images(experiment)
     options = training_flags.options()
@@ -155,16 +155,19 @@ def main() -> None:
     for condition, kept in zip(config.conditions, subsets, strict=True):
         print(f"{condition!s:<16} {kept.size:,} of {len(dataset.train):,} examples remain")
     missing = training_flags.missing_trials(store, trials) if store else list(trials)
+    code = 0
     if missing:
         cli.import_tensorflow()
-        training_flags.train_conditions(
+        code = training_flags.train_conditions(
             config,
             subsets,
+            trials,
             missing,
             lambda kept: engine.make_trainer(config.experiment, dataset, options, kept),
             lambda: Store.create(FLAGS.store, config, dataset),
         )
-    print(f"{len(trials):,} trials in {FLAGS.store}")
+    training_flags.print_stored(trials)
+    return code
 
 
 if __name__ == "__main__":
@@ -194,7 +197,7 @@ if __name__ == "__main__":
     )
     flags.DEFINE_string("trials", None, "START:STOP; all runs of all conditions by default.")
     training_flags.define_training()
-    training_flags.define_checkpoints()
+    training_flags.define_launch()
     training_flags.define_overrides(without=["subset_ratio"])
     flags.mark_flags_as_required(["store", "estimates"])
     cli.run(main)

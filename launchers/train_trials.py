@@ -10,6 +10,8 @@ damaged ones are trained again. --describe prints the recipe, and where each of 
 from, and trains nothing.
 """
 
+import contextlib
+
 from absl import flags
 
 from analysis import cli
@@ -36,27 +38,35 @@ def describe(config: ExperimentConfig) -> str:
     return "\n".join(lines)
 
 
-def main() -> None:
+def main() -> int:
     config = training_flags.experiment()
     if FLAGS.describe:
         print(describe(config))
-        return
+        return 0
     if not FLAGS.store:
         raise ValueError("--store is required")
     training_flags.require_images(config)
     options = training_flags.options()
-    trials = cli.parse_range(FLAGS.trials or f"0:{config.num_trials}")
-    dataset = datasets.load_for(config, FLAGS.data_dir)
-    missing = list(trials)
+    room = training_flags.room()
+    trials = training_flags.shard(cli.parse_range(FLAGS.trials or f"0:{config.num_trials}"))
+    if not trials:
+        raise ValueError(f"--shard={FLAGS.shard}: there are fewer trials than shards")
+    with training_flags.without_gpus() if room else contextlib.nullcontext():
+        dataset = datasets.load_for(config, FLAGS.data_dir)
+    missing, code = list(trials), 0
     if Store.exists(FLAGS.store):
         missing = training_flags.missing_trials(Store.create(FLAGS.store, config, dataset), trials)
-    if missing:
+    if missing and room:
+        store = Store.create(FLAGS.store, config, dataset)
+        code = training_flags.train_on_ray(store, config, trials, missing, room)
+    elif missing:
         cli.import_tensorflow()
         trainer = engine.make_trainer(config, dataset, options)
         # Only now, so that a contradiction in the flags leaves no store behind.
         store = Store.create(FLAGS.store, config, dataset)
-        training_flags.train(store, trainer, missing)
-    print(f"{len(trials):,} trials in {FLAGS.store}")
+        code = training_flags.train(store, trainer, trials, missing)
+    training_flags.print_stored(trials)
+    return code
 
 
 if __name__ == "__main__":
@@ -67,6 +77,7 @@ if __name__ == "__main__":
     flags.DEFINE_string("trials", None, "START:STOP; all that the experiment asks for by default.")
     flags.DEFINE_bool("describe", False, "Print the recipe and its sources, and stop.")
     training_flags.define_training()
-    training_flags.define_checkpoints()
+    training_flags.define_engine()
+    training_flags.define_launch()
     training_flags.define_overrides()
     cli.run(main)

@@ -13,6 +13,8 @@ Models that are there are skipped, so the same command continues after an interr
 are trained again.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from absl import flags
 from etils import epath
@@ -33,8 +35,10 @@ def network_path(store: epath.PathLike, trial: int) -> epath.Path:
     return epath.Path(store) / "networks" / f"trial-{trial:06d}.keras"
 
 
-def train(config: TurnoverConfig, dataset: Dataset, missing: list[int]) -> None:
-    """Trains and stores the missing models.
+def train(
+    config: TurnoverConfig, dataset: Dataset, trials: Sequence[int], missing: Sequence[int]
+) -> int:
+    """Trains and stores the missing models; returns the exit code.
 
     Raises:
       ValueError: the model has no turn-over layers, or too few units for its examples.
@@ -42,17 +46,13 @@ def train(config: TurnoverConfig, dataset: Dataset, missing: list[int]) -> None:
     trainer = engine.make_turnover_trainer(config.experiment, dataset, training_flags.options())
     # Only now, so that a contradiction in the flags leaves no store behind.
     store = Store.create(FLAGS.store, config, dataset)
-    with cli.progress_bar(len(missing), "models") as progress:
-        engine.run(
-            store,
-            trainer,
-            missing,
-            progress,
-            FLAGS.checkpoint_seconds,
-            before_write=lambda trial: networks.save(
-                trainer.network, network_path(FLAGS.store, trial.number)
-            ),
-        )
+    return training_flags.train(
+        store,
+        trainer,
+        trials,
+        missing,
+        lambda trial: networks.save(trainer.network, network_path(FLAGS.store, trial.number)),
+    )
 
 
 def num_scored(config: TurnoverConfig, dataset: Dataset) -> int:
@@ -98,7 +98,7 @@ def estimate_influence(config: TurnoverConfig, dataset: Dataset, trials: range, 
             npz.write_npz(path, {"tr_idx": chosen, "influence": np.concatenate(rows)})
 
 
-def main() -> None:
+def main() -> int:
     experiment = training_flags.experiment()
     training_flags.require_images(experiment)
     config = TurnoverConfig(experiment, FLAGS.test_examples)
@@ -109,17 +109,17 @@ def main() -> None:
             f"--influence={FLAGS.influence}: there are {num_scored(config, dataset):,} training "
             "examples"
         )
-    missing = list(trials)
+    missing, code = list(trials), 0
     if Store.exists(FLAGS.store):
         missing = training_flags.missing_trials(Store.create(FLAGS.store, config, dataset), trials)
     if missing:
         cli.import_tensorflow()
-        train(config, dataset, missing)
-    if FLAGS.influence:
+        code = train(config, dataset, trials, missing)
+    if FLAGS.influence and not code:
         cli.import_tensorflow()
         estimate_influence(config, dataset, trials, FLAGS.influence)
-    models = "1 model" if len(trials) == 1 else f"{len(trials):,} models"
-    print(f"{models} in {FLAGS.store}")
+    training_flags.print_stored(trials, "model")
+    return code
 
 
 if __name__ == "__main__":
@@ -141,7 +141,7 @@ if __name__ == "__main__":
         lower_bound=0,
     )
     training_flags.define_training(stacks=False)
-    training_flags.define_checkpoints()
+    training_flags.define_launch()
     training_flags.define_overrides(without=["subset_ratio"])
     flags.mark_flag_as_required("store")
     cli.run(main)

@@ -1,15 +1,20 @@
 """The flags that choose an experiment, override its numbers and say how trials are trained."""
 
 import contextlib
+import functools
 import itertools
 import json
-from collections.abc import Callable, Iterable, Sequence
+import os
+import re
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from absl import flags
 
 from analysis import cli
-from tfmem import datasets, engine, experiments
+from launchers import progress
+from tfmem import cluster, datasets, engine, experiments, logs
 from tfmem.config import (
     CROPS,
     PRECISIONS,
@@ -18,7 +23,9 @@ from tfmem.config import (
     ExperimentConfig,
     RemovalConfig,
 )
-from tfmem.store import Store
+from tfmem.launch import Launch, Outcome
+from tfmem.logs import Logs
+from tfmem.store import Store, Trial
 from tfmem.subsets import Subsets
 
 FLAGS = flags.FLAGS
@@ -97,8 +104,8 @@ def define_training(stacks: bool = True) -> None:
     )
 
 
-def define_checkpoints() -> None:
-    """Defines how often a trial in training is saved."""
+def define_launch() -> None:
+    """Defines what a launch does about trials that are interrupted or fail."""
     flags.DEFINE_float(
         "checkpoint_seconds",
         60.0,
@@ -106,6 +113,77 @@ def define_checkpoints() -> None:
         "since it was last; it continues from there.",
         lower_bound=0.0,
     )
+    flags.DEFINE_integer(
+        "retries", 2, "How often a trial that failed is trained again.", lower_bound=0
+    )
+
+
+_ROOM = {
+    "gpus_per_trial": "GPUs that train one trial together; ImageNet's recipe has 8.",
+    "trials_per_gpu": "Trials that share one GPU, for small models.",
+    "cpus_per_trial": "CPU cores of a trial: those that feed its GPU, or, where there is no GPU, "
+    "those that it is trained on.",
+}
+
+
+def define_engine() -> None:
+    """Defines where trials are trained: in this process, or by Ray, and which of them."""
+    flags.DEFINE_enum(
+        "engine",
+        "local",
+        ["local", "ray"],
+        "local trains in this process; ray on all GPUs of this machine, or of a cluster.",
+    )
+    flags.DEFINE_string(
+        "ray_address",
+        None,
+        "With --engine=ray: a Ray cluster, HOST:PORT, or auto for the one that this machine is "
+        "part of; by default a Ray of this machine alone is started.",
+    )
+    for name, text in _ROOM.items():
+        flags.DEFINE_integer(name, 1, f"With --engine=ray: {text}", lower_bound=1)
+    flags.DEFINE_string(
+        "shard",
+        None,
+        "i/N: only every N-th of the trials, from the i-th on, counted from 0: one task of a Slurm "
+        "array.",
+    )
+
+
+def room() -> cluster.Room | None:
+    """Returns what a worker takes of Ray, or None without Ray; ValueError if flags contradict."""
+    if FLAGS.engine == "ray":
+        return cluster.Room(**{name: FLAGS[name].value for name in _ROOM})
+    for name in ("ray_address", *_ROOM):
+        if FLAGS[name].present:
+            raise ValueError(f"--{name} has no effect with --engine=local: add --engine=ray")
+    return None
+
+
+@contextlib.contextmanager
+def without_gpus() -> Iterator[None]:
+    """Lets TensorFlow take no GPU if it starts in the context: they are for other processes."""
+    name = "CUDA_VISIBLE_DEVICES"
+    kept = os.environ.get(name)
+    os.environ[name] = "-1"
+    try:
+        yield
+    finally:
+        if kept is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = kept
+
+
+def shard(trials: range) -> range:
+    """Returns the part of the trials that --shard asks for; ValueError if it is no part."""
+    if FLAGS.shard is None:
+        return trials
+    match = re.fullmatch(r"(\d+)/(\d+)", FLAGS.shard)
+    index, count = map(int, match.groups()) if match else (0, 0)
+    if not index < count:
+        raise ValueError(f"--shard={FLAGS.shard}: expected i/N with i from 0 to N - 1, such as 0/8")
+    return trials[index::count]
 
 
 def overrides() -> dict[str, Any]:
@@ -155,56 +233,130 @@ def missing_trials(store: Store, trials: range) -> list[int]:
     return missing
 
 
-def train(store: Store, trainer, trials: list[int], first: int = 0) -> None:
-    """Trains and stores trials, with a progress bar; see `engine.run`."""
-    with cli.progress_bar(len(trials), "trials") as progress:
-        engine.run(store, trainer, trials, progress, FLAGS.checkpoint_seconds, first)
+def new_launch(store: Store) -> Launch:
+    """Returns a launch as the flags want it."""
+    return Launch(store, FLAGS.retries, FLAGS.checkpoint_seconds)
+
+
+def train(
+    store: Store,
+    trainer,
+    trials: Sequence[int],
+    missing: Sequence[int],
+    before_write: Callable[[Trial], None] = lambda trial: None,
+) -> int:
+    """Trains and stores trials, with one line for all of them; returns the exit code.
+
+    Args:
+      store: where they go.
+      trainer: of the store's trials.
+      trials: all that are to be there.
+      missing: those that are not.
+      before_write: called with each finished trial, before it is stored.
+    """
+    with new_launch(store) as launch, progress.shown(store, trials, launch.claims.progress):
+        launch.run(trainer, missing, before_write=before_write)
+    return report(store, launch.outcome)
+
+
+def train_on_ray(
+    store: Store,
+    config: ExperimentConfig,
+    trials: Sequence[int],
+    missing: Sequence[int],
+    room: cluster.Room,
+) -> int:
+    """Trains and stores trials on Ray, with one line for all of them; returns the exit code.
+
+    Args:
+      store: where they go.
+      config: of the store.
+      trials: all that are to be there.
+      missing: those that are not.
+      room: what a worker takes.
+    """
+    # A worker may have another working directory, and on another machine another home.
+    data_dir = os.path.abspath(os.path.expanduser(FLAGS.data_dir)) if FLAGS.data_dir else None
+    make_trainer = functools.partial(engine.load_trainer, config, data_dir, options())
+    job = cluster.Job(str(store.path), make_trainer, FLAGS.retries, FLAGS.checkpoint_seconds)
+    with progress.shown(store, trials):
+        outcome = cluster.run(job, missing, room, FLAGS.ray_address, cli.end_on_sigterm)
+    return report(store, outcome)
+
+
+def report(store: Store, outcome: Outcome, name: Callable[[int], str] = "trial {}".format) -> int:
+    """Says which trials failed, and which are left to others; returns the exit code.
+
+    Args:
+      store: of the trials.
+      outcome: of a launch that has ended.
+      name: what a trial is called, by its number in the store.
+    """
+    log = Logs(store.path / logs.FOLDER).path
+    for number, failure in sorted(outcome.failed.items()):
+        times = "1 attempt" if failure.attempts == 1 else f"{failure.attempts} attempts"
+        print(
+            f"{name(number)} failed after {times}: {failure.error}; log: {log(number)}",
+            file=sys.stderr,
+        )
+    if outcome.elsewhere:
+        count = len(outcome.elsewhere)
+        others = "1 trial is" if count == 1 else f"{count:,} trials are"
+        print(f"{others} in training elsewhere, and left to whoever trains them")
+    return 1 if outcome.failed else 0
 
 
 def train_conditions(
     config: RemovalConfig | DynamicsConfig,
     subsets: Sequence[Subsets],
+    trials: Sequence[int],
     missing: Sequence[int],
     make_trainer: Callable[[Subsets], Any],
     create_store: Callable[[], Store],
-) -> None:
-    """Trains and stores runs of several conditions, with one progress bar for all.
+) -> int:
+    """Trains and stores runs of several conditions, with one line for all; returns the exit code.
 
     Args:
       config: run r of condition c is trial c * runs + r.
       subsets: what each condition is trained on, in their order.
-      missing: trials of the store, ascending.
+      trials: all runs that are to be there, by their numbers in the store.
+      missing: those that are not, ascending.
       make_trainer: takes the first condition's subsets.
       create_store: called when there is a trainer, so that a contradiction in the flags leaves no
         store behind.
-
-    Raises:
-      ValueError: runs diverged; all others are stored.
     """
     import tensorflow as tf
 
-    from tfmem.training.common import DivergedError
-
     # Stacked runs compile a step for each condition, which TensorFlow takes for an oversight.
     tf.get_logger().addFilter(lambda record: "tf.function retracing" not in record.getMessage())
-    diverged, store, trainer = [], None, None
+    launch, trainer = None, None
     with contextlib.ExitStack() as until_done:
-        for number, trials in itertools.groupby(missing, lambda trial: trial // config.runs):
+        for number, group in itertools.groupby(missing, lambda trial: trial // config.runs):
             if trainer is None:
                 trainer = make_trainer(subsets[number])
                 store = create_store()
-                progress = until_done.enter_context(cli.progress_bar(len(missing), "runs"))
+                launch = until_done.enter_context(new_launch(store))
+                shown = progress.shown(store, trials, launch.claims.progress)
+                until_done.enter_context(shown)
             else:
                 trainer = trainer.for_subsets(subsets[number])
             first = number * config.runs
-            runs = [trial - first for trial in trials]
-            try:
-                engine.run(store, trainer, runs, progress, FLAGS.checkpoint_seconds, first)
-            except DivergedError as error:
-                where = f"{config.conditions[number]} (its trial 0 is trial {first} of the store)"
-                diverged.append(f"{where}: {error}")
-    if diverged:
-        raise ValueError("; ".join(diverged))
+            launch.run(trainer, [trial - first for trial in group], first)
+    return report(
+        store,
+        launch.outcome,
+        lambda trial: (
+            f"trial {trial} ({config.conditions[trial // config.runs]}, run {trial % config.runs})"
+        ),
+    )
+
+
+def print_stored(trials: Sequence[int], one: str = "trial") -> None:
+    """Says how many of the trials are in the store of --store, calling each of them `one`."""
+    there = len(set(trials) & set(Store.open(FLAGS.store).numbers()))
+    of_all = "" if there == len(trials) else f" of {len(trials):,}"
+    ones = one if len(trials) == 1 else f"{one}s"
+    print(f"{there:,}{of_all} {ones} in {FLAGS.store}")
 
 
 def condition_trials(config: RemovalConfig | DynamicsConfig) -> range:

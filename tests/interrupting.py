@@ -9,8 +9,8 @@ from tests.conftest import ROOT
 from tfmem.training.checkpoints import Checkpoints
 
 
-class Interrupted(Exception):
-    """What stops the training."""
+class Interrupted(BaseException):
+    """What stops the training; like an interruption, and unlike an error, nothing catches it."""
 
 
 class InterruptingCheckpoints(Checkpoints):

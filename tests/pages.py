@@ -64,6 +64,7 @@ CONVERGENCE = Convergence(
     mem_threshold=0.25,
     infl_threshold=0.15,
     enough=False,
+    trials_needed=300,
     verdict="More trials, please.",
 )
 

@@ -1,13 +1,13 @@
-"""Runs a list of trials on this machine and stores each one as soon as it is finished."""
+"""Chooses what trains trials, and which have to be trained; `tfmem.launch` does it."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from tfmem import datasets
 from tfmem.config import ExperimentConfig
 from tfmem.datasets import Dataset
-from tfmem.store import Store, Trial
+from tfmem.store import Store
 from tfmem.subsets import FixedSubset, Subsets
 
 STACK_AUTO = "auto"
@@ -26,12 +26,37 @@ class Options:
         GPUs, and one device a trial for others. Stacked trials run on one device.
       jit_compile: whether XLA compiles unstacked training; stacked training always is.
       tensorboard: folder for TensorBoard logs of unstacked trials, or None.
+      cores: CPU cores to compute on, beside other processes; None is all of them, or a GPU.
     """
 
     stack: str | int = STACK_AUTO
     strategy: str = STRATEGY_AUTO
     jit_compile: bool = False
     tensorboard: str | None = None
+    cores: int | None = None
+
+
+def load_trainer(
+    config: ExperimentConfig, data_dir: str | None, options: Options, cores: int | None
+):
+    """Returns what trains the config's trials, in a process that has only just begun.
+
+    Args:
+      config: what a trial is.
+      data_dir: where TFDS keeps its data; None is TFDS's own default.
+      options: how it is trained.
+      cores: CPU cores to compute on; None is all of them, or a GPU.
+
+    Raises:
+      ValueError: as `datasets.load_for` and `make_trainer`.
+    """
+    import tensorflow as tf
+
+    if cores is not None:
+        tf.config.threading.set_intra_op_parallelism_threads(cores)
+        tf.config.threading.set_inter_op_parallelism_threads(cores)
+    dataset = datasets.load_for(config, data_dir)
+    return make_trainer(config, dataset, dataclasses.replace(options, cores=cores))
 
 
 def make_trainer(
@@ -70,7 +95,7 @@ def make_trainer(
                 f"{flag} goes with trials that are trained one at a time, and these are stacked: "
                 "add --stack=none"
             )
-    return stacked.StackedTrainer(problem, stack)
+    return stacked.StackedTrainer(problem, stack, options.cores)
 
 
 def make_turnover_trainer(config: ExperimentConfig, dataset: Dataset, options: Options = Options()):
@@ -138,36 +163,3 @@ def missing_trials(store: Store, trials: range) -> tuple[list[int], dict[int, st
     there = set(store.numbers())
     damaged = store.damaged(number for number in trials if number in there)
     return [number for number in trials if number not in there or number in damaged], damaged
-
-
-def run(
-    store: Store,
-    trainer,
-    trials: Sequence[int],
-    progress=lambda trials: None,
-    checkpoint_seconds: float = 60.0,
-    first: int = 0,
-    before_write: Callable[[Trial], None] = lambda trial: None,
-) -> None:
-    """Trains the trials and stores each one when it is finished.
-
-    Args:
-      store: where they go.
-      trainer: has `train(trials, progress, checkpoints)`, which yields finished trials.
-      trials: their numbers, as the trainer counts them.
-      progress: called with the number of trials' worth of work just done, as they advance.
-      checkpoint_seconds: how much time passes between two checkpoints of a trial.
-      first: the number in the store of the trainer's trial 0.
-      before_write: called with each finished trial, before it is stored.
-
-    Raises:
-      DivergedError: some trials diverged; all others are stored.
-    """
-    from tfmem.training.checkpoints import Checkpoints
-
-    checkpoints = Checkpoints(store.checkpoint_folder, store.digest, checkpoint_seconds, first)
-    checkpoints.remove_finished(store.numbers())
-    for trial in trainer.train(trials, progress, checkpoints):
-        before_write(trial)
-        store.write(dataclasses.replace(trial, number=first + trial.number))
-        checkpoints.remove(trial.number)

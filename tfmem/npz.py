@@ -43,7 +43,11 @@ def write_npz(
       blocks: float32 arrays too large for memory, by name: their shape, and their rows in blocks.
     """
     pairs = arrays.items() if isinstance(arrays, Mapping) else arrays
-    with atomic.replacing(path) as file, zipfile.ZipFile(file, "w") as archive:
+    seeks = atomic.is_local(path)
+    with (
+        atomic.replacing(path) as file,
+        zipfile.ZipFile(file if seeks else _Appended(file), "w") as archive,
+    ):
         for name, array in pairs:
             with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
                 np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)
@@ -53,6 +57,18 @@ def write_npz(
                 np.lib.format.write_array_header_2_0(member, header)
                 for part in parts:
                     member.write(np.ascontiguousarray(part, "<f4").data)
+
+
+class _Appended:
+    """A file to zipfile that cannot be sought in, as one that is written on gs:// cannot."""
+
+    def __init__(self, file: BinaryIO):
+        self._file = file
+        self.flush = file.flush
+
+    def write(self, content: bytes) -> int:
+        self._file.write(content)
+        return len(content)
 
 
 class Array:

@@ -1,8 +1,13 @@
 import dataclasses
+import datetime
 import math
+import os
+import time
 
+import hypothesis
 import numpy as np
 import pytest
+from hypothesis import strategies as st
 
 from analysis import convergence, estimators, files, pairs, probability
 from tests.conftest import run_program
@@ -86,25 +91,152 @@ def test_chance_pairs_match_what_noise_gives(rng):
     assert found == pytest.approx(expected, abs=5 * math.sqrt(expected))
 
 
+@pytest.mark.parametrize(
+    ("num_trials", "threshold", "expected"),
+    [
+        # In 4 and right in 4 of 8 trials: infl = k / 2 - 1 where k saw it and are right.
+        *((8, 1.0, 1 / 70), (8, 0.5, 17 / 70), (8, 0.0, 53 / 70), (8, -1.0, 1)),
+        # 3 of 6: infl = (2 k - 3) / 3.
+        *((6, 1.0, 1 / 20), (6, 0.3, 10 / 20)),
+        # 2.5 of 5 are rounded to 2: infl = k / 2 - (2 - k) / 3.
+        *((5, 1.0, 1 / 10), (5, 0.15, 7 / 10)),
+    ],
+)
+def test_chance_pairs_of_another_number_of_trials(num_trials, threshold, expected):
+    """Rates stay as they are: in half of the trials, right in half of them."""
+    subset = [[1, 0], [1, 0], [0, 1], [0, 1]]
+    trials = trial_set(subset, subset, [[1], [0], [1], [0]], [0, 1], [0])
+    memorization = estimators.memorization(trials)
+    found = convergence.chance_pairs(trials, memorization, 0.25, threshold, num_trials)
+    assert found == pytest.approx(expected)
+
+
+def test_an_example_that_no_trial_saw_yet_will_be_in_its_share():
+    """Example 0 is in none of 2 trials and example 1 in both: on average, they are in half."""
+    subset = [[0, 1], [0, 1]]
+    trials = trial_set(subset, subset, [[1], [0]], [0, 1], [0])
+    memorization = estimators.memorization(trials)
+    assert memorization.value[0] == 0.5
+    for threshold, at_2, at_4 in ((0.0, 1, 5 / 6), (1.0, 0, 1 / 6)):
+        arguments = trials, memorization, 0.25, threshold
+        assert convergence.chance_pairs(*arguments) == at_2
+        assert convergence.chance_pairs(*arguments, 4) == pytest.approx(at_4)
+
+
+@hypothesis.given(t=st.integers(1, 500), data=st.data())
+def test_fewest_trials_are_the_first_hundreds_that_are_enough(t, data):
+    least = data.draw(st.integers(t + 1, 110 * t))
+    asked = []
+
+    def enough(number):
+        asked.append(number)
+        return number >= least
+
+    expected = math.ceil(least / 100) * 100
+    assert convergence.fewest_trials(enough, t) == (expected if expected <= 100 * t else None)
+    assert len(asked) <= 2 * math.log2(110 * t / 100 + 1) + 2
+
+
+def test_measure_says_how_many_trials_leave_chance_behind(rng):
+    """The first hundreds of trials, in order, at which 5% or less of the pairs are chance."""
+    trials = planted(100, rng, effect=1.0)
+    result = convergence.measure(trials, 0.25, 0.15)
+    memorization = estimators.memorization(trials)
+
+    def share(number):
+        return convergence.chance_pairs(trials, memorization, 0.25, 0.15, number) / result.pairs
+
+    assert result.chance_pairs / result.pairs > 0.05
+    expected = next(number for number in range(200, 10_001, 100) if share(number) <= 0.05)
+    assert share(expected - 100) > 0.05
+    assert f"about {expected:,} trials would do" in result.verdict
+    assert result.trials_needed >= expected > 200
+
+
+def test_thresholds_may_be_too_low_for_any_number_of_trials(rng):
+    """Half of all pairs have an influence of 0 or more by chance, whatever the number."""
+    result = convergence.measure(planted(40, rng), 0.25, 0.0)
+    assert (result.enough, result.trials_needed) == (False, None)
+    assert "0 is too low for any number of trials, as not even 100 times" in result.verdict
+
+
 def half(size, jaccard):
     return convergence.SplitHalf(size, 0.9, 0.02, 50, jaccard, 0.05, 30)
 
 
 @pytest.mark.parametrize(
-    ("found", "by_chance", "halves", "enough", "words"),
+    ("found", "by_chance", "halves", "beyond_chance", "enough", "needed", "words"),
     [
-        (30, 0.01, [half(500, 0.75)], True, "Enough for these thresholds"),
-        (30, 2.0, [half(500, 0.75)], False, "more than 5% of the pairs may be chance"),
-        (30, 0.01, [half(500, 0.4)], False, "about 4,000 trials would settle it"),
-        (0, 0.0, [half(500, math.nan)], False, "no pairs to agree on"),
-        (3, 0.0, [], False, "too few trials to compare"),
+        (30, 1.5, [half(500, 0.75)], None, True, None, " Enough for these thresholds."),
+        (
+            *(30, 1.6, [half(500, 0.75)], 1200, False, 1200),
+            " Not enough: more than 5% of the pairs may be chance. Add trials or raise the "
+            "thresholds: if all rates stay as they are, about 1,200 trials would do.",
+        ),
+        (
+            # ((1 - 0.4) / (1 - 0.7))^2 = 4 times as many.
+            *(30, 2.0, [half(500, 0.4)], 1200, False, 4000),
+            " about 1,200 trials would do, and about 4,000 for two halves to agree as well.",
+        ),
+        (30, 2.0, [half(500, 0.4)], 4100, False, 4100, " about 4,100 trials would do."),
+        (3, 2.0, [], 1200, False, 1200, " about 1,200 trials would do."),
+        (
+            *(30, 2.0, [half(500, 0.4)], None, False, None),
+            " Not enough: more than 5% of the pairs may be chance. Raise the thresholds: 0.15 is "
+            "too low for any number of trials, as not even 100 times as many would do.",
+        ),
+        (30, 0.01, [half(500, 0.4)], None, False, 4000, " about 4,000 trials would settle it."),
+        (
+            *(0, 0.0, [half(500, math.nan)], None, False, None),
+            " There are no pairs to agree on: lower the thresholds or add trials.",
+        ),
+        (
+            *(0, 2.0, [half(500, 0.0)], None, False, None),
+            " There are no pairs to agree on: lower the thresholds or add trials.",
+        ),
+        (
+            *(3, 0.0, [], None, False, None),
+            " There are too few trials to compare two halves: add trials.",
+        ),
     ],
 )
-def test_verdicts(found, by_chance, halves, enough, words):
-    said = convergence.judge(1000, 0.7, found, by_chance, halves, 0.15)
-    assert said[0] is enough
-    assert words in said[1]
-    assert "at most 0.035" in said[1]
+def test_verdicts(found, by_chance, halves, beyond_chance, enough, needed, words):
+    said = convergence.judge(1000, 0.7, found, by_chance, halves, 0.15, beyond_chance)
+    assert said[:2] == (enough, needed)
+    assert said[2].endswith(words)
+    assert "at most 0.035" in said[2]
+
+
+def test_when_the_missing_trials_will_be_there():
+    """3,100 at 12 an hour take 258 hours and 20 minutes."""
+    now = datetime.datetime(2026, 11, 25, 19, 40).timestamp()
+    assert convergence.when(3100, 12, 14_400, now) == (
+        "At the present pace of 12 trials an hour the 3,100 that are missing take 10.8 days, "
+        "until 2026-12-06 14:00."
+    )
+    assert convergence.when(3100, None, 14_400, now) == (
+        "At 4.0 h a trial, the 3,100 that are missing take 516.7 days of one machine."
+    )
+    assert convergence.when(1, 1, None, now) == (
+        "At the present pace of 1 trial an hour the 1 that is missing takes 60.0 min, "
+        "until 2026-11-25 20:40."
+    )
+    assert convergence.when(300, 25_714.3, None, now) == (
+        "At the present pace of 25,714 trials an hour the 300 that are missing take 42 s, "
+        "until 2026-11-25 19:40."
+    )
+    assert convergence.when(10_000_000, 0.04, None, now) == (
+        "At the present pace of 0.04 trials an hour the 10,000,000 that are missing take "
+        "10,416,666.7 days."
+    )
+    assert convergence.when(3100, None, None, now) == ""
+
+
+def test_how_many_trials_there_are():
+    assert convergence.present(412, 1000, "STORE") == "412 of 1,000 trials are in STORE"
+    assert convergence.present(1200, 1000, "STORE") == (
+        "1,200 trials are in STORE, more than the experiment's 1,000"
+    )
 
 
 def test_measure_agrees_with_its_parts(rng):
@@ -150,5 +282,30 @@ def test_the_program_shows_both_estimators(tmp_path, tiny, tiny_config, rng):
         store.write(random_trial(number, tiny, rng))
     done = run_program("analysis.convergence", f"--store={store.path}", "--probability")
     one, other = done.stdout.split("estimated from the probability of the true label")
-    assert one.splitlines()[2].split()[0] == other.splitlines()[3].split()[0] == "16"
+    assert one.splitlines()[3].split()[0] == other.splitlines()[3].split()[0] == "16"
     assert len(other.splitlines()[3].split()) == 7
+
+
+def test_the_program_says_when_enough_trials_will_be_there(tmp_path, tiny, tiny_config, rng):
+    """Trials of noise, every one of which cost 1.5 s, first stored at once, then one a minute."""
+    store = Store.create(tmp_path / "store", tiny_config, tiny)
+    for number in range(40):
+        store.write(random_trial(number, tiny, rng))
+    expected = convergence.measure(store.load())
+    missing = expected.trials_needed - 40
+
+    def said():
+        return run_program("analysis.convergence", f"--store={store.path}").stdout.splitlines()
+
+    for seconds_ago, words in (
+        (0, f"At 1.5 s a trial, the {missing:,} that are missing take "),
+        (60, f"At the present pace of 60 trials an hour the {missing:,} that are missing take "),
+    ):
+        now = time.time()
+        for number in range(40):
+            stored = now - number * seconds_ago
+            os.utime(store.trial_path(number), (stored, stored))
+        first, *_, verdict, last = said()
+        assert first == f"40 of 1,000 trials are in {store.path}"
+        assert verdict == expected.verdict
+        assert last.startswith(words)

@@ -23,7 +23,7 @@ def test_demo_leaves_everything_and_says_where(demo):
     lines = dict(line.split(None, 1) for line in done.stdout.splitlines() if line)
     assert lines["training"].startswith("64 trials in")
     assert f"{out / 'report.html'}" in done.stdout
-    assert "training" in done.stderr  # The bar,
+    assert "64 of 64 done, 0 running, 0 failed" in done.stderr  # The line,
     assert "left" in done.stderr  # with the time left.
     trials = Store.open(out / "store").load()
     memorization = estimators.memorization(trials)

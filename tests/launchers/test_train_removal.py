@@ -68,8 +68,8 @@ def said_and_store(tmp_path_factory, estimates):
     """All conditions, with a learning rate that leaves the initial weights what they are."""
     path = tmp_path_factory.mktemp("removal") / "store"
     done = train(path, estimates, *FLAGS)
-    # One bar for all conditions, and no warning of TensorFlow's in it.
-    assert "0/12" in done.stderr
+    # One line for all conditions, and no warning of TensorFlow's in it.
+    assert "12 of 12 done, 0 running, 0 failed" in done.stderr
     assert "retracing" not in done.stderr
     return done.stdout, Store.open(path)
 
@@ -279,10 +279,11 @@ def test_a_diverged_run_is_named_and_the_others_are_stored(digits, tmp_path):
     write_estimates(estimates, memorization, digits)
     flags = (*QUICK, "--runs=1", "--thresholds=0.9", "--nohigh_influence", "--trials=0:2")
     done = train(tmp_path / "s", estimates, *flags, "--base_learning_rate=1e30", check=False)
-    assert done.returncode == 2
-    said = "nothing (its trial 0 is trial 0 of the store): trial 0 of digits_mlp diverged"
-    assert f"error: {said}" in done.stderr
+    assert done.returncode == 1
+    said = "trial 0 (nothing, run 0) failed after 1 attempt: the model of digits_mlp diverged"
+    assert said in done.stderr
     assert "--base_learning_rate=1e+30 is too high" in done.stderr
+    assert "1 of 2 trials in" in done.stdout
     assert Store.open(tmp_path / "s").numbers() == [1]
 
 

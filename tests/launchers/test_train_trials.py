@@ -99,9 +99,10 @@ def test_killed_at_any_moment_and_continued(reference, tmp_path):
     assert store.numbers() == list(range(12))
     for number in range(12):
         assert_same_trial(store.read(number), reference.read(number))
-    left = {entry.name for entry in path.rglob("*") if entry.is_file()}
-    trials = {f"trial-{number:06d}.tfrecord" for number in range(12)}
-    assert left == {"experiment.json", "dataset.tfrecord", *trials}
+    left = {str(entry.relative_to(path)) for entry in path.rglob("*") if entry.is_file()}
+    trials = {f"trials/trial-{number:06d}.tfrecord" for number in range(12)}
+    logs = {f"logs/trial-{number:06d}.log" for number in range(12)}
+    assert left == {"experiment.json", "dataset.tfrecord", *trials, *logs}
 
 
 def test_inception_runs_from_the_launcher(tmp_path):

@@ -11,7 +11,7 @@ from tests.trials import assert_same_trial
 from tests.twins import numpy_sgd
 from tfmem import datasets, engine, experiments, models
 from tfmem.subsets import FixedSubset
-from tfmem.training import common, fit, stacked
+from tfmem.training import common, failures, fit, stacked
 
 
 @pytest.fixture(scope="module")
@@ -166,16 +166,45 @@ def test_a_diverged_trial_is_named_and_the_others_kept(tiny, tiny_config):
         stacked.StackedTrainer(problem, 2),
         fit.FitTrainer(problem, fit.build_strategy("default")),
     ):
-        kept = []
-        with pytest.raises(common.DivergedError, match=r"trial 1 .*--base_learning_rate=0.1"):
-            kept.extend(trial.number for trial in _collecting(trainer.train(range(4)), kept))
-        assert sorted(kept) == [0, 2, 3]
+        results = list(trainer.train(range(4)))
+        assert sorted(result.number for result in results) == [0, 1, 2, 3]
+        (failed,) = (result for result in results if isinstance(result, failures.Failed))
+        assert failed.number == 1
+        assert isinstance(failed.error, failures.DivergedError)
+        with pytest.raises(failures.DivergedError, match=r"diverged .*--base_learning_rate=0.1"):
+            list(failures.succeeded(results))
 
 
-def _collecting(trials, kept):
-    for trial in trials:
-        kept.append(trial.number)
-    return iter(())
+def test_trials_of_a_stack_that_breaks_fail_and_the_others_are_kept(tiny, tiny_config):
+    """One that runs out of memory, say: what broke it is not known, but which trials it was is."""
+
+    class Broken(common.Problem):
+        def subset(self, trial):
+            if trial == 2:
+                raise MemoryError
+            return super().subset(trial)
+
+    problem = Broken(tiny_config, tiny)
+    results = list(stacked.StackedTrainer(problem, 2, workers=1).train(range(6)))
+    failed = [result.number for result in results if isinstance(result, failures.Failed)]
+    assert failed == [2, 3]
+    assert sorted(result.number for result in results) == [0, 1, 2, 3, 4, 5]
+    (one,) = fit.FitTrainer(problem, fit.build_strategy("default")).train([2])
+    assert isinstance(one.error, MemoryError)
+
+
+def test_what_is_wrong_for_all_trials_is_no_failure_of_one(tiny, tiny_config):
+    class Wrong(common.Problem):
+        def subset(self, trial):
+            raise ValueError("no such input")
+
+    problem = Wrong(tiny_config, tiny)
+    for trainer in (
+        stacked.StackedTrainer(problem, 2),
+        fit.FitTrainer(problem, fit.build_strategy("default")),
+    ):
+        with pytest.raises(ValueError, match="no such input"):
+            list(trainer.train(range(4)))
 
 
 def test_what_can_be_stacked():

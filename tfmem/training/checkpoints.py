@@ -4,6 +4,7 @@ CHECKPOINTS/trial-000042/state.npz             weights and optimizer
 CHECKPOINTS/trial-000042/epoch-0007.tfrecord   what is kept of an epoch of a run that is followed
 """
 
+import contextlib
 import dataclasses
 import time
 from collections.abc import Iterable, Mapping
@@ -93,7 +94,17 @@ class Checkpoints:
         return time.monotonic() - self._last[trial] >= self._every_seconds
 
     def save(self, trial: int, checkpoint: Checkpoint) -> None:
-        """Replaces the trial's checkpoint, atomically."""
+        """Replaces the trial's checkpoint, atomically.
+
+        One that cannot be written is no reason to give up the trial: it is said, and it goes on.
+        """
+        try:
+            self._write(trial, checkpoint)
+        except OSError as error:
+            logging.warning("trial %d is not saved, and goes on: %s", trial, error)
+        self._last[trial] = time.monotonic()
+
+    def _write(self, trial: int, checkpoint: Checkpoint) -> None:
         arrays = {
             "digest": np.array(self._digest),
             "epoch": np.array(checkpoint.epoch),
@@ -111,7 +122,6 @@ class Checkpoints:
                 atomic.write_bytes(self._epoch_path(trial, number), content)
                 self._written.add((trial, number))
         npz.write_npz(self.path(trial), arrays)
-        self._last[trial] = time.monotonic()
 
     def _epoch_path(self, trial: int, number: int) -> epath.Path:
         return self.path(trial).parent / f"epoch-{number:04d}.tfrecord"
@@ -132,8 +142,10 @@ class Checkpoints:
                 self._remove(folder)
 
     def _remove(self, folder: epath.Path) -> None:
-        if folder.exists():
-            folder.rmtree()
+        # Other launches on the store remove and make folders here at the same time: what is gone is
+        # gone, and what is not empty any more stays.
+        with contextlib.suppress(OSError, ValueError):
+            folder.rmtree(missing_ok=True)
             if not any(self._folder.iterdir()):
                 self._folder.rmdir()
 

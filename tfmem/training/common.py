@@ -13,13 +13,10 @@ from tfmem.datasets import Dataset, Split
 from tfmem.epochs import Epoch
 from tfmem.store import Predictions, Trial
 from tfmem.subsets import RandomSubsets, Subsets
+from tfmem.training.failures import DivergedError
 
 # Called as trials advance, with the number of trials' worth of work just done (1 = one trial).
 Progress = Callable[[float], None]
-
-
-class DivergedError(ValueError):
-    """A trial whose model gives no numbers any more."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,7 +91,7 @@ class Problem:
         """
         if np.isnan(probability).any():
             raise DivergedError(
-                f"trial {number} of {self.config.name} diverged (its logits are not finite): "
+                f"the model of {self.config.name} diverged (its logits are not finite): "
                 f"--base_learning_rate={self.config.base_learning_rate} is too high for it"
             )
 

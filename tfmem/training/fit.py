@@ -2,12 +2,13 @@
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
+from absl import logging
 from etils import epath
 
 from tfmem import models, pipeline, turnover
@@ -16,7 +17,8 @@ from tfmem.store import Trial
 from tfmem.subsets import Subsets
 from tfmem.training import feeds
 from tfmem.training.checkpoints import Checkpoint, Checkpoints
-from tfmem.training.common import DivergedError, Problem, Progress
+from tfmem.training.common import Problem, Progress
+from tfmem.training.failures import Failed
 
 STRATEGIES = ("default", "mirrored")
 
@@ -226,44 +228,42 @@ class FitTrainer:
 
     def train(
         self,
-        trials: Sequence[int],
+        trials: Iterable[int],
         progress: Progress = lambda trials: None,
         checkpoints: Checkpoints | None = None,
-    ) -> Iterator[Trial]:
-        """Yields each of the trials, in the order given, when it is finished.
+    ) -> Iterator[Trial | Failed]:
+        """Yields each of the trials, in the order given, when it is finished or has failed.
 
         Args:
-          trials: their numbers.
+          trials: their numbers; each is taken when it is about to be trained.
           progress: called with the work done since the last call.
           checkpoints: where a trial in training is saved, and from where it is continued.
 
         Raises:
-          DivergedError: a trial's model gives no finite logits; raised after all others were
-            yielded.
+          ValueError: a checkpoint, or an image, is not what it should be.
         """
-        diverged = []
         for number in trials:
-            start = time.perf_counter()
-            subset = self._start(number)
-            found = checkpoints.begin(number) if checkpoints else None
-            if found:
-                self._restore(found, checkpoints.path(number))
-                start -= found.seconds
-            work = _Work(self._problem, found.epoch if found else 0, progress, self.followed)
-            epochs = dict(found.followed) if found else {}
-            if not found:
-                self._follow(number, 0, epochs, work)
-            self._fit(number, subset, work, start, epochs, checkpoints)
-            predicted, probability = self._evaluate(work.evaluated)
-            seconds = time.perf_counter() - start
             try:
-                yield self._problem.finished(
-                    number, subset, predicted, probability, seconds, epochs
-                )
-            except DivergedError as error:
-                diverged.append(error)
-        if diverged:
-            raise diverged[0]
+                result = self._train(number, progress, checkpoints)
+            except Exception as error:
+                result = Failed(number, error)
+            yield result
+
+    def _train(self, number: int, progress: Progress, checkpoints: Checkpoints | None) -> Trial:
+        start = time.perf_counter()
+        subset = self._start(number)
+        found = checkpoints.begin(number) if checkpoints else None
+        if found:
+            self._restore(found, checkpoints.path(number))
+            start -= found.seconds
+        work = _Work(self._problem, found.epoch if found else 0, progress, self.followed)
+        epochs = dict(found.followed) if found else {}
+        if not found:
+            self._follow(number, 0, epochs, work)
+        self._fit(number, subset, work, start, epochs, checkpoints)
+        predicted, probability = self._evaluate(work.evaluated)
+        seconds = time.perf_counter() - start
+        return self._problem.finished(number, subset, predicted, probability, seconds, epochs)
 
     def warm_up(self, trials: Sequence[int]) -> None:
         """Compiles what `train` needs, at the cost of two steps and one evaluation."""
@@ -309,10 +309,12 @@ class FitTrainer:
         checkpoints: Checkpoints | None,
     ) -> None:
         """Trains the epochs that are left."""
+        total = self._problem.config.epochs
 
         def end_epoch(epoch: int, logs: Any) -> None:
             self._average_replicas()
             self._follow(number, epoch + 1, epochs, work)
+            logging.info("epoch %d of %d: loss %.4g", epoch + 1, total, logs["loss"])
             if checkpoints and checkpoints.is_due(number):
                 seconds = time.perf_counter() - start
                 weights = self._network.get_weights()

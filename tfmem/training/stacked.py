@@ -9,10 +9,11 @@ we measured"). A trial too large for that is a stack of its own.
 import concurrent.futures
 import dataclasses
 import itertools
+import operator
 import os
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import keras
 import numpy as np
@@ -22,7 +23,8 @@ from tfmem import models, pipeline
 from tfmem.store import Trial
 from tfmem.subsets import Subsets
 from tfmem.training.checkpoints import Checkpoints
-from tfmem.training.common import DivergedError, Problem, Progress
+from tfmem.training.common import Problem, Progress
+from tfmem.training.failures import Failed
 
 # On a CPU, a stack is as many trials as work within these bytes, at most 8: that is 8 trials of 38
 # thousand weights on batches of 64, and one trial of 205 thousand on 512 representations of 2,048.
@@ -140,51 +142,58 @@ class StackedTrainer:
 
     def train(
         self,
-        trials: Sequence[int],
+        trials: Iterable[int],
         progress: Progress = lambda trials: None,
         checkpoints: Checkpoints | None = None,
-    ) -> Iterator[Trial]:
-        """Yields each of the trials when it is finished; stacks finish in any order.
+    ) -> Iterator[Trial | Failed]:
+        """Yields each of the trials when it is finished or has failed; stacks end in any order.
 
         Args:
-          trials: their numbers.
+          trials: their numbers; each is taken when its stack is about to be trained.
           progress: called, from several threads, with the work done since the last call.
           checkpoints: not used: a stack takes a minute or so, and is begun anew.
 
         Raises:
-          DivergedError: a trial's model gives no finite logits; raised after all others were
-            yielded.
+          ValueError: an input is not what it should be.
         """
-        diverged = []
         stop = threading.Event()
         pool = concurrent.futures.ThreadPoolExecutor(self._workers)
         try:
             # Two stacks a worker: none of them waits for whoever takes the finished trials, and
             # these never pile up.
-            groups, waiting = iter(self._groups(trials)), set()
+            groups, waiting = self._groups(trials), {}
             while True:
                 for group in itertools.islice(groups, 2 * self._workers - len(waiting)):
-                    waiting.add(pool.submit(self._train_group, group, progress, stop))
+                    waiting[pool.submit(self._train_group, group, progress, stop)] = group
                 if not waiting:
                     break
-                done, waiting = concurrent.futures.wait(
+                done, _ = concurrent.futures.wait(
                     waiting, return_when=concurrent.futures.FIRST_COMPLETED
                 )
                 for future in done:
-                    for finished in future.result():
-                        try:
-                            yield self._problem.finished(*finished)
-                        except DivergedError as error:
-                            diverged.append(error)
+                    yield from self._results(waiting.pop(future), future)
         finally:
             stop.set()  # Where this generator is left early, the stacks in training are dropped.
             pool.shutdown(wait=True, cancel_futures=True)
-        if diverged:
-            raise diverged[0]
+
+    def _results(
+        self, group: Sequence[int], future: concurrent.futures.Future
+    ) -> Iterator[Trial | Failed]:
+        """Yields what became of the trials of a stack."""
+        error = future.exception()
+        if error is not None:
+            yield from (Failed(number, error) for number in group)
+            return
+        for number, *finished in future.result():
+            try:
+                result = self._problem.finished(number, *finished)
+            except Exception as error:
+                result = Failed(number, error)
+            yield result
 
     def warm_up(self, trials: Sequence[int]) -> None:
         """Compiles what `train` needs for so many trials, at the cost of an epoch of one stack."""
-        group = self._groups(trials)[0]
+        group = next(self._groups(trials))
         weights, velocities, subsets = self._start(group)
         weights, _ = self._epoch(
             weights, velocities, self._order(group, subsets, epoch=0), self._rates[0]
@@ -198,9 +207,13 @@ class StackedTrainer:
         weights, _ = self._epoch(weights, velocities, order, self._rates[0, :steps])
         return [weight[0].numpy() for weight in self._turn(weights)]
 
-    def _groups(self, trials: Sequence[int]) -> list[Sequence[int]]:
-        size = min(self._stack_size, -(-len(trials) // self._workers)) or 1
-        return [trials[start : start + size] for start in range(0, len(trials), size)]
+    def _groups(self, trials: Iterable[int]) -> Iterator[Sequence[int]]:
+        """Yields the trials of one stack after the other; few of them are shared out evenly."""
+        count = operator.length_hint(trials, self.batch_of_trials)
+        size = min(self._stack_size, -(-count // self._workers)) or 1
+        left = iter(trials)
+        while group := list(itertools.islice(left, size)):
+            yield group
 
     def _train_group(self, group: Sequence[int], progress: Progress, stop: threading.Event):
         """Trains the group; returns what `Problem.finished` takes of each trial."""

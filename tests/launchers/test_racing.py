@@ -1,0 +1,107 @@
+"""Several launchers on one store, killed at random: every trial once, and nothing torn."""
+
+import os
+import pathlib
+import random
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests import racing
+from tests.conftest import ROOT, run_program
+from tests.trials import assert_same_trial
+from tfmem.store import Store
+
+ROUNDS = 20
+
+
+def race(store, start, num_trials, longest, seed=0):
+    """Starts two launchers, kills one or both at random and starts them again, 20 times.
+
+    Then one of them ends. No trial that is stored is ever written again.
+
+    Args:
+      store: where they train.
+      start: the command of a launcher.
+      num_trials: how many trials there are to be.
+      longest: seconds until the last kill of a round.
+      seed: of the moments.
+    """
+    rng = random.Random(seed)
+    seen = {}
+    racers = [None, None]
+    kills = 0
+    for _ in range(ROUNDS):
+        for index, racer in enumerate(racers):
+            if racer is None or racer.poll() is not None:
+                racers[index] = subprocess.Popen(
+                    start, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+                )
+        time.sleep(rng.uniform(0, longest))
+        for racer in rng.sample(racers, rng.choice([1, 2])):
+            if racer.poll() is None:
+                racer.kill()
+                kills += 1
+            racer.wait()
+        for number in store.numbers():
+            found = identity(store, number)
+            assert seen.setdefault(number, found) == found
+    for racer in racers:
+        racer.kill()
+        racer.wait()
+    subprocess.run(start, cwd=ROOT, check=True, capture_output=True)
+    assert kills >= ROUNDS / 2
+    assert store.numbers() == list(range(num_trials))
+    assert {number: identity(store, number) for number in seen} == seen
+
+
+def identity(store, number):
+    """Returns what tells a trial's file from any other that was ever written."""
+    about = os.stat(store.trial_path(number))
+    return about.st_ino, about.st_mtime_ns
+
+
+def assert_tidy(store, num_trials):
+    """Asserts that check_store finds a complete store, and leaves only what belongs there."""
+    done = run_program("launchers.check_store", f"--store={store.path}", f"--trials=0:{num_trials}")
+    assert f"{num_trials:,} trials are there and sound" in done.stdout
+    path = pathlib.Path(store.path)
+    left = {str(entry.relative_to(path)) for entry in path.rglob("*") if entry.is_file()}
+    trials = {f"trials/trial-{number:06d}.tfrecord" for number in range(num_trials)}
+    assert {name for name in left if not name.startswith("logs/")} == {
+        "experiment.json",
+        "dataset.tfrecord",
+        *trials,
+    }
+    assert {name for name in left if name.startswith("logs/")} == {
+        f"logs/trial-{number:06d}.log" for number in range(num_trials)
+    }
+
+
+def test_two_launchers_that_are_killed_twenty_times(tmp_path, tiny, tiny_config):
+    """The real claims, logs and files of real processes; only the training costs nothing."""
+    store = Store.create(tmp_path / "store", tiny_config, tiny)
+    count = 300
+    start = [sys.executable, "-m", "tests.racing", str(store.path), str(count)]
+    race(store, start, count, longest=1.2)
+    assert_tidy(store, count)
+    for number in range(count):
+        assert_same_trial(store.read(number), racing.trial(number, tiny))
+
+
+@pytest.mark.slow
+def test_two_real_launchers_that_are_killed_twenty_times(tmp_path):
+    """Real training: the store is that of a launcher that was left alone."""
+    flags = ("--experiment=digits_mlp", "--epochs=40", "--trials=0:60", "--stack=1")
+    words = ["-m", "launchers.train_trials", *flags]
+    run_program(*words[1:], f"--store={tmp_path / 'alone'}")
+    run_program(*words[1:], f"--store={tmp_path / 'raced'}", "--trials=0:1")
+    store = Store.open(tmp_path / "raced")
+    start = [sys.executable, *words, f"--store={store.path}"]
+    race(store, start, 60, longest=30)
+    assert_tidy(store, 60)
+    alone = Store.open(tmp_path / "alone")
+    for number in range(60):
+        assert_same_trial(store.read(number), alone.read(number))

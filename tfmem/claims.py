@@ -1,0 +1,234 @@
+"""Which trial is being trained by whom, so that all who train for one store share its trials.
+
+    STORE/claims/trial-000042.json    while that trial is in training
+
+A claim saves work, no more: what two have trained is stored once all the same (`Store.write`). It
+is renewed as long as its trial is in training. Who finds one whose process has ended, or that has
+not been renewed for long, takes the trial over.
+"""
+
+import contextlib
+import dataclasses
+import json
+import os
+import re
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+
+from absl import logging
+from etils import epath
+
+from tfmem import atomic, processes
+from tfmem.processes import Process
+
+FOLDER = "claims"  # In a store.
+RENEW_SECONDS = 10.0
+# A claim of another machine that is not renewed for so long is nobody's. Clocks of machines that
+# share a store have to agree to less than that.
+LEASE_SECONDS = 300.0
+# Where files cannot be created exclusively, a claim counts if it is still there after a while.
+_CONFIRM_SECONDS = 1.0
+_NAME = re.compile(r"trial-(\d{6,})\.json")
+
+
+@dataclasses.dataclass(frozen=True)
+class Claim:
+    """Who trains a trial.
+
+    Attributes:
+      trial: its number in the store.
+      process: the process, or None if the file does not tell.
+      key: of the `Claims` that made it.
+      launch: of which launch it is part.
+      progress: the share of its work that is done, in [0, 1].
+    """
+
+    trial: int
+    process: Process | None
+    key: str
+    launch: str
+    progress: float
+
+    def encode(self) -> bytes:
+        return json.dumps({**dataclasses.asdict(self), "process": str(self.process)}).encode()
+
+    @classmethod
+    def decode(cls, trial: int, content: bytes) -> "Claim":
+        """The inverse of `encode`; of other content, the claim of an unknown process."""
+        try:
+            found = json.loads(content)
+            process = Process.parse(found["process"])
+            key, launch, progress = found["key"], found["launch"], float(found["progress"])
+            return cls(trial, process, str(key), str(launch), min(max(progress, 0.0), 1.0))
+        except (ValueError, TypeError, KeyError):
+            return cls(trial, None, "", "", 0.0)
+
+
+class Claims:
+    """The claims of one process for one store, renewed in the background until it is closed.
+
+    Args:
+      folder: where claims are.
+      launch: names what the process is part of.
+      on_taken_over: called with the claim of a process that has ended, when its trial is taken
+        over; it may say no by returning False.
+    """
+
+    def __init__(
+        self,
+        folder: epath.PathLike,
+        launch: str,
+        on_taken_over: Callable[[Claim], bool] = lambda claim: True,
+    ):
+        self._folder = epath.Path(folder)
+        self._launch = launch
+        self._on_taken_over = on_taken_over
+        self._process = processes.current()
+        self._key = uuid.uuid4().hex
+        self._held: set[int] = set()
+        self._work = 0.0  # Trials' worth of work on those that are held.
+        self._lock = threading.Lock()
+        self._closed = threading.Event()
+        self._renewing = threading.Thread(target=self._renew_often, daemon=True)
+        self._renewing.start()
+
+    def __enter__(self) -> "Claims":
+        return self
+
+    def __exit__(self, *error) -> None:
+        self._closed.set()
+        self._renewing.join()
+        for trial in list(self._held):
+            # The store may not be writable any more, which is said elsewhere.
+            with contextlib.suppress(OSError):
+                self.release(trial)
+
+    def take(self, trial: int) -> bool:
+        """Claims a trial; returns whether it may be trained now.
+
+        Raises:
+          OSError: the claim cannot be written.
+        """
+        path = self._path(trial)
+        if not self._create(trial):
+            claim = read(path)
+            if claim is not None and not _is_abandoned(path, claim):
+                return False
+            if claim is not None and not _set_aside(path, claim):
+                return False
+            if claim is not None and not self._on_taken_over(claim):
+                return False
+            if not self._create(trial):
+                return False
+        with self._lock:
+            self._held.add(trial)
+        return True
+
+    def release(self, trial: int) -> None:
+        """Gives a trial back, trained or not."""
+        with self._lock:
+            self._held.discard(trial)
+            self._work = max(self._work - 1, 0.0) if self._held else 0.0
+        path = self._path(trial)
+        if self._is_mine(path):
+            path.unlink(missing_ok=True)
+
+    def advance(self, trials: float) -> None:
+        """Counts work that was just done on the trials that are held, 1 being a trial's."""
+        with self._lock:
+            self._work += trials
+
+    def progress(self) -> dict[int, float]:
+        """Returns the share of its work that is done, by trial that is held: the same for all."""
+        with self._lock:
+            share = min(self._work / len(self._held), 1.0) if self._held else 0.0
+            return dict.fromkeys(sorted(self._held), share)
+
+    def _path(self, trial: int) -> epath.Path:
+        return self._folder / f"trial-{trial:06d}.json"
+
+    def _claim(self, trial: int, progress: float) -> bytes:
+        return Claim(trial, self._process, self._key, self._launch, progress).encode()
+
+    def _create(self, trial: int) -> bool:
+        path = self._path(trial)
+        if not atomic.create_bytes(path, self._claim(trial, 0.0), durable=False):
+            return False
+        if atomic.is_local(path):
+            return True
+        time.sleep(_CONFIRM_SECONDS)
+        return self._is_mine(path)
+
+    def _is_mine(self, path: epath.Path) -> bool:
+        claim = read(path)
+        return claim is not None and claim.key == self._key
+
+    def _renew_often(self) -> None:
+        while not self._closed.wait(RENEW_SECONDS):
+            for trial, progress in self.progress().items():
+                path = self._path(trial)
+                try:
+                    with self._lock:
+                        if trial in self._held and self._is_mine(path):
+                            content = self._claim(trial, progress)
+                            atomic.write_bytes(path, content, durable=False)
+                except OSError as error:
+                    logging.warning("the claim of trial %d is not renewed: %s", trial, error)
+
+
+def read(path: epath.Path) -> Claim | None:
+    """Returns the claim in a file, or None if there is no such file."""
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    return Claim.decode(int(_NAME.fullmatch(path.name)[1]), content)
+
+
+def held(folder: epath.PathLike) -> Iterator[Claim]:
+    """Yields the claims of trials that are being trained."""
+    for path in _paths(epath.Path(folder)):
+        claim = read(path)
+        if claim is not None and not _is_abandoned(path, claim):
+            yield claim
+
+
+def remove_abandoned(folder: epath.PathLike) -> None:
+    """Removes the claims of those that do not train any more."""
+    for path in _paths(epath.Path(folder)):
+        claim = read(path)
+        if claim is not None and _is_abandoned(path, claim):
+            _set_aside(path, claim)
+
+
+def _paths(folder: epath.Path) -> list[epath.Path]:
+    found = folder.iterdir() if folder.exists() else ()
+    return [path for path in found if _NAME.fullmatch(path.name)]
+
+
+def _is_abandoned(path: epath.Path, claim: Claim) -> bool:
+    running = claim.process.is_running() if claim.process else None
+    if running is None:
+        try:
+            running = time.time() - path.stat().mtime < LEASE_SECONDS
+        except FileNotFoundError:
+            return False  # It has just been given back.
+    return not running
+
+
+def _set_aside(path: epath.Path, claim: Claim) -> bool:
+    """Removes an abandoned claim; returns whether this process did it, and no other."""
+    aside = atomic.temporary_path(path)
+    try:
+        path.rename(aside)
+    except FileNotFoundError:
+        return False
+    found = Claim.decode(claim.trial, aside.read_bytes())
+    if found.key != claim.key and atomic.is_local(path):
+        # In between somebody else took it over: that claim is given back.
+        with contextlib.suppress(FileExistsError):
+            os.link(aside, path)
+    aside.unlink(missing_ok=True)
+    return found.key == claim.key

@@ -10,7 +10,6 @@ not been renewed for long, takes the trial over.
 import contextlib
 import dataclasses
 import json
-import os
 import re
 import threading
 import time
@@ -31,6 +30,8 @@ LEASE_SECONDS = 300.0
 # Where files cannot be created exclusively, a claim counts if it is still there after a while.
 _CONFIRM_SECONDS = 1.0
 _NAME = re.compile(r"trial-(\d{6,})\.json")
+_KEY = re.compile("[0-9a-f]{32}")
+_TAKING_OVER = re.compile(rf"{_NAME.pattern}\.[0-9a-f]*\.taken")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +62,9 @@ class Claim:
             found = json.loads(content)
             process = Process.parse(found["process"])
             key, launch, progress = found["key"], found["launch"], float(found["progress"])
-            return cls(trial, process, str(key), str(launch), min(max(progress, 0.0), 1.0))
+            if not _KEY.fullmatch(key):  # It becomes part of a file's name.
+                raise ValueError(f"{key!r} is no key")
+            return cls(trial, process, key, str(launch), min(max(progress, 0.0), 1.0))
         except (ValueError, TypeError, KeyError):
             return cls(trial, None, "", "", 0.0)
 
@@ -111,17 +114,8 @@ class Claims:
         Raises:
           OSError: the claim cannot be written.
         """
-        path = self._path(trial)
-        if not self._create(trial):
-            claim = read(path)
-            if claim is not None and not _is_abandoned(path, claim):
-                return False
-            if claim is not None and not _set_aside(path, claim):
-                return False
-            if claim is not None and not self._on_taken_over(claim):
-                return False
-            if not self._create(trial):
-                return False
+        if not self._create(trial) and not self._take_over(trial):
+            return False
         with self._lock:
             self._held.add(trial)
         return True
@@ -161,6 +155,24 @@ class Claims:
         time.sleep(_CONFIRM_SECONDS)
         return self._is_mine(path)
 
+    def _take_over(self, trial: int) -> bool:
+        """Takes the claim of a process that has ended; returns whether the trial may be trained."""
+        path = self._path(trial)
+        claim = read(path)
+        if claim is None:  # It has just been given back.
+            return self._create(trial)
+        if not _is_abandoned(path, claim):
+            return False
+        with _alone(path, claim) as is_alone:
+            if not is_alone:
+                return False
+            if not self._on_taken_over(claim):
+                path.unlink(missing_ok=True)
+                return False
+            # In its place at once: no moment in which another could create it.
+            atomic.write_bytes(path, self._claim(trial, 0.0), durable=False)
+            return True
+
     def _is_mine(self, path: epath.Path) -> bool:
         claim = read(path)
         return claim is not None and claim.key == self._key
@@ -196,11 +208,23 @@ def held(folder: epath.PathLike) -> Iterator[Claim]:
 
 
 def remove_abandoned(folder: epath.PathLike) -> None:
-    """Removes the claims of those that do not train any more."""
+    """Removes what is left of those that do not train any more.
+
+    Raises:
+      OSError: it cannot be removed.
+    """
+    folder = epath.Path(folder)
+    for path in folder.iterdir() if folder.exists() else ():
+        if _TAKING_OVER.fullmatch(path.name):
+            _remove_marker_if_abandoned(path)
+    if folder.exists():
+        atomic.remove_abandoned(folder)
     for path in _paths(epath.Path(folder)):
         claim = read(path)
         if claim is not None and _is_abandoned(path, claim):
-            _set_aside(path, claim)
+            with _alone(path, claim) as is_alone:
+                if is_alone:
+                    path.unlink(missing_ok=True)
 
 
 def _paths(folder: epath.Path) -> list[epath.Path]:
@@ -218,17 +242,27 @@ def _is_abandoned(path: epath.Path, claim: Claim) -> bool:
     return not running
 
 
-def _set_aside(path: epath.Path, claim: Claim) -> bool:
-    """Removes an abandoned claim; returns whether this process did it, and no other."""
-    aside = atomic.temporary_path(path)
+@contextlib.contextmanager
+def _alone(path: epath.Path, claim: Claim) -> Iterator[bool]:
+    """Yields whether an abandoned claim is still there, and this process alone may replace it."""
+    marker = path.parent / f"{path.name}.{claim.key}.taken"
+    if not atomic.create_bytes(marker, str(processes.current()).encode(), durable=False):
+        _remove_marker_if_abandoned(marker)  # For the next time.
+        yield False
+        return
     try:
-        path.rename(aside)
+        found = read(path)
+        yield found is not None and found.key == claim.key
+    finally:
+        marker.unlink(missing_ok=True)
+
+
+def _remove_marker_if_abandoned(marker: epath.Path) -> None:
+    try:
+        process = Process.parse(marker.read_bytes().decode())
     except FileNotFoundError:
-        return False
-    found = Claim.decode(claim.trial, aside.read_bytes())
-    if found.key != claim.key and atomic.is_local(path):
-        # In between somebody else took it over: that claim is given back.
-        with contextlib.suppress(FileExistsError):
-            os.link(aside, path)
-    aside.unlink(missing_ok=True)
-    return found.key == claim.key
+        return
+    except ValueError:
+        process = None
+    if _is_abandoned(marker, Claim(0, process, "", "", 0.0)):
+        marker.unlink(missing_ok=True)

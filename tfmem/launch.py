@@ -166,6 +166,7 @@ class Launch:
         if _is_stored(self.store, number):
             self.claims.release(number)
             return False
+        failure = self.logs.failure(number)  # Which taking it over may have added to.
         attempt = 1 + (failure.attempts if failure and failure.launch == self.name else 0)
         self.logs.begin(number, f"attempt {attempt}, {_where()}")
         return True

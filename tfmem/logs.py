@@ -93,8 +93,9 @@ class Logs:
         logger, own = logging.get_absl_logger(), logging.get_absl_handler()
         kept = logger.level, own.level
         # What the console shows stays what it was.
-        own.setLevel(max(logger.level, own.level))
-        logger.setLevel(min(logger.level, python_logging.INFO))
+        shown = logger.getEffectiveLevel()
+        own.setLevel(max(shown, own.level))
+        logger.setLevel(min(shown, python_logging.INFO))
         logger.addHandler(self._handler)
         try:
             yield

@@ -84,9 +84,7 @@ def run(main: Callable[[], int | None]) -> None:
             if error.filename is None:
                 raise
             logging.debug("", exc_info=True)
-            _fail(
-                f"{error.filename}: {error.strerror}; once that is mended the same command goes on"
-            )
+            _fail(f"{error.filename}: {error.strerror}; mend that, and the same command continues")
         except KeyboardInterrupt:
             print("interrupted; the same command continues", file=sys.stderr)
             return 130
@@ -94,7 +92,7 @@ def run(main: Callable[[], int | None]) -> None:
             print("terminated; the same command continues", file=sys.stderr)
             return 128 + signal.SIGTERM
 
-    end_on_sigterm()
+    signal.signal(signal.SIGTERM, _end)
     app.run(guarded, flags_parser=_parse_flags)
 
 
@@ -102,13 +100,34 @@ class _Terminated(BaseException):
     """SIGTERM: like an interruption, it passes all that handles errors."""
 
 
-def end_on_sigterm() -> None:
-    """Makes SIGTERM end the program as `run` says; a library may have changed what it does."""
-
-    def terminate(signum, frame):
+def _end(signum: int, frame: object) -> None:
+    if signum == signal.SIGTERM:
         raise _Terminated
+    raise KeyboardInterrupt
 
-    signal.signal(signal.SIGTERM, terminate)
+
+@contextlib.contextmanager
+def signals_noted() -> Iterator[Callable[[], None]]:
+    """Notes SIGTERM and SIGINT instead of ending the program where it is.
+
+    For what does not bear an exception at any moment: it calls, every now and then, what the
+    context yields, which ends the program if it was told to end.
+    """
+    noted: list[int] = []
+    before = {
+        number: signal.signal(number, lambda number, frame: noted.append(number))
+        for number in (signal.SIGTERM, signal.SIGINT)
+    }
+
+    def check() -> None:
+        if noted:
+            _end(noted[0], None)
+
+    try:
+        yield check
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def import_tensorflow(find_devices: bool = True) -> None:

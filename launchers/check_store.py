@@ -1,17 +1,26 @@
 r"""What a store holds, what is missing, what is damaged, and the command that completes it.
 
-    python -m launchers.check_store --store=STORE [--trials=0:1000]
+    python -m launchers.check_store --store=STORE [--trials=0:1000] [--quarantine]
+    python -m launchers.check_store --store=STORE --watch
 
-Reads every trial and verifies its checksums and its content. Exit code 0 if the store is complete
-and sound, 1 if it is not.
+Reads every trial, from its own file or an archive, and verifies its checksums and its content.
+What programs left behind that were killed is removed: temporary files, and claims of trials. Trials
+that a launch has given up are named with their logs. --quarantine moves damaged files to
+STORE/quarantine, so that their trials are missing; before a damaged archive goes, its sound trials
+are merged into a new one. --watch reads no trial, and shows how far they are until the last one is
+stored or given up, whoever trains them. Exit code 0 if the store is complete and sound, 1 if it is
+not.
 """
 
+import contextlib
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from absl import flags
 
 from analysis import cli
+from launchers import progress
+from tfmem import claims, compaction, logs
 from tfmem.store import Store
 
 FLAGS = flags.FLAGS
@@ -27,25 +36,64 @@ def runs(numbers: Sequence[int]) -> str:
 
 
 def main() -> int:
+    if FLAGS.watch and FLAGS.quarantine:
+        raise ValueError("--watch reads no trial, so it cannot go with --quarantine: give one")
     wanted = cli.parse_range(FLAGS.trials) if FLAGS.trials else None
     store = Store.open(FLAGS.store)
     wanted = wanted or range(store.config.num_trials)
+    if FLAGS.watch:
+        found = progress.watch(store, wanted)
+        return 0 if found.done == found.total else 1
+    # Who may only read the store can check it; each file system has its own error for that.
+    with contextlib.suppress(Exception):
+        store.remove_abandoned()
+        claims.remove_abandoned(store.path / claims.FOLDER)
+        logs.Logs(store.path / logs.FOLDER).remove_abandoned()
     there = store.numbers()
-    with cli.progress_bar(len(there), "trials read") as progress:
-        damaged = store.damaged(there, lambda number: progress(1))
-    missing = sorted(set(wanted) - set(there))
+    with cli.progress_bar(len(there), "trials read") as advance:
+        damaged = store.damaged(there, lambda number: advance(1))
     experiment = getattr(store.config, "name", "imported trials")
     print(f"{store.path}: {experiment}, dataset {store.dataset.name or 'without a name'}")
+    if FLAGS.quarantine:
+        there, damaged = quarantine(store, damaged)
+    return report(store, wanted, there, damaged)
+
+
+def quarantine(store: Store, damaged: Mapping[int, str]) -> tuple[list[int], dict[int, str]]:
+    """Moves damaged files aside and says so; returns the trials that are left, and the damaged."""
+    for problem in [*damaged.values(), *store.damaged_archives()]:
+        print(problem.split("; to ")[0])
+    for path, target in compaction.quarantine(store, damaged):
+        print(f"moved {path} to {target}")
+    there = store.numbers()
+    return there, store.damaged(number for number in there if number in damaged)
+
+
+def report(store: Store, wanted: range, there: Sequence[int], damaged: Mapping[int, str]) -> int:
+    """Prints what a store has and lacks, and returns the exit code.
+
+    Args:
+      store: that was read.
+      wanted: the trials that should be there.
+      there: those that are.
+      damaged: those of them that are damaged, each with what is wrong.
+    """
+    missing = sorted(set(wanted) - set(there))
     print(f"{len(there) - len(damaged):,} trials are there and sound")
     if missing:
         print(f"{len(missing):,} of {len(wanted):,} are missing: {runs(missing)}")
-    for problem in damaged.values():
+    log = logs.Logs(store.path / logs.FOLDER)
+    for trial in missing:
+        failure = log.failure(trial)
+        if failure and failure.is_final:
+            print(f"trial {trial} was given up: {failure.error}; log: {log.path(trial)}")
+    archives = store.damaged_archives()
+    for problem in [*damaged.values(), *archives]:
         print(problem)
-    if not missing and not damaged:
-        return 0
     needed = [*missing, *damaged]
-    print(f"to complete it, run: {store.command(min(needed), max(needed) + 1)}")
-    return 1
+    if needed:
+        print(f"to complete it, run: {store.command(min(needed), max(needed) + 1)}")
+    return 1 if needed or archives else 0
 
 
 if __name__ == "__main__":
@@ -55,5 +103,7 @@ if __name__ == "__main__":
         None,
         "START:STOP that should be there; all that the experiment asks for by default.",
     )
+    flags.DEFINE_bool("quarantine", False, "Move damaged files to STORE/quarantine.")
+    flags.DEFINE_bool("watch", False, "Show how far the trials are, until all are there.")
     flags.mark_flag_as_required("store")
     cli.run(main)

@@ -52,6 +52,9 @@ def _messages_above_the_line() -> Iterator[None]:
 class Line:
     """The line, on stderr; a context.
 
+    Attributes:
+      pause: seconds until it should be drawn anew.
+
     Args:
       store: where the trials are.
       trials: their numbers.
@@ -65,6 +68,7 @@ class Line:
         fresh: Callable[[], Mapping[int, float]] = dict,
     ):
         self._store, self._trials, self._fresh = store, trials, fresh
+        self.pause = 0.0
 
     def __enter__(self) -> "Line":
         import tqdm
@@ -95,7 +99,11 @@ class Line:
         return found
 
     def _look(self) -> Status:
+        begin = time.monotonic()
         found = status.read(self._store, self._trials, self._fresh())
+        # A slow file system is not kept busy by this.
+        least = _SECONDS if sys.stderr.isatty() else _LOG_SECONDS
+        self.pause = max(least, 20 * (time.monotonic() - begin))
         self._bar.unit, self._bar.n = describe(found), found.work
         return found
 
@@ -116,7 +124,7 @@ def shown(
     ended = threading.Event()
 
     def show_often(line: Line) -> None:
-        while not ended.wait(interval()):
+        while not ended.wait(line.pause):
             with contextlib.suppress(OSError):
                 line.show()
 
@@ -137,9 +145,4 @@ def watch(store: Store, trials: Sequence[int]) -> Status:
             found = line.show()
             if found.done + found.failed == found.total:
                 return found
-            time.sleep(interval())
-
-
-def interval() -> float:
-    """Returns how many seconds pass between two looks."""
-    return _SECONDS if sys.stderr.isatty() else _LOG_SECONDS
+            time.sleep(line.pause)

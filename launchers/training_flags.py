@@ -280,7 +280,7 @@ def train_on_ray(
     make_trainer = functools.partial(engine.load_trainer, config, data_dir, options())
     job = cluster.Job(str(store.path), make_trainer, FLAGS.retries, FLAGS.checkpoint_seconds)
     with progress.shown(store, trials):
-        outcome = cluster.run(job, missing, room, FLAGS.ray_address, cli.end_on_sigterm)
+        outcome = cluster.run(job, missing, room, FLAGS.ray_address, cli.signals_noted)
     return report(store, outcome)
 
 

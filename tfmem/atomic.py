@@ -45,7 +45,7 @@ def replacing(path: epath.PathLike, durable: bool = True) -> Iterator[BinaryIO]:
             yield file
             _sync(file, durable)
         temporary.replace(path)
-        _sync_folder(path.parent, durable)
+        sync_folder(path.parent, durable)
 
 
 def write_bytes(path: epath.PathLike, content: bytes, durable: bool = True) -> None:
@@ -72,7 +72,7 @@ def create_bytes(path: epath.PathLike, content: bytes, durable: bool = True) -> 
             file.write(content)
             _sync(file, durable)
         created = _link(temporary, path)
-        _sync_folder(path.parent, durable)
+        sync_folder(path.parent, durable)
     return created
 
 
@@ -91,6 +91,16 @@ def remove_abandoned(folder: epath.Path) -> None:
                 running = time.time() - path.stat().mtime < _ABANDONED_SECONDS
             if not running:
                 path.unlink()
+
+
+def sync_folder(folder: epath.Path, durable: bool = True) -> None:
+    """Puts the names in a folder on the disk, where the folder is on one."""
+    if durable and is_local(folder):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def temporary_path(path: epath.Path) -> epath.Path:
@@ -137,13 +147,3 @@ def _link(temporary: epath.Path, path: epath.Path) -> bool:
         return False
     temporary.replace(path)
     return True
-
-
-def _sync_folder(folder: epath.Path, durable: bool) -> None:
-    """Puts the names in a folder on the disk, where the folder is on one."""
-    if durable and is_local(folder):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

@@ -207,8 +207,12 @@ def held(folder: epath.PathLike) -> Iterator[Claim]:
             yield claim
 
 
-def remove_abandoned(folder: epath.PathLike) -> None:
+def remove_abandoned(folder: epath.PathLike, but_of: str | None = None) -> None:
     """Removes what is left of those that do not train any more.
+
+    Args:
+      folder: where claims are.
+      but_of: a launch whose claims are left, because whoever takes them over has to know.
 
     Raises:
       OSError: it cannot be removed.
@@ -221,7 +225,7 @@ def remove_abandoned(folder: epath.PathLike) -> None:
         atomic.remove_abandoned(folder)
     for path in _paths(epath.Path(folder)):
         claim = read(path)
-        if claim is not None and _is_abandoned(path, claim):
+        if claim is not None and claim.launch != but_of and _is_abandoned(path, claim):
             with _alone(path, claim) as is_alone:
                 if is_alone:
                     path.unlink(missing_ok=True)

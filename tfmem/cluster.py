@@ -9,6 +9,7 @@ but the pace.
 import contextlib
 import dataclasses
 import os
+import re
 import socket
 import sys
 import time
@@ -20,16 +21,22 @@ from absl import logging
 from etils import epath
 
 from tfmem import atomic, claims, logs
-from tfmem.launch import Launch, Outcome
+from tfmem.launch import HOPELESS, HopelessError, Launch, Outcome
 from tfmem.logs import Failure, Logs
 from tfmem.store import Store
 
 _POLL_SECONDS = 2.0
+_LOOK_SECONDS = 10.0  # Between two looks into the store, if no worker ends before.
+_SECONDS_TO_ANSWER = 10.0  # For a cluster.
 _SECONDS_TO_STOP = 20.0  # For workers to give their claims back, when the driver has to end.
 _OBJECT_STORE_BYTES = 128 * 2**20  # Trials do not go through Ray: this is close to its minimum.
 _LOOPBACK = "127.0.0.1"
 # Of Ray's own: a Ray that it starts here is of this machine alone, and listens to nobody else.
-_OF_THIS_MACHINE = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_USAGE_STATS_ENABLED": "0"}
+_OF_THIS_MACHINE = {
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_worker_niceness": "0",  # Training is what the machine is for.
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,17 +103,19 @@ class _TryAgain(Exception):
     """A trial failed, and is to be tried again by a process that is not broken."""
 
 
+@contextlib.contextmanager
+def _never() -> Iterator[Callable[[], None]]:
+    yield lambda: None
+
+
 def run(
     job: Job,
     trials: Sequence[int],
     room: Room = Room(),
     address: str | None = None,
-    before_waiting: Callable[[], None] = lambda: None,
+    checking: Callable[[], contextlib.AbstractContextManager] = _never,
 ) -> Outcome:
     """Trains the trials on Ray and stores each one when it is finished.
-
-    An exception that arrives in the meantime, such as an interruption, ends the workers: each gives
-    back its trial first.
 
     Args:
       job: what workers do.
@@ -114,7 +123,9 @@ def run(
       room: what a worker takes.
       address: of a Ray cluster, or `auto` for the one that runs here; None starts a Ray of this
         machine alone, which listens to nobody else.
-      before_waiting: called when Ray is there, and has set up how it handles signals.
+      checking: returns a context that is entered when Ray is there, and has set up how it handles
+        signals. It yields what is called every two seconds; if that raises an exception, because
+        the program was told to end, say, the workers give back their trials and end first.
 
     Raises:
       ValueError: Ray is not installed, cannot be reached or has no room for a worker; workers end
@@ -122,9 +133,8 @@ def run(
       HopelessError: the first trials have all failed.
       OSError: the store cannot be read.
     """
-    with _connected(address) as ray:
-        before_waiting()
-        return _Driver(ray, job, trials, room, elastic=address is not None).run()
+    with _connected(address) as ray, checking() as check:
+        return _Driver(ray, job, trials, room, elastic=address is not None).run(check)
 
 
 class _Driver:
@@ -140,6 +150,7 @@ class _Driver:
         self._failed: dict[int, Failure] = {}
         self._tasks: list = []
         self._crashes = 0
+        self._any_stored = False
         asked = room.of(ray.cluster_resources())
         if not elastic and not self._capacity():
             raise ValueError(
@@ -156,14 +167,21 @@ class _Driver:
         )(_work)
         self._how = cores, room.trials_per_gpu > 1
 
-    def run(self) -> Outcome:
+    def run(self, check: Callable[[], None]) -> Outcome:
+        changed, next_look = True, 0.0
         try:
             while True:
-                free, elsewhere = self._look()
-                if not free and not self._tasks and len(elsewhere) == len(self._left):
-                    return Outcome(self._failed, sorted(elsewhere))
-                self._submit(free)
-                self._wait()
+                check()
+                begin = time.monotonic()
+                if changed or begin >= next_look:
+                    free, elsewhere = self._look()
+                    if not free and not self._tasks and len(elsewhere) == len(self._left):
+                        claims.remove_abandoned(self._store.path / claims.FOLDER)
+                        return Outcome(self._failed, sorted(elsewhere))
+                    self._submit(free)
+                    # A slow file system is not kept busy by this.
+                    next_look = begin + max(_LOOK_SECONDS, 20 * (time.monotonic() - begin))
+                changed = self._wait()
         except BaseException:
             self._stop()
             raise
@@ -177,7 +195,9 @@ class _Driver:
             if failure.launch == self._name and failure.is_final and failure.trial in self._left:
                 self._failed[failure.trial] = failure
         if done:
-            self._crashes = 0
+            self._crashes, self._any_stored = 0, True
+        elif not self._any_stored and len(self._failed) >= HOPELESS:
+            raise HopelessError(self._failed.values(), self._logs)
         self._left -= done | self._failed.keys()
         elsewhere = {
             trial for trial in self._left & held.keys() if held[trial].launch != self._name
@@ -196,10 +216,11 @@ class _Driver:
             shared = self._ray.put((self._job, sorted(free), self._name, os.getcwd()))
             self._tasks += [self._worker.remote(shared, *self._how) for _ in range(wanted)]
 
-    def _wait(self) -> None:
+    def _wait(self) -> bool:
+        """Waits a little; returns whether a worker ended."""
         if not self._tasks:
             time.sleep(_POLL_SECONDS)
-            return
+            return False
         done, self._tasks = self._ray.wait(self._tasks, timeout=_POLL_SECONDS)
         for task in done:
             try:
@@ -212,6 +233,7 @@ class _Driver:
                 self._crashed(error)
             except self._ray.exceptions.RayError as error:
                 self._crashed(error)
+        return bool(done)
 
     def _crashed(self, error: Exception) -> None:
         self._crashes += 1
@@ -251,8 +273,9 @@ def _connected(address: str | None) -> Iterator[Any]:
         )
     else:
         try:
+            _require_answer(address)
             ray.init(address, **quiet)
-        except (ConnectionError, RuntimeError, ValueError) as error:
+        except (OSError, RuntimeError, ValueError) as error:
             reason = str(error).strip().splitlines()[0]
             raise ValueError(f"--ray_address={address} cannot be reached: {reason}") from error
     try:
@@ -264,6 +287,13 @@ def _connected(address: str | None) -> Iterator[Any]:
         yield ray
     finally:
         ray.shutdown()
+
+
+def _require_answer(address: str) -> None:
+    """Raises OSError if nothing listens at HOST:PORT: Ray itself would go on trying for minutes."""
+    match = re.fullmatch(r"(?:ray://)?([^/]+):(\d+)", address)
+    if match:
+        socket.create_connection((match[1], int(match[2])), timeout=_SECONDS_TO_ANSWER).close()
 
 
 def _as_asked(resources: Mapping[str, float]) -> dict[str, float]:

@@ -16,14 +16,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from absl import logging
 
-from tfmem import atomic, claims, logs
+from tfmem import claims, logs
 from tfmem.claims import Claim, Claims
 from tfmem.logs import Failure, Logs
 from tfmem.store import Store, StoreError, Trial
 from tfmem.training.checkpoints import Checkpoints
 from tfmem.training.failures import DivergedError, Failed
 
-_HOPELESS = 5  # So many trials that failed for good, and none that did not, are enough.
+HOPELESS = 5  # So many trials that failed for good, and none that did not, are enough.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,6 +41,17 @@ class Outcome:
 
 class HopelessError(ValueError):
     """All trials fail, and those that are left would too."""
+
+    def __init__(self, failures: Iterable[Failure], where: Logs):
+        failures = list(failures)
+        last = failures[-1]
+        super().__init__(
+            f"the first {len(failures)} trials have all failed, the last with: {last.error}; its "
+            f"log: {where.path(last.trial)}"
+        )
+
+    def __reduce__(self):
+        return ValueError, self.args  # Another process needs the words only.
 
 
 class Launch:
@@ -75,10 +86,8 @@ class Launch:
         self._until_closed = contextlib.ExitStack()
 
     def __enter__(self) -> "Launch":
-        for name in (claims.FOLDER, logs.FOLDER):
-            folder = self.store.path / name
-            if folder.exists():
-                atomic.remove_abandoned(folder)
+        self.logs.remove_abandoned()
+        claims.remove_abandoned(self.store.path / claims.FOLDER, but_of=self.name)
         self.claims = self._until_closed.enter_context(
             Claims(self.store.path / claims.FOLDER, self.name, self._take_over)
         )
@@ -206,11 +215,8 @@ class Launch:
 
     def _give_up(self, failure: Failure) -> None:
         self._failed[failure.trial] = failure
-        if not self._stored and len(self._failed) >= _HOPELESS:
-            raise HopelessError(
-                f"the first {len(self._failed)} trials have all failed, the last with: "
-                f"{failure.error}; its log: {self.logs.path(failure.trial)}"
-            )
+        if not self._stored and len(self._failed) >= HOPELESS:
+            raise HopelessError(self._failed.values(), self.logs)
 
 
 class _Taken:

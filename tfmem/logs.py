@@ -133,6 +133,11 @@ class Logs:
             if failure:
                 yield failure
 
+    def remove_abandoned(self) -> None:
+        """Removes temporary files of processes that have ended; OSError if it cannot."""
+        if self._folder.exists():
+            atomic.remove_abandoned(self._folder)
+
     def _failed_path(self, trial: int) -> epath.Path:
         return self._folder / f"trial-{trial:06d}.failed"
 

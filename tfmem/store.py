@@ -4,33 +4,45 @@
       experiment.json                 the config, the dataset's fingerprint, versions
       dataset.tfrecord                labels and ids of both splits, class names
       trials/trial-000042.tfrecord    one finished trial
+      archives/                       many finished trials in one file (`tfmem.archives`)
       checkpoints/trial-000042/       only while that trial is being trained
 
 A trial's file appears by rename, so it is whole or it is absent, and checksums are verified on
 every read. WORKSPACE.md describes the records.
+
+A trial that has a file of its own is read from there, whatever archives have; of several archives
+the largest sound one is read. What goes while a store is read has gone into another file: it is
+looked for again.
 """
 
+import contextlib
 import dataclasses
 import functools
 import json
 import math
+import os
 import platform
 import re
+import shlex
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import metadata
 from typing import Any
 
 import numpy as np
+from absl import logging
 from etils import epath
 
-from tfmem import atomic, bits, epochs, experiments, tfrecord
+from tfmem import archives, atomic, bits, epochs, experiments, tfrecord
 from tfmem import config as config_lib
+from tfmem.archives import Archive, Reader
 from tfmem.bits import BitMatrix
 from tfmem.datasets import Dataset, Split
 from tfmem.epochs import Epoch
 
 _FORMAT = 1
 _TRIAL_NAME = re.compile(r"trial-(\d{6,})\.tfrecord")
+_ATTEMPTS = 10  # To find what others move meanwhile.
 
 
 class StoreError(ValueError):
@@ -143,6 +155,25 @@ class TrialSet:
         )
 
 
+@dataclasses.dataclass(frozen=True)
+class Places:
+    """Where the trials of a store are.
+
+    Attributes:
+      loose: those with a file of their own, which is read.
+      archived: by trial, the archive that is read if it is not loose.
+      archives: all of them, by name.
+    """
+
+    loose: set[int]
+    archived: Mapping[int, Archive]
+    archives: list[Archive]
+
+    def times_archived(self) -> Counter[int]:
+        """Returns in how many archives each trial is."""
+        return Counter(trial for archive in self.archives for trial in archive.parts)
+
+
 class Store:
     """A store on any file system that `etils.epath` knows."""
 
@@ -153,6 +184,15 @@ class Store:
         self.fingerprint: str = about["dataset_fingerprint"]
         self.versions: dict[str, str] = about["versions"]  # Of what made the store.
         self.digest = config_lib.digest(config, self.fingerprint)
+        # Compared with predictions several times faster where they are of one type.
+        self._labels = [
+            split.labels.astype(np.uint16) if split.labels.max() < 2**16 else split.labels
+            for split in (dataset.train, dataset.test)
+        ]
+        # As they were when they were last listed.
+        self._loose: set[int] | None = None  # Trials with a file of their own; None before that.
+        self._archives: dict[str, Archive] = {}  # By name, which says what they hold.
+        self._archived: dict[int, Archive] = {}  # By trial, the one that is read.
 
     @staticmethod
     def exists(path: epath.PathLike) -> bool:
@@ -194,9 +234,9 @@ class Store:
         (path / "trials").mkdir(parents=True, exist_ok=True)
         if not (path / "dataset.tfrecord").exists():
             atomic.write_bytes(path / "dataset.tfrecord", _encode_dataset(dataset))
-        for folder in (path, path / "trials"):
-            atomic.remove_abandoned(folder)
-        return cls.open(path)
+        store = cls.open(path)
+        store.remove_abandoned()
+        return store
 
     @classmethod
     def open(cls, path: epath.PathLike) -> "Store":
@@ -224,25 +264,61 @@ class Store:
         return cls(path, config, dataset, about)
 
     def trial_path(self, number: int) -> epath.Path:
+        """Returns where a trial's own file is, if it has one."""
         return self.path / "trials" / f"trial-{number:06d}.tfrecord"
+
+    @property
+    def archive_folder(self) -> epath.Path:
+        """Where archives are; it need not be there."""
+        return self.path / "archives"
 
     @property
     def checkpoint_folder(self) -> epath.Path:
         """Where trials in training are saved between epochs."""
         return self.path / "checkpoints"
 
+    def remove_abandoned(self) -> None:
+        """Removes temporary files of processes that are no longer running."""
+        for folder in (self.path, self.path / "trials", self.archive_folder):
+            if folder.exists():
+                atomic.remove_abandoned(folder)
+
     def numbers(self) -> list[int]:
-        """Returns the trials whose files are there, ascending; their content is not verified."""
-        folder = self.path / "trials"
-        paths = folder.iterdir() if folder.exists() else ()
-        names = (_TRIAL_NAME.fullmatch(path.name) for path in paths)
-        return sorted(int(name[1]) for name in names if name)
+        """Returns the trials that are there, ascending; their content is not verified."""
+        places = self.places()
+        return sorted(places.loose | places.archived.keys())
+
+    def places(self) -> Places:
+        """Returns where the trials are."""
+        listed = self._list_archives()
+        while True:
+            names = map(_TRIAL_NAME.fullmatch, _names(self.path / "trials"))
+            self._loose = {int(name[1]) for name in names if name}
+            before, listed = listed, self._list_archives()
+            # In an archive that came meanwhile may be trials whose files went before this listing.
+            if listed == before:
+                return Places(set(self._loose), self._archived, list(self._archives.values()))
+
+    def damaged_archives(self) -> list[str]:
+        """Returns what is wrong with archives as files, and the command that mends them.
+
+        What is wrong with single trials in archives is `damaged`'s to say.
+        """
+        command = shlex.join(
+            ["python", "-m", "launchers.check_store", f"--store={self.path}", "--quarantine"]
+        )
+        self._list_archives()
+        return [
+            f"{_about_archive(archive)}; to keep these and move it aside, run: {command}"
+            for archive in self._archives.values()
+            if archive.problem
+        ]
 
     def write(self, trial: Trial) -> bool:
         """Stores a finished trial: its file is complete before it has its name.
 
-        Of several processes that store the same trial the first one does; a damaged file is
-        replaced.
+        Of several processes that store the same trial the first one does. A damaged file is
+        replaced; what is damaged in an archive gets a file of its own.
 
         Returns:
           Whether it was stored; False if a sound one was there.
@@ -275,7 +351,14 @@ class Store:
         records = [tfrecord.encode_example(record) for record in (about, train, test)]
         records += [epochs.encode(number, epoch) for number, epoch in trial.epochs.items()]
         content, path = tfrecord.encode(records), self.trial_path(trial.number)
-        if atomic.create_bytes(path, content):
+        self._list_archives()
+        archived = trial.number in self._archived and not path.exists()
+        if archived and not self.damaged([trial.number]):
+            return False
+        created = atomic.create_bytes(path, content)
+        if self._loose is not None:
+            self._loose.add(trial.number)
+        if created:
             return True
         if not self.damaged([trial.number]):
             return False
@@ -290,7 +373,23 @@ class Store:
             the command that makes the trial again.
           StoreError: the trial is not in the store.
         """
-        return self._read(number, _decode_trial)
+        with Reader() as reader:
+            return self._read(number, _decode_trial, reader)
+
+    def content(self, number: int) -> bytes:
+        """Returns a trial as the bytes of its own file, not verified; raises as `read`."""
+        with Reader() as reader:
+            return self._find(number, reader)[1]
+
+    def verify(self, number: int, content: bytes, path: epath.Path) -> None:
+        """Raises DamagedFileError, as `read`, if that is not the content of a trial.
+
+        Args:
+          number: of the trial.
+          content: bytes as those of its own file.
+          path: where they were found.
+        """
+        self._decoded(_verify, number, content, path)
 
     def load(
         self,
@@ -319,19 +418,20 @@ class Store:
         test_correct = np.empty((len(numbers), bits.packed_length(n_test)), np.uint8)
         sizes = (n, n_test) if probabilities else ()
         probability = [np.empty((len(numbers), size), np.float16) for size in sizes]
-        for row, number in enumerate(numbers):
-            _, train, test, *_ = self._read(number, _decode_records)
-            subset[row] = np.frombuffer(train["subset"][0], np.uint8)
-            train_correct[row] = np.frombuffer(train["correct"][0], np.uint8)
-            test_correct[row] = np.frombuffer(test["correct"][0], np.uint8)
-            for array, record in zip(probability, (train, test), strict=False):
-                if _PROBABILITY not in record:
-                    raise StoreError(
-                        f"trial {number} of {self.path} has no probabilities of the true labels: "
-                        "its source did not know them"
-                    )
-                array[row] = np.frombuffer(record[_PROBABILITY][0], _OPTIONAL[_PROBABILITY])
-            on_trial(number)
+        with Reader() as reader:
+            for row, number in enumerate(numbers):
+                _, train, test, *_ = self._read(number, _decode_records, reader)
+                subset[row] = np.frombuffer(train["subset"][0], np.uint8)
+                train_correct[row] = np.frombuffer(train["correct"][0], np.uint8)
+                test_correct[row] = np.frombuffer(test["correct"][0], np.uint8)
+                for array, record in zip(probability, (train, test), strict=False):
+                    if _PROBABILITY not in record:
+                        raise StoreError(
+                            f"trial {number} of {self.path} has no probabilities of the true "
+                            "labels: its source did not know them"
+                        )
+                    array[row] = np.frombuffer(record[_PROBABILITY][0], _OPTIONAL[_PROBABILITY])
+                on_trial(number)
         return TrialSet(
             numbers=np.array(numbers, np.int64),
             subset=BitMatrix(subset, n),
@@ -347,12 +447,13 @@ class Store:
     ) -> dict[int, str]:
         """Reads the given trials and returns the damaged ones, each with what is wrong."""
         found = {}
-        for number in numbers:
-            try:
-                self.read(number)
-            except DamagedFileError as error:
-                found[number] = str(error)
-            on_trial(number)
+        with Reader() as reader:
+            for number in numbers:
+                try:
+                    self._read(number, _verify, reader)
+                except DamagedFileError as error:
+                    found[number] = str(error)
+                on_trial(number)
         return found
 
     def command(self, start: int = 0, stop: int | None = None) -> str:
@@ -360,19 +461,66 @@ class Store:
         stop = self.config.num_trials if stop is None else stop
         return experiments.completion_command(self.config, str(self.path), start, stop)
 
-    def _read(self, number: int, decode: Callable[["Store", int, bytes], Any]) -> Any:
+    def _list_archives(self) -> set[str]:
+        """Looks which archives there are, and what those hold that are new; returns their names."""
+        for left in reversed(range(_ATTEMPTS)):
+            names = sorted(filter(archives.is_name, _names(self.archive_folder)))
+            try:
+                found = {name: self._archives.get(name) or self._inspect(name) for name in names}
+                break
+            except FileNotFoundError:  # Merged into another one meanwhile.
+                if not left:
+                    raise
+        if found.keys() != self._archives.keys():
+            order = sorted(found.values(), key=lambda archive: (not archive.problem, archive.size))
+            self._archived = {number: archive for archive in order for number in archive.parts}
+            self._archives = found
+        return set(names)
+
+    def _inspect(self, name: str) -> Archive:
+        archive = archives.inspect(self.archive_folder / name)
+        if archive.problem:
+            logging.warning("%s", _about_archive(archive))
+        return archive
+
+    def _find(self, number: int, reader: Reader) -> tuple[epath.Path, bytes]:
+        """Returns the file that a trial is in, and the trial's bytes."""
         path = self.trial_path(number)
+        for _ in range(_ATTEMPTS):
+            archive = self._archived.get(number)
+            if archive is None or self._loose is None or number in self._loose:
+                with contextlib.suppress(FileNotFoundError):
+                    return path, path.read_bytes()
+            if archive is not None:
+                with contextlib.suppress(FileNotFoundError):
+                    return archive.path, reader.read(archive, number)
+            known = self._archives.keys()
+            if self._list_archives() == known:
+                break
+        command = self.command(number, number + 1)
+        raise StoreError(f"trial {number} is not in {self.path}; run: {command}")
+
+    def _read(self, number: int, decode: Callable[..., Any], reader: Reader) -> Any:
+        path, content = self._find(number, reader)
         try:
-            content = path.read_bytes()
-        except FileNotFoundError as error:
-            command = self.command(number, number + 1)
-            raise StoreError(f"trial {number} is not in {self.path}; run: {command}") from error
+            return self._decoded(decode, number, content, path)
+        except DamagedFileError:
+            own = self.trial_path(number)
+            if path == own or not own.exists():
+                raise
+            # It was made again since the files were listed.
+            return self._decoded(decode, number, own.read_bytes(), own)
+
+    def _decoded(
+        self, decode: Callable[..., Any], number: int, content: bytes, path: epath.Path
+    ) -> Any:
         try:
             return decode(self, number, content)
         except (ValueError, KeyError, IndexError) as error:
+            what = path if path == self.trial_path(number) else f"trial {number} in {path}"
             command = self.command(number, number + 1)
             raise DamagedFileError(
-                f"{path} is damaged ({_reason(error)}); to make it again, run: {command}"
+                f"{what} is damaged ({_reason(error)}); to make it again, run: {command}"
             ) from error
 
 
@@ -390,6 +538,23 @@ def versions() -> dict[str, str]:
 
 def _reason(error: Exception) -> str:
     return f"lacks {error}" if isinstance(error, KeyError) else str(error)
+
+
+def _names(folder: epath.Path) -> list[str]:
+    """Returns the names in a folder; none if it is not there."""
+    if atomic.is_local(folder):  # Ten times faster than paths are made.
+        try:
+            return os.listdir(folder)
+        except FileNotFoundError:
+            return []
+    return [path.name for path in folder.iterdir()] if folder.exists() else []
+
+
+def _about_archive(archive: Archive) -> str:
+    """Says that an archive is damaged, and what is left of it."""
+    count = len(archive.parts)
+    found = "1 trial is" if count == 1 else f"{count:,} trials are"
+    return f"{archive.path} is damaged ({archive.problem}): {found} found in it"
 
 
 def _read_about(path: epath.Path) -> tuple[config_lib.Config, dict[str, Any]]:
@@ -493,31 +658,47 @@ def _decode_records(store: Store, number: int, content: bytes) -> list[dict]:
     return records
 
 
+def _verify(store: Store, number: int, content: bytes) -> list[dict]:
+    """Decodes a trial's records; checks everything that `Store.read` needs."""
+    records = _decode_records(store, number, content)
+    about, train, test, *followed = records
+    for name in ("base_seed", "seconds"):
+        if name in about and len(about[name]) != 1:
+            raise ValueError(f"{name} has {len(about[name])} values")
+    for record, labels in zip((train, test), store._labels, strict=True):
+        for name, dtype in _OPTIONAL.items():
+            if name in record and len(record[name][0]) != dtype.itemsize * len(labels):
+                count = len(record[name][0]) // dtype.itemsize
+                raise ValueError(f"{name} has {count} values, expected {len(labels)}")
+        if "predicted" in record:
+            predicted = np.frombuffer(record["predicted"][0], _OPTIONAL["predicted"])
+            if bits.pack(predicted == labels).tobytes() != record["correct"][0]:
+                raise ValueError("its predicted labels contradict its correct bits")
+    for record in followed:
+        epochs.decode(record)
+    return records
+
+
 def _decode_trial(store: Store, number: int, content: bytes) -> Trial:
-    about, train, test, *followed = _decode_records(store, number, content)
+    about, train, test, *followed = _verify(store, number, content)
     return Trial(
         number=number,
         base_seed=int(about["base_seed"][0]) if "base_seed" in about else None,
         subset=_unpack(train["subset"][0], len(store.dataset.train)),
-        train=_decode_predictions(train, store.dataset.train),
-        test=_decode_predictions(test, store.dataset.test),
+        train=_decode_predictions(train, len(store.dataset.train)),
+        test=_decode_predictions(test, len(store.dataset.test)),
         seconds=float(about["seconds"][0]) if "seconds" in about else None,
         epochs=dict(map(epochs.decode, followed)),
     )
 
 
-def _decode_predictions(record: dict, split: Split) -> Predictions:
-    count = len(split)
-    correct = _unpack(record["correct"][0], count)
-    optional = {}
-    for name, dtype in _OPTIONAL.items():
-        if name in record:
-            optional[name] = np.frombuffer(record[name][0], dtype)
-            if len(optional[name]) != count:
-                raise ValueError(f"{name} has {len(optional[name])} values, expected {count}")
-    if "predicted" in optional and np.any((optional["predicted"] == split.labels) != correct):
-        raise ValueError("its predicted labels contradict its correct bits")
-    return Predictions(correct, **optional)
+def _decode_predictions(record: dict, count: int) -> Predictions:
+    optional = {
+        name: np.frombuffer(record[name][0], dtype)
+        for name, dtype in _OPTIONAL.items()
+        if name in record
+    }
+    return Predictions(_unpack(record["correct"][0], count), **optional)
 
 
 def _unpack(data: bytes, count: int) -> np.ndarray:

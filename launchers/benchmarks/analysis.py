@@ -17,7 +17,8 @@ _ROUNDS = 3
 # t, n, n' and classes of the influence benchmark.
 INFLUENCE = (2000, 20_000, 5_000, 100)
 # Trials, n, n' and classes of a store of the paper's CIFAR-100 size.
-CIFAR100 = (4000, 50_000, 10_000, 100)
+CIFAR100 = (10_000, 50_000, 10_000, 100)
+_FULL = 4000  # Of these trials, for the full matrix.
 # Trials, n, n' and classes of a store of the paper's ImageNet size, and the pairs found there.
 IMAGENET = (2000, 1_281_167, 50_000, 1000)
 IMAGENET_PAIRS = 1641
@@ -125,18 +126,30 @@ def _read(path: str) -> float:
 
 
 def cifar100() -> None:
-    """Reading with every checksum verified, and the program that makes the full matrix."""
+    """A store's life: written, checked, read, merged into archives, checked, read, estimated."""
     with tempfile.TemporaryDirectory() as folder:
         store = f"{folder}/store"
         written = timing.alone(_fill, store)
         size = _size(store)
-        costs = [timing.alone(_read, store) for _ in range(_ROUNDS)]
         print(f"  {size:.2f} GB written in {written.seconds:.1f} s, each trial synced to the disk")
-        seconds = statistics.median(cost.seconds for cost in costs)
-        peak = max(cost.peak_gib for cost in costs)
-        print(f"  read in {seconds:.1f} s ({size / seconds:.2f} GB/s), peak {peak:.2f} GiB")
-        out = f"{folder}/estimates.npz"
-        _run("analysis.estimate", f"--store={store}", f"--out={out}", "--influence=full")
+        _read_all(store, "a file a trial")
+        _run("launchers.compact_store", f"--store={store}")
+        _read_all(store, "merged into one archive")
+        flags = f"--store={store}", f"--out={folder}/estimates.npz"
+        _run("analysis.estimate", *flags)
+        print(f"  with all {CIFAR100[1]:,} x {CIFAR100[2]:,} influences, of {_FULL:,} trials:")
+        _run("analysis.estimate", *flags, "--influence=full", f"--trials=0:{_FULL}")
+
+
+def _read_all(store: str, how: str) -> None:
+    """Measures reading a store, every checksum verified: for estimates, and by check_store."""
+    size = _size(store)
+    costs = [timing.alone(_read, store) for _ in range(_ROUNDS)]
+    seconds = statistics.median(cost.seconds for cost in costs)
+    peak = max(cost.peak_gib for cost in costs)
+    rate = 1000 * size / seconds
+    print(f"  {how}: read in {seconds:.1f} s ({rate:.0f} MB/s), peak {peak:.2f} GiB", flush=True)
+    _run("launchers.check_store", f"--store={store}")
 
 
 def imagenet() -> None:
@@ -173,4 +186,5 @@ def _run(program: str, *flags: str) -> None:
 
 def _size(store: str) -> float:
     """Returns the GB of a store's trials."""
-    return sum(path.stat().st_size for path in pathlib.Path(store, "trials").iterdir()) / 1e9
+    folders = (pathlib.Path(store, name) for name in ("trials", "archives"))
+    return sum(path.stat().st_size for folder in folders for path in folder.glob("*")) / 1e9

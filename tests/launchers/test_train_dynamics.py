@@ -26,7 +26,7 @@ def train(store, *flags, check=True):
 def said_and_store(tmp_path_factory):
     path = tmp_path_factory.mktemp("dynamics") / "store"
     done = train(path, *FLAGS)
-    assert "0/4" in done.stderr  # One bar for all conditions.
+    assert "4 of 4 done, 0 running, 0 failed" in done.stderr  # One line for all conditions.
     return done.stdout, Store.open(path)
 
 

@@ -105,6 +105,17 @@ def test_killed_at_any_moment_and_continued(reference, tmp_path):
     assert left == {"experiment.json", "dataset.tfrecord", *trials, *logs}
 
 
+def test_shards_together_are_the_whole(reference, tmp_path):
+    """As the tasks of a Slurm array: two here, of three, and the third by one without --shard."""
+    for shard, there in (("2/3", [2, 5, 8]), ("0/3", [0, 2, 3, 5, 6, 8, 9])):
+        done = train(tmp_path, *QUICK, "--trials=0:10", f"--shard={shard}")
+        assert Store.open(tmp_path).numbers() == there
+    assert "4 trials in" in done.stdout
+    train(tmp_path, *QUICK, "--trials=0:10")
+    for number in range(10):
+        assert_same_trial(Store.open(tmp_path).read(number), reference.read(number))
+
+
 def test_inception_runs_from_the_launcher(tmp_path):
     train(tmp_path, "--experiment=digits_inception", "--trials=0:1", "--epochs=1")
     trial = Store.open(tmp_path).read(0)
@@ -130,6 +141,19 @@ def test_inception_runs_from_the_launcher(tmp_path):
         ),
         ([*QUICK, "--strategy=horovod"], "value should be one of <auto|mirrored|default>"),
         ([*QUICK, "--epochs=none"], "invalid literal for int()"),
+        ([*QUICK, "--shard=8/8"], "--shard=8/8: expected i/N with i from 0 to N - 1, such as 0/8"),
+        ([*QUICK, "--shard=0/0"], "--shard=0/0: expected i/N"),
+        ([*QUICK, "--shard=1"], "--shard=1: expected i/N"),
+        ([*QUICK, "--shard=3/4", "--trials=0:2"], "--shard=3/4: there are fewer trials than"),
+        ([*QUICK, "--gpus_per_trial=8"], "--gpus_per_trial has no effect with --engine=local"),
+        ([*QUICK, "--ray_address=auto"], "--ray_address has no effect with --engine=local: add"),
+        ([*QUICK, "--engine=ray", "--cpus_per_trial=0"], "flag --cpus_per_trial=0: Expected"),
+        (
+            [*QUICK, "--engine=ray", "--gpus_per_trial=8", "--trials_per_gpu=2"],
+            "--gpus_per_trial=8 and --trials_per_gpu=2 contradict each other: give one of them",
+        ),
+        ([*QUICK, "--engine=slurm"], "value should be one of <local|ray>"),
+        ([*QUICK, "--retries=-1"], "flag --retries=-1"),
         ([*QUICK, "--colour=red"], "Unknown command line flag 'colour'"),
         ([*QUICK, "digits"], "unexpected argument 'digits'"),
         ([], "--experiment is required"),
@@ -150,6 +174,7 @@ def test_a_store_of_another_config_is_refused(reference):
 
 PROGRAMS = [
     *(f"launchers.{name}" for name in ("train_trials", "check_store", "import_trials")),
+    "launchers.compact_store",
     *(f"launchers.{name}" for name in ("train_last_layer", "train_removal", "benchmark", "demo")),
     *(f"analysis.{name}" for name in ("estimate", "select_pairs", "convergence", "report")),
     "analysis.removal",

@@ -196,8 +196,13 @@ def test_a_trial_whose_process_was_killed_counts_as_an_attempt_of_its_launch(sto
     assert outcome.failed[1].error == said
     assert store.numbers() == []
     leave_behind("another")
+    (folder / ".trial-000009.json").touch()  # Nothing of ours.
     outcome, _ = trained(store, Trainer(store), range(1, 2), retries=0, name="launch 2")
     assert store.numbers() == [1]
+    # A process that was killed when its trial was stored: the claim is that of nobody.
+    leave_behind("another")
+    trained(store, Trainer(store), [])
+    assert [path.name for path in folder.iterdir()] == [".trial-000009.json"]
 
 
 def test_a_damaged_trial_is_replaced_and_a_sound_one_is_not_trained(store, tiny):

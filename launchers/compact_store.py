@@ -1,0 +1,59 @@
+r"""Merges finished trials into few large files, which are kept and copied more easily.
+
+    python -m launchers.compact_store --store=STORE [--max_gib=4]
+
+Trials with files of their own, and those of small archives, go into new archives under
+STORE/archives: TFRecord files that all programs read as they read single trials. Each is read back
+and compared with what it was made of, and only then is that removed. Nothing is lost when this is
+killed, and the same command completes it; trials may be trained and read meanwhile. Damaged trials
+are left where they are, and the exit code is then 1.
+"""
+
+from absl import flags
+
+from analysis import cli
+from tfmem import compaction
+from tfmem.store import Store
+
+FLAGS = flags.FLAGS
+
+
+def main() -> int:
+    store = Store.open(FLAGS.store)
+    store.remove_abandoned()
+    plan = compaction.plan(store, FLAGS.max_gib * 2**30)
+    with cli.progress_bar(len(plan.trials), "trials merged", delay=1) as progress:
+        done = compaction.compact(store, plan, progress)
+    if done.archives:
+        size = sum(archive.size for archive in done.archives) / 1e9
+        print(
+            f"{store.path}: {_count(done.trials, 'trial')} merged into "
+            f"{_count(len(done.archives), 'archive')} of {size:.2f} GB and read back; "
+            f"{_count(done.files, 'file')} removed"
+        )
+    else:
+        places = store.places()
+        print(
+            f"{store.path}: nothing to merge; it has {_count(len(places.archives), 'archive')} and "
+            f"{_count(len(places.loose), 'trial')} in files of their own"
+        )
+    problems = [*done.damaged.values(), *store.damaged_archives()]
+    for problem in problems:
+        print(problem)
+    return 1 if problems else 0
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
+
+
+if __name__ == "__main__":
+    flags.DEFINE_string("store", None, "(required) Directory of the store.")
+    flags.DEFINE_float(
+        "max_gib",
+        4.0,
+        "Largest size of an archive in GiB; one trial has an archive of its own if it is larger.",
+        lower_bound=1e-6,
+    )
+    flags.mark_flag_as_required("store")
+    cli.run(main)

@@ -8,6 +8,8 @@ from setuptools import find_packages, setup
 HERE = pathlib.Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+)"', (HERE / "tfmem" / "__init__.py").read_text())[1]
 
+CLUSTER = ["ray>=2.48"]
+
 setup(
     name="tfmem",
     version=VERSION,
@@ -39,7 +41,7 @@ setup(
     ],
     extras_require={
         "gpu": ["tensorflow[and-cuda]>=2.20,<2.22"],
-        "cluster": ["ray>=2.40"],
-        "dev": ["hypothesis>=6.100", "pytest>=8", "pytest-xdist>=3.6", "ruff>=0.14"],
+        "cluster": CLUSTER,
+        "dev": ["hypothesis>=6.100", "pytest>=8", "pytest-xdist>=3.6", "ruff>=0.14", *CLUSTER],
     },
 )

@@ -119,8 +119,13 @@ def _temporary(path: epath.Path) -> Iterator[epath.Path]:
         if error.errno is None or error.filename not in (None, os.fspath(temporary)):
             raise
         raise type(error)(error.errno, os.strerror(error.errno), os.fspath(path)) from error
+    except Exception as error:
+        if not type(error).__module__.startswith("tensorflow."):
+            raise
+        # TensorFlow, which writes on gs://, has errors of its own.
+        raise OSError(errno.EIO, str(error), os.fspath(path)) from error
     finally:
-        with contextlib.suppress(OSError):  # That it cannot be written has been said.
+        with contextlib.suppress(Exception):  # That it cannot be written has been said.
             temporary.unlink(missing_ok=True)
 
 

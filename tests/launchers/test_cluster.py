@@ -135,6 +135,7 @@ def test_a_worker_is_killed_in_the_midst_of_a_trial(alone, tmp_path):
     assert f"{TRIALS} trials are there and sound" in done.stdout
 
 
+@pytest.mark.slow
 def test_sigterm_ends_workers_and_their_trials_go_on_later(alone, tmp_path):
     path = tmp_path / "store"
     launched = start(path, *FLAGS, "--engine=ray", "--checkpoint_seconds=0")
@@ -181,6 +182,7 @@ def made_up_gpus():
         process.communicate()
 
 
+@pytest.mark.slow
 def test_a_trial_that_fails_is_retried_and_reported_and_the_others_go_on(tmp_path, made_up_gpus):
     """On a cluster, with GPUs of Ray's that TensorFlow does not see."""
     path = tmp_path / "store"
@@ -227,6 +229,7 @@ def test_room():
         Room(gpus_per_trial=8, trials_per_gpu=2)
 
 
+@pytest.mark.slow
 def test_no_room_and_no_cluster_are_one_line(tmp_path):
     flags = ("--experiment=digits_mlp", f"--store={tmp_path / 'store'}", "--engine=ray")
     done = run_program("launchers.train_trials", *flags, "--cpus_per_trial=999", check=False)

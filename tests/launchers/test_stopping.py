@@ -53,8 +53,11 @@ def assert_completes(store, alone):
 
 @pytest.mark.parametrize(
     ("stack", "number"),
-    [("none", signal.SIGTERM), ("1", signal.SIGTERM), ("1", signal.SIGINT)],
-    ids=["one at a time, SIGTERM", "stacked, SIGTERM", "stacked, SIGINT"],
+    [
+        pytest.param("none", signal.SIGTERM, id="one at a time, SIGTERM"),
+        pytest.param("1", signal.SIGTERM, id="stacked, SIGTERM", marks=pytest.mark.slow),
+        pytest.param("1", signal.SIGINT, id="stacked, SIGINT", marks=pytest.mark.slow),
+    ],
 )
 def test_a_signal_ends_it_cleanly(stack, number, tmp_path):
     """One trial is saved and goes on from there; those of a stack are dropped. Claims are gone."""
@@ -173,6 +176,7 @@ def test_a_store_that_turns_read_only_is_one_line_and_the_run_goes_on_later(alon
     assert files(path) == HEADS + names
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not can_mount(), reason="needs unshare and mounts of one's own")
 def test_a_small_disk_fills_up(alone, tmp_path):
     """A real file system, of 256 KiB, most of which something else has taken."""

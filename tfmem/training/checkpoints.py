@@ -143,8 +143,8 @@ class Checkpoints:
 
     def _remove(self, folder: epath.Path) -> None:
         # Other launches on the store remove and make folders here at the same time: what is gone is
-        # gone, and what is not empty any more stays.
-        with contextlib.suppress(OSError, ValueError):
+        # gone, and what is not empty any more stays. Each file system has its own errors for that.
+        with contextlib.suppress(Exception):
             folder.rmtree(missing_ok=True)
             if not any(self._folder.iterdir()):
                 self._folder.rmdir()

@@ -8,7 +8,7 @@ from setuptools import find_packages, setup
 HERE = pathlib.Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+)"', (HERE / "tfmem" / "__init__.py").read_text())[1]
 
-CLUSTER = ["ray>=2.48"]
+CLUSTER = ["ray>=2.60"]  # Of earlier ones nobody has looked at what they listen on.
 
 setup(
     name="tfmem",

@@ -341,6 +341,8 @@ class Store:
         }
         if not trial.subset.all():
             about["heldout_accuracy"] = np.array([trial.heldout_accuracy])
+        if trial.epochs:
+            about["epochs"] = np.array([len(trial.epochs)])
         if trial.base_seed is not None:
             about["base_seed"] = np.array([trial.base_seed])
         if trial.seconds is not None:

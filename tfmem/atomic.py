@@ -76,15 +76,28 @@ def create_bytes(path: epath.PathLike, content: bytes, durable: bool = True) -> 
     return created
 
 
-def remove_abandoned(folder: epath.Path) -> None:
+def names(folder: epath.PathLike) -> list[str]:
+    """Returns the names in a folder; none if it is not there."""
+    folder = epath.Path(folder)
+    if is_local(folder):  # Ten times faster than paths are made.
+        try:
+            return os.listdir(folder)
+        except FileNotFoundError:
+            return []
+    return [path.name for path in folder.iterdir()] if folder.exists() else []
+
+
+def remove_abandoned(folder: epath.PathLike) -> None:
     """Removes temporary files of processes that are no longer running.
 
-    Those of another machine are taken for abandoned after an hour without a change.
+    Those of another machine are taken for abandoned after an hour without a change. The folder need
+    not be there.
     """
-    for path in folder.iterdir():
-        name = _TEMPORARY.fullmatch(path.name)
+    folder = epath.Path(folder)
+    for name in map(_TEMPORARY.fullmatch, names(folder)):
         if not name:
             continue
+        path = folder / name[0]
         running = Process.parse(name["process"]).is_running()
         with contextlib.suppress(FileNotFoundError):  # Somebody else was faster.
             if running is None:

@@ -218,11 +218,9 @@ def remove_abandoned(folder: epath.PathLike, but_of: str | None = None) -> None:
       OSError: it cannot be removed.
     """
     folder = epath.Path(folder)
-    for path in folder.iterdir() if folder.exists() else ():
-        if _TAKING_OVER.fullmatch(path.name):
-            _remove_marker_if_abandoned(path)
-    if folder.exists():
-        atomic.remove_abandoned(folder)
+    for name in filter(_TAKING_OVER.fullmatch, atomic.names(folder)):
+        _remove_marker_if_abandoned(folder / name)
+    atomic.remove_abandoned(folder)
     for path in _paths(epath.Path(folder)):
         claim = read(path)
         if claim is not None and claim.launch != but_of and _is_abandoned(path, claim):
@@ -232,8 +230,7 @@ def remove_abandoned(folder: epath.PathLike, but_of: str | None = None) -> None:
 
 
 def _paths(folder: epath.Path) -> list[epath.Path]:
-    found = folder.iterdir() if folder.exists() else ()
-    return [path for path in found if _NAME.fullmatch(path.name)]
+    return [folder / name for name in filter(_NAME.fullmatch, atomic.names(folder))]
 
 
 def _is_abandoned(path: epath.Path, claim: Claim) -> bool:

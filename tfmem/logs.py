@@ -127,16 +127,14 @@ class Logs:
 
     def failures(self) -> Iterator[Failure]:
         """Yields the failures of all trials."""
-        for path in self._folder.iterdir() if self._folder.exists() else ():
-            name = _FAILED.fullmatch(path.name)
-            failure = _read_failure(path, int(name[1])) if name else None
+        for name in map(_FAILED.fullmatch, atomic.names(self._folder)):
+            failure = _read_failure(self._folder / name[0], int(name[1])) if name else None
             if failure:
                 yield failure
 
     def remove_abandoned(self) -> None:
         """Removes temporary files of processes that have ended; OSError if it cannot."""
-        if self._folder.exists():
-            atomic.remove_abandoned(self._folder)
+        atomic.remove_abandoned(self._folder)
 
     def _failed_path(self, trial: int) -> epath.Path:
         return self._folder / f"trial-{trial:06d}.failed"

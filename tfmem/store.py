@@ -20,7 +20,6 @@ import dataclasses
 import functools
 import json
 import math
-import os
 import platform
 import re
 import shlex
@@ -280,8 +279,7 @@ class Store:
     def remove_abandoned(self) -> None:
         """Removes temporary files of processes that are no longer running."""
         for folder in (self.path, self.path / "trials", self.archive_folder):
-            if folder.exists():
-                atomic.remove_abandoned(folder)
+            atomic.remove_abandoned(folder)
 
     def numbers(self) -> list[int]:
         """Returns the trials that are there, ascending; their content is not verified."""
@@ -292,7 +290,7 @@ class Store:
         """Returns where the trials are."""
         listed = self._list_archives()
         while True:
-            names = map(_TRIAL_NAME.fullmatch, _names(self.path / "trials"))
+            names = map(_TRIAL_NAME.fullmatch, atomic.names(self.path / "trials"))
             self._loose = {int(name[1]) for name in names if name}
             before, listed = listed, self._list_archives()
             # In an archive that came meanwhile may be trials whose files went before this listing.
@@ -466,7 +464,7 @@ class Store:
     def _list_archives(self) -> set[str]:
         """Looks which archives there are, and what those hold that are new; returns their names."""
         for left in reversed(range(_ATTEMPTS)):
-            names = sorted(filter(archives.is_name, _names(self.archive_folder)))
+            names = sorted(filter(archives.is_name, atomic.names(self.archive_folder)))
             try:
                 found = {name: self._archives.get(name) or self._inspect(name) for name in names}
                 break
@@ -540,16 +538,6 @@ def versions() -> dict[str, str]:
 
 def _reason(error: Exception) -> str:
     return f"lacks {error}" if isinstance(error, KeyError) else str(error)
-
-
-def _names(folder: epath.Path) -> list[str]:
-    """Returns the names in a folder; none if it is not there."""
-    if atomic.is_local(folder):  # Ten times faster than paths are made.
-        try:
-            return os.listdir(folder)
-        except FileNotFoundError:
-            return []
-    return [path.name for path in folder.iterdir()] if folder.exists() else []
 
 
 def _about_archive(archive: Archive) -> str:
@@ -644,6 +632,8 @@ def _decode_records(store: Store, number: int, content: bytes) -> list[dict]:
     if names != [[b"trial"], [b"train"], [b"test"], *followed]:
         raise ValueError(f"holds {len(names)} records, expected trial, train, test and epochs")
     about, train, test = records[:3]
+    if "epochs" in about and about["epochs"] != [len(followed)]:
+        raise ValueError(f"holds {len(followed)} epochs, expected {about['epochs'][0]}")
     if about["trial"][0] != number:
         raise ValueError(f"it holds trial {about['trial'][0]}")
     if about["config_digest"] != [store.digest.encode()]:

@@ -1,6 +1,6 @@
 """The figures of README.md, "What we measured": each a ratio, its parts measured in one run."""
 
-from launchers.benchmarks import analysis, training, turnover
+from launchers.benchmarks import analysis, sharing, training, turnover
 
 
 def run(data_dir: str | None) -> None:
@@ -34,6 +34,15 @@ def run(data_dir: str | None) -> None:
         (
             "a store of CIFAR-100's size: {} trials, n = {}, n' = {}".format(*analysis.CIFAR100),
             analysis.cifar100,
+        ),
+        (
+            "a store that launchers share, n = {}, n' = {}".format(*sharing.SIZES),
+            sharing.trials,
+        ),
+        (
+            f"an experiment of which {sharing.STORED:,} trials are stored and {sharing.CLAIMED} in "
+            "training",
+            sharing.looks,
         ),
         (
             "a store of ImageNet's size: {} trials, n = {}, n' = {}, {} classes".format(

@@ -94,14 +94,15 @@ def test_two_launchers_that_are_killed_twenty_times(tmp_path, tiny, tiny_config)
 @pytest.mark.slow
 def test_two_real_launchers_that_are_killed_twenty_times(tmp_path):
     """Real training: the store is that of a launcher that was left alone."""
-    flags = ("--experiment=digits_mlp", "--epochs=40", "--trials=0:60", "--stack=1")
+    count = 200
+    flags = ("--experiment=digits_mlp", "--epochs=200", f"--trials=0:{count}", "--stack=1")
     words = ["-m", "launchers.train_trials", *flags]
     run_program(*words[1:], f"--store={tmp_path / 'alone'}")
     run_program(*words[1:], f"--store={tmp_path / 'raced'}", "--trials=0:1")
     store = Store.open(tmp_path / "raced")
     start = [sys.executable, *words, f"--store={store.path}"]
-    race(store, start, 60, longest=30)
-    assert_tidy(store, 60)
+    race(store, start, count, longest=45)
+    assert_tidy(store, count)
     alone = Store.open(tmp_path / "alone")
-    for number in range(60):
+    for number in range(count):
         assert_same_trial(store.read(number), alone.read(number))

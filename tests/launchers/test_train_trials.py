@@ -147,7 +147,10 @@ def test_inception_runs_from_the_launcher(tmp_path):
         ([*QUICK, "--shard=3/4", "--trials=0:2"], "--shard=3/4: there are fewer trials than"),
         ([*QUICK, "--gpus_per_trial=8"], "--gpus_per_trial has no effect with --engine=local"),
         ([*QUICK, "--ray_address=auto"], "--ray_address has no effect with --engine=local: add"),
-        ([*QUICK, "--engine=ray", "--cpus_per_trial=0"], "flag --cpus_per_trial=0: Expected"),
+        (
+            [*QUICK, "--engine=ray", "--cpus_per_trial=0"],
+            "flag --cpus_per_trial=0: 0 is not a positive integer",
+        ),
         (
             [*QUICK, "--engine=ray", "--gpus_per_trial=8", "--trials_per_gpu=2"],
             "--gpus_per_trial=8 and --trials_per_gpu=2 contradict each other: give one of them",

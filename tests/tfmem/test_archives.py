@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.trials import assert_same_trial, random_trial
-from tfmem import archives, atomic, compaction, store, tfrecord
+from tfmem import archives, atomic, compaction, tfrecord
 from tfmem.archives import Content
 from tfmem.config import ImportConfig
 from tfmem.store import DamagedFileError, Store, StoreError
@@ -388,19 +388,19 @@ def test_readers_find_what_is_merged_while_they_read(fill, trials):
 
 def test_a_trial_that_moves_while_files_are_listed_is_not_missed(fill, monkeypatch):
     path = fill().path
-    list_names = store._names
+    list_names = atomic.names
     steps = iter([None, lambda: compact(path, 0), None, lambda: compact(path, math.inf)])
 
     def names(folder):
         step = next(steps, None) if folder.name in ("trials", "archives") else None
         if step:
-            monkeypatch.setattr(store, "_names", list_names)
+            monkeypatch.setattr(atomic, "names", list_names)
             step()
-            monkeypatch.setattr(store, "_names", names)
+            monkeypatch.setattr(atomic, "names", names)
         return list_names(folder)
 
     opened = Store.open(path)
-    monkeypatch.setattr(store, "_names", names)
+    monkeypatch.setattr(atomic, "names", names)
     assert opened.numbers() == list(range(6))
     assert next(steps, "all taken") == "all taken"
 

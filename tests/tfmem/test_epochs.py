@@ -67,3 +67,13 @@ def test_a_record_that_is_no_epoch_is_damage(tiny, tiny_config, tmp_path, rng):
         epochs.decode({**features, "train_correct_count": np.array([30])})
     with pytest.raises(ValueError, match="a record is not that of an epoch"):
         epochs.decode({"record": [b"train"]})
+
+
+def test_a_file_that_ends_between_two_epochs_is_damage(tiny, tiny_config, tmp_path, rng):
+    store = Store.create(tmp_path / "store", tiny_config, tiny)
+    kept = {number: random_epoch(rng) for number in range(3)}
+    store.write(dataclasses.replace(random_trial(0, tiny, rng), epochs=kept))
+    records = tfrecord.decode(store.trial_path(0).read_bytes())
+    store.trial_path(0).write_bytes(tfrecord.encode(records[:-1]))
+    with pytest.raises(DamagedFileError, match="holds 2 epochs, expected 3"):
+        store.read(0)

@@ -64,8 +64,7 @@ class Checkpoints:
         """Returns where the trial was left, or None if it begins; damaged ones begin anew."""
         self._last[trial] = time.monotonic()
         path = self.path(trial)
-        if path.parent.exists():
-            atomic.remove_abandoned(path.parent)
+        atomic.remove_abandoned(path.parent)
         if not path.exists():
             return None
         try:

@@ -299,10 +299,10 @@ def report(store: Store, outcome: Outcome, name: Callable[[int], str] = "trial {
             f"{name(number)} failed after {times}: {failure.error}; log: {log(number)}",
             file=sys.stderr,
         )
-    if outcome.elsewhere:
-        count = len(outcome.elsewhere)
-        others = "1 trial is" if count == 1 else f"{count:,} trials are"
-        print(f"{others} in training elsewhere, and left to whoever trains them")
+    count = len(outcome.elsewhere)
+    if count:
+        others, them = ("1 trial is", "it") if count == 1 else (f"{count:,} trials are", "them")
+        print(f"{others} in training elsewhere, and left to whoever trains {them}")
     return 1 if outcome.failed else 0
 
 

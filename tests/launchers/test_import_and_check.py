@@ -1,13 +1,19 @@
 """A store from somebody else's trials, and what check_store says of stores."""
 
+import dataclasses
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
 from analysis import estimators, files
 from launchers import check_store
 from tests import foreign
-from tests.conftest import run_program
+from tests.conftest import ROOT, run_program
 from tests.trials import trial_set
+from tfmem import logs, processes
+from tfmem.claims import Claim
 from tfmem.store import Store
 
 
@@ -265,6 +271,65 @@ def test_check_store_names_what_is_missing_and_damaged(tmp_path, arrays):
     )
 
 
+def test_check_store_watches_and_names_what_was_given_up(tmp_path, arrays):
+    import_arrays(tmp_path, arrays)
+    path = tmp_path / "store"
+    done = run_program("launchers.check_store", f"--store={path}", "--watch")
+    assert "6 of 6 done, 0 running, 0 failed" in done.stderr
+    assert done.stdout == ""
+    # It goes on until what nobody trains any more has been given up.
+    store = Store.open(path)
+    content = store.trial_path(3).read_bytes()
+    store.trial_path(3).unlink()
+    watching = subprocess.Popen(
+        [sys.executable, "-m", "launchers.check_store", f"--store={path}", "--watch"],
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    said = ""
+    while "5 of 6 done, 0 running, 0 failed" not in said:
+        said += watching.stderr.read(1)
+        assert watching.poll() is None
+    watching.terminate()
+    assert "terminated; the same command continues" in watching.communicate()[1]
+    assert watching.returncode == 143
+    log = logs.Logs(store.path / logs.FOLDER)
+    log.fail(3, "launch", "the GPU\nburns", limit=0)
+    done = run_program("launchers.check_store", f"--store={path}", "--watch", check=False)
+    assert done.returncode == 1
+    assert "5 of 6 done, 0 running, 1 failed" in done.stderr
+    done = run_program("launchers.check_store", f"--store={path}", check=False)
+    line = f"trial 3 was given up: the GPU burns; log: {log.path(3)}"
+    assert line in done.stdout.splitlines()
+    store.trial_path(3).write_bytes(content)
+    done = run_program("launchers.check_store", f"--store={path}")
+    assert "given up" not in done.stdout
+
+
+def test_check_store_removes_what_killed_programs_left(tmp_path, arrays):
+    import_arrays(tmp_path, arrays)
+    path = tmp_path / "store"
+    ended = dataclasses.replace(processes.current(), pid=2**22 + 1)
+    unique = f"{ended}.{'0' * 32}.tmp"
+    names = [
+        "claims/trial-000002.json",
+        f"claims/.trial-000002.json.{unique}",
+        f"logs/.trial-000002.log.{unique}",
+        f"trials/.trial-000002.tfrecord.{unique}",
+        f".experiment.json.{unique}",
+    ]
+    for name in names:
+        (path / name).parent.mkdir(exist_ok=True)
+        (path / name).write_bytes(Claim(2, ended, "0" * 32, "launch", 0.5).encode())
+    kept = [path / "claims/trial-000003.json", path / "logs/trial-000002.log"]
+    for entry in kept:
+        entry.write_bytes(Claim(3, processes.current(), "0" * 32, "launch", 0.5).encode())
+    run_program("launchers.check_store", f"--store={path}")
+    assert not [name for name in names if (path / name).exists()]
+    assert all(entry.exists() for entry in kept)
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -272,6 +337,11 @@ def test_check_store_names_what_is_missing_and_damaged(tmp_path, arrays):
         (["analysis.convergence", "--store={}"], "is not a store"),
         (["analysis.report", "--store={}"], "is not a store"),
         (["launchers.check_store", "--store={}"], "is not a store"),
+        (["launchers.check_store", "--store={}", "--watch"], "is not a store"),
+        (
+            ["launchers.check_store", "--store={}", "--watch", "--quarantine"],
+            "--watch reads no trial, so it cannot go with --quarantine",
+        ),
         (["analysis.select_pairs", "--estimates={}/e.npz", "--out=x"], "does not exist"),
         (["analysis.select_pairs", "--out=x"], "--estimates is required"),
         (["analysis.convergence", "--store={}", "--splits=0"], "a positive integer"),

@@ -11,7 +11,8 @@ import pytest
 
 from tests.conftest import ROOT, assert_refused, run_program
 from tests.trials import assert_same_trial
-from tfmem import experiments, subsets
+from tfmem import claims, experiments, subsets
+from tfmem.claims import Claims
 from tfmem.store import Store
 
 QUICK = ("--experiment=digits_mlp", "--epochs=2")
@@ -103,6 +104,17 @@ def test_killed_at_any_moment_and_continued(reference, tmp_path):
     trials = {f"trials/trial-{number:06d}.tfrecord" for number in range(12)}
     logs = {f"logs/trial-{number:06d}.log" for number in range(12)}
     assert left == {"experiment.json", "dataset.tfrecord", *trials, *logs}
+
+
+def test_what_others_train_is_left_to_them(reference, tmp_path):
+    with Claims(tmp_path / claims.FOLDER, "theirs") as theirs:
+        assert theirs.take(1)
+        done = train(tmp_path, *QUICK, "--trials=0:3")
+    assert done.stdout.splitlines() == [
+        "1 trial is in training elsewhere, and left to whoever trains it",
+        f"2 of 3 trials in {tmp_path}",
+    ]
+    assert Store.open(tmp_path).numbers() == [0, 2]
 
 
 def test_shards_together_are_the_whole(reference, tmp_path):

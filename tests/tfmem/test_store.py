@@ -260,3 +260,17 @@ def test_command_of_an_imported_store(tmp_path, tiny):
         f"--store={tmp_path}"
     )
     assert experiments.get("digits_mlp").kind == "experiment"
+
+
+def test_stores_of_the_same_experiment_can_be_copied_together(tmp_path, tiny, tiny_config, rng):
+    """WORKSPACE.md says so to those whose machines share no disk."""
+    trials = [random_trial(number, tiny, rng) for number in range(4)]
+    stores = [Store.create(tmp_path / name, tiny_config, tiny) for name in ("one", "two")]
+    for trial in trials:
+        stores[trial.number // 2].write(trial)
+    for number in (2, 3):
+        content = stores[1].trial_path(number).read_bytes()
+        stores[0].trial_path(number).write_bytes(content)
+    assert stores[0].damaged(stores[0].numbers()) == {}
+    for trial in trials:
+        assert_same_trial(stores[0].read(trial.number), trial)

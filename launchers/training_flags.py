@@ -119,10 +119,11 @@ def define_launch() -> None:
 
 
 _ROOM = {
-    "gpus_per_trial": "GPUs that train one trial together; ImageNet's recipe has 8.",
+    "gpus_per_trial": "GPUs that train one trial together; ImageNet's recipe has 8. By default "
+    "one, or CPU cores where there is no GPU.",
     "trials_per_gpu": "Trials that share one GPU, for small models.",
     "cpus_per_trial": "CPU cores of a trial: those that feed its GPU, or, where there is no GPU, "
-    "those that it is trained on.",
+    "those that it is trained on; one by default.",
 }
 
 
@@ -141,7 +142,7 @@ def define_engine() -> None:
         "part of; by default a Ray of this machine alone is started.",
     )
     for name, text in _ROOM.items():
-        flags.DEFINE_integer(name, 1, f"With --engine=ray: {text}", lower_bound=1)
+        flags.DEFINE_integer(name, None, f"With --engine=ray: {text}", lower_bound=1)
     flags.DEFINE_string(
         "shard",
         None,
@@ -153,7 +154,8 @@ def define_engine() -> None:
 def room() -> cluster.Room | None:
     """Returns what a worker takes of Ray, or None without Ray; ValueError if flags contradict."""
     if FLAGS.engine == "ray":
-        return cluster.Room(**{name: FLAGS[name].value for name in _ROOM})
+        given = {name: FLAGS[name].value for name in _ROOM if FLAGS[name].present}
+        return cluster.Room(**given)
     for name in ("ray_address", *_ROOM):
         if FLAGS[name].present:
             raise ValueError(f"--{name} has no effect with --engine=local: add --engine=ray")

@@ -8,6 +8,7 @@ but the pace.
 
 import contextlib
 import dataclasses
+import math
 import os
 import re
 import socket
@@ -44,20 +45,20 @@ class Room:
     """What a worker takes of a machine.
 
     Attributes:
-      gpus_per_trial: GPUs that train one trial together.
-      trials_per_gpu: workers that share a GPU, and its memory; with one GPU a trial.
+      gpus_per_trial: GPUs that train one trial together; None is one, or none where there is none.
+      trials_per_gpu: workers that share a GPU, and its memory; None is one.
       cpus_per_trial: CPU cores; where there is no GPU, a worker computes on so many.
     """
 
-    gpus_per_trial: int = 1
-    trials_per_gpu: int = 1
+    gpus_per_trial: int | None = None
+    trials_per_gpu: int | None = None
     cpus_per_trial: int = 1
 
     def __post_init__(self):
-        for field in dataclasses.fields(self):
-            if getattr(self, field.name) < 1:
-                raise ValueError(f"--{field.name}={getattr(self, field.name)}: expected at least 1")
-        if self.gpus_per_trial > 1 and self.trials_per_gpu > 1:
+        for name, count in dataclasses.asdict(self).items():
+            if count is not None and count < 1:
+                raise ValueError(f"--{name}={count}: expected at least 1")
+        if self.gpus_per_trial and self.trials_per_gpu:
             raise ValueError(
                 f"--gpus_per_trial={self.gpus_per_trial} and --trials_per_gpu="
                 f"{self.trials_per_gpu} contradict each other: give one of them"
@@ -66,16 +67,15 @@ class Room:
     def of(self, resources: Mapping[str, float]) -> dict[str, float]:
         """Returns what a worker asks Ray for, on machines with these resources."""
         asked: dict[str, float] = {"num_cpus": self.cpus_per_trial}
-        if resources.get("GPU", 0):
-            asked["num_gpus"] = self.gpus_per_trial / self.trials_per_gpu
+        if resources.get("GPU", 0) or self.gpus_per_trial or self.trials_per_gpu:
+            asked["num_gpus"] = (self.gpus_per_trial or 1) / (self.trials_per_gpu or 1)
         return asked
 
     def workers(self, resources: Mapping[str, float]) -> int:
         """Returns how many workers there is room for on one machine with these resources."""
-        counts = [int(resources.get("CPU", 0) // self.cpus_per_trial)]
-        if resources.get("GPU", 0):
-            counts.append(int(resources["GPU"] * self.trials_per_gpu // self.gpus_per_trial))
-        return min(counts)
+        has = _as_asked(resources)
+        asked = self.of(resources)
+        return min(math.floor(has[name] / count + 1e-9) for name, count in asked.items())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -165,7 +165,7 @@ class _Driver:
             retry_exceptions=[_TryAgain],
             scheduling_strategy="SPREAD",
         )(_work)
-        self._how = cores, room.trials_per_gpu > 1
+        self._how = cores, (room.trials_per_gpu or 1) > 1
 
     def run(self, check: Callable[[], None]) -> Outcome:
         changed, next_look = True, 0.0

@@ -132,17 +132,19 @@ class Launch:
         while left or again:
             # What failed is trained by itself: trials of one stack fail together.
             taken = _Taken(self, left or deque([again.popleft()]), first)
-            for result in trainer.train(taken, self.claims.advance, checkpoints):
-                number = first + result.number
-                if not isinstance(result, Failed):
-                    before_write(result)
-                    self._write(dataclasses.replace(result, number=number))
-                    checkpoints.remove(result.number)
-                    self.claims.release(number)
-                elif not self._fail(number, result.error):
-                    if self._leaves_retries:
-                        return False
-                    again.append(result.number)
+            training = trainer.train(taken, self.claims.advance, checkpoints)
+            with contextlib.closing(training) as results:  # Whatever ends this, ends it.
+                for result in results:
+                    number = first + result.number
+                    if not isinstance(result, Failed):
+                        before_write(result)
+                        self._write(dataclasses.replace(result, number=number))
+                        checkpoints.remove(result.number)
+                        self.claims.release(number)
+                    elif not self._fail(number, result.error):
+                        if self._leaves_retries:
+                            return False
+                        again.append(result.number)
             if taken.count and not again:
                 # A second look at what others had: they may have been stopped.
                 left, self._skipped = deque(number - first for number in self._skipped), []

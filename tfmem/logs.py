@@ -9,6 +9,7 @@ import dataclasses
 import json
 import logging as python_logging
 import re
+import textwrap
 import threading
 import time
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from tfmem import atomic
 FOLDER = "logs"  # In a store.
 _FAILED = re.compile(r"trial-(\d{6,})\.failed")
 _FLUSH_SECONDS = 10.0
+_ERROR_LENGTH = 400  # Characters: TensorFlow's errors may be pages long.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,7 +114,8 @@ class Logs:
         """
         found = self.failure(trial)
         attempts = 1 + (found.attempts if found and found.launch == launch else 0)
-        failure = Failure(trial, launch, attempts, attempts > limit, " ".join(error.split()))
+        line = textwrap.shorten(error, _ERROR_LENGTH, placeholder=" ...")  # The log has all of it.
+        failure = Failure(trial, launch, attempts, attempts > limit, line)
         content = json.dumps(dataclasses.asdict(failure)).encode()
         atomic.write_bytes(self._failed_path(trial), content, durable=False)
         return failure

@@ -219,8 +219,13 @@ def test_room():
     assert Room().workers(machine) == 8
     assert Room().of(machine) == {"num_cpus": 1, "num_gpus": 1}
     assert Room(gpus_per_trial=8).workers(machine) == 1
+    # GPUs that are asked for are waited for: a cluster may grow on demand.
+    assert Room(gpus_per_trial=8).of({"CPU": 16.0}) == {"num_cpus": 1, "num_gpus": 8}
+    assert Room(gpus_per_trial=8).workers({"CPU": 16.0}) == 0
+    assert Room(gpus_per_trial=1).of({}) == {"num_cpus": 1, "num_gpus": 1}
     assert Room(gpus_per_trial=3).workers(machine) == 2
     assert Room(trials_per_gpu=4).workers(machine) == 32
+    assert Room(trials_per_gpu=10).workers({"CPU": 96.0, "GPU": 1.0}) == 10
     assert Room(trials_per_gpu=4).of(machine) == {"num_cpus": 1, "num_gpus": 0.25}
     assert Room(trials_per_gpu=4, cpus_per_trial=6).workers(machine) == 16
     assert Room(cpus_per_trial=6).workers({"CPU": 16.0}) == 2

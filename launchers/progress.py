@@ -15,7 +15,7 @@ from tfmem.store import Store
 
 _SECONDS = 1.0
 _LOG_SECONDS = 60.0  # Where the line goes into a file, such as a Slurm job's.
-_LAYOUT = "{desc} {percentage:3.0f}%|{bar:30}| {unit}, {elapsed} so far, {remaining} left"
+_LAYOUT = "{desc} {percentage:3.0f}%|{bar}| {unit}, {remaining} left"  # It fits 80 columns.
 
 
 class _AboveTheLine:

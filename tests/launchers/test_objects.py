@@ -1,5 +1,6 @@
 """A store on gs://, by TensorFlow's own file interface: trained, stopped, checked and estimated."""
 
+import shutil
 import signal
 import subprocess
 import time
@@ -65,8 +66,8 @@ def test_a_trial_is_killed_and_goes_on_from_its_checkpoint(tmp_path):
 
 def test_a_store_of_objects_is_compacted_estimated_and_mended(tmp_path):
     root, alone = tmp_path / "root", tmp_path / "alone"
-    run_program("launchers.train_trials", f"--store={alone}", *FLAGS)
     run(root, "launchers.train_trials", f"--store={STORE}", *FLAGS)
+    shutil.copytree(objects.path(root, STORE), alone)
     assert files_of(root) == {*HEADS, *TRIALS, *LOGS}
     run(root, "launchers.compact_store", f"--store={STORE}")
     assert not files_of(root) & TRIALS

@@ -159,7 +159,8 @@ def run_mounting(script, store, *flags):
 @pytest.mark.skipif(not can_mount(), reason="needs unshare and mounts of one's own")
 def test_a_store_that_turns_read_only_is_one_line_and_the_run_goes_on_later(alone, tmp_path):
     path = tmp_path / "store"
-    done = run_mounting(TURNS_READ_ONLY, path, *QUICK, "--epochs=60")
+    flags = (*QUICK, "--epochs=20")
+    done = run_mounting(TURNS_READ_ONLY, path, *flags)
     assert done.returncode == 2, done.stderr
     last = done.stderr.splitlines()[-1]
     assert last.startswith(f"error: {path}/")
@@ -170,7 +171,7 @@ def test_a_store_that_turns_read_only_is_one_line_and_the_run_goes_on_later(alon
     assert Store.open(path).damaged(Store.open(path).numbers()) == {}
     # What reads only is not disturbed; the launcher's own claims are those of an ended process.
     assert list(claims.held(path / claims.FOLDER)) == []
-    done = run_program("launchers.train_trials", f"--store={path}", *QUICK, "--epochs=60")
+    done = run_program("launchers.train_trials", f"--store={path}", *flags)
     assert "4 trials in" in done.stdout
     names = [f"trials/trial-{number:06d}.tfrecord" for number in range(4)]
     assert files(path) == HEADS + names

@@ -118,11 +118,10 @@ def test_what_others_train_is_left_to_them(reference, tmp_path):
 
 
 def test_shards_together_are_the_whole(reference, tmp_path):
-    """As the tasks of a Slurm array: two here, of three, and the third by one without --shard."""
-    for shard, there in (("2/3", [2, 5, 8]), ("0/3", [0, 2, 3, 5, 6, 8, 9])):
-        done = train(tmp_path, *QUICK, "--trials=0:10", f"--shard={shard}")
-        assert Store.open(tmp_path).numbers() == there
-    assert "4 trials in" in done.stdout
+    """As the tasks of a Slurm array: the last of three, and the others by one without --shard."""
+    done = train(tmp_path, *QUICK, "--trials=0:10", "--shard=2/3")
+    assert "3 trials in" in done.stdout
+    assert Store.open(tmp_path).numbers() == [2, 5, 8]
     train(tmp_path, *QUICK, "--trials=0:10")
     for number in range(10):
         assert_same_trial(Store.open(tmp_path).read(number), reference.read(number))

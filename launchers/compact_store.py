@@ -25,10 +25,10 @@ def main() -> int:
     with cli.progress_bar(len(plan.trials), "trials merged", delay=1) as progress:
         done = compaction.compact(store, plan, progress)
     if done.archives:
-        size = sum(archive.size for archive in done.archives) / 1e9
+        size = sum(archive.size for archive in done.archives) / 1e6
         print(
             f"{store.path}: {_count(done.trials, 'trial')} merged into "
-            f"{_count(len(done.archives), 'archive')} of {size:.2f} GB and read back; "
+            f"{_count(len(done.archives), 'archive')} of {size:,.1f} MB and read back; "
             f"{_count(done.files, 'file')} removed"
         )
     else:

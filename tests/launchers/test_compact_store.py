@@ -69,7 +69,7 @@ def test_the_same_follows_from_archives(imported):
     said = compact(path, "--max_gib=1e-6").stdout
     size = sum(archive.stat().st_size for archive in (path / "archives").iterdir())
     assert said == (
-        f"{path}: 6 trials merged into 6 archives of {size / 1e9:.2f} GB and read back; "
+        f"{path}: 6 trials merged into 6 archives of {size / 1e6:,.1f} MB and read back; "
         "6 files removed\n"
     )
     said = compact(path).stdout

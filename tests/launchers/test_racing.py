@@ -83,7 +83,7 @@ def assert_tidy(store, num_trials):
 def test_two_launchers_that_are_killed_twenty_times(tmp_path, tiny, tiny_config):
     """The real claims, logs and files of real processes; only the training costs nothing."""
     store = Store.create(tmp_path / "store", tiny_config, tiny)
-    count = 300
+    count = 600
     start = [sys.executable, "-m", "tests.racing", str(store.path), str(count)]
     race(store, start, count, longest=1.2)
     assert_tidy(store, count)

@@ -25,7 +25,7 @@ from absl import flags
 
 from analysis import cli, dynamics
 from analysis import scores as scores_lib
-from launchers import training_flags
+from launchers import launching, training_flags
 from tfmem import config as config_lib
 from tfmem import datasets, engine, experiments, npz, seeds
 from tfmem.config import DynamicsConfig, ExperimentConfig
@@ -159,7 +159,7 @@ def train(
     easy, difficult = subsets["tr_easy"], subsets["tr_difficult"]
     groups = np.stack([np.ones_like(easy), easy, difficult])
 
-    return training_flags.train_conditions(
+    return launching.train_conditions(
         config,
         [kept_of(condition, subsets) for condition in config.conditions],
         trials,
@@ -196,12 +196,12 @@ def main() -> int:
     for condition in config.conditions:
         kept = kept_of(condition, subsets)
         print(f"{condition:<18} trains on {kept.size:,} of {len(dataset.train):,} examples")
-    missing = training_flags.missing_trials(store, trials) if store else list(trials)
+    missing = launching.missing_trials(store, trials) if store else list(trials)
     code = 0
     if missing:
         cli.import_tensorflow()
         code = train(config, dataset, subsets, trials, missing)
-    training_flags.print_stored(trials, "run")
+    launching.print_stored(trials, "run")
     return code
 
 

@@ -15,7 +15,7 @@ from absl import flags
 from etils import epath
 
 from analysis import cli
-from launchers import training_flags
+from launchers import launching, training_flags
 from tfmem import config as config_lib
 from tfmem import datasets, engine, experiments, representations, subsets
 from tfmem.config import LastLayerConfig
@@ -88,14 +88,14 @@ def main() -> int:
     )
     missing, code = list(trials), 0
     if Store.exists(FLAGS.store):
-        missing = training_flags.missing_trials(Store.create(FLAGS.store, config, features), trials)
+        missing = launching.missing_trials(Store.create(FLAGS.store, config, features), trials)
     if missing:
         cli.import_tensorflow()
         options = engine.Options(stack=stack)
         trainer = engine.make_trainer(config.experiment, features, options)
         store = Store.create(FLAGS.store, config, features)
-        code = training_flags.train(store, trainer, trials, missing)
-    training_flags.print_stored(trials)
+        code = launching.train(store, trainer, trials, missing)
+    launching.print_stored(trials)
     return code
 
 

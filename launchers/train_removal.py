@@ -16,7 +16,7 @@ from absl import flags
 
 from analysis import cli, files, removal
 from analysis.pairs import Pairs
-from launchers import training_flags
+from launchers import launching, training_flags
 from tfmem import datasets, engine, experiments
 from tfmem.config import Condition, ExperimentConfig, RemovalConfig
 from tfmem.store import Store
@@ -154,11 +154,11 @@ def main() -> int:
         print(note)
     for condition, kept in zip(config.conditions, subsets, strict=True):
         print(f"{condition!s:<16} {kept.size:,} of {len(dataset.train):,} examples remain")
-    missing = training_flags.missing_trials(store, trials) if store else list(trials)
+    missing = launching.missing_trials(store, trials) if store else list(trials)
     code = 0
     if missing:
         cli.import_tensorflow()
-        code = training_flags.train_conditions(
+        code = launching.train_conditions(
             config,
             subsets,
             trials,
@@ -166,7 +166,7 @@ def main() -> int:
             lambda kept: engine.make_trainer(config.experiment, dataset, options, kept),
             lambda: Store.create(FLAGS.store, config, dataset),
         )
-    training_flags.print_stored(trials)
+    launching.print_stored(trials)
     return code
 
 

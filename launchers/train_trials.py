@@ -15,7 +15,7 @@ import contextlib
 from absl import flags
 
 from analysis import cli
-from launchers import training_flags
+from launchers import launching, training_flags
 from tfmem import datasets, engine, experiments
 from tfmem.config import ExperimentConfig
 from tfmem.store import Store
@@ -51,21 +51,21 @@ def main() -> int:
     trials = training_flags.shard(cli.parse_range(FLAGS.trials or f"0:{config.num_trials}"))
     if not trials:
         raise ValueError(f"--shard={FLAGS.shard}: there are fewer trials than shards")
-    with training_flags.without_gpus() if room else contextlib.nullcontext():
+    with launching.without_gpus() if room else contextlib.nullcontext():
         dataset = datasets.load_for(config, FLAGS.data_dir)
     missing, code = list(trials), 0
     if Store.exists(FLAGS.store):
-        missing = training_flags.missing_trials(Store.create(FLAGS.store, config, dataset), trials)
+        missing = launching.missing_trials(Store.create(FLAGS.store, config, dataset), trials)
     if missing and room:
         store = Store.create(FLAGS.store, config, dataset)
-        code = training_flags.train_on_ray(store, config, trials, missing, room)
+        code = launching.train_on_ray(store, config, trials, missing, room)
     elif missing:
         cli.import_tensorflow()
         trainer = engine.make_trainer(config, dataset, options)
         # Only now, so that a contradiction in the flags leaves no store behind.
         store = Store.create(FLAGS.store, config, dataset)
-        code = training_flags.train(store, trainer, trials, missing)
-    training_flags.print_stored(trials)
+        code = launching.train(store, trainer, trials, missing)
+    launching.print_stored(trials)
     return code
 
 

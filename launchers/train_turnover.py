@@ -21,7 +21,7 @@ from etils import epath
 
 from analysis import cli, scores
 from analysis import turnover as turnover_lib
-from launchers import training_flags
+from launchers import launching, training_flags
 from tfmem import datasets, engine, networks, npz
 from tfmem.config import TurnoverConfig
 from tfmem.datasets import Dataset
@@ -46,7 +46,7 @@ def train(
     trainer = engine.make_turnover_trainer(config.experiment, dataset, training_flags.options())
     # Only now, so that a contradiction in the flags leaves no store behind.
     store = Store.create(FLAGS.store, config, dataset)
-    return training_flags.train(
+    return launching.train(
         store,
         trainer,
         trials,
@@ -111,14 +111,14 @@ def main() -> int:
         )
     missing, code = list(trials), 0
     if Store.exists(FLAGS.store):
-        missing = training_flags.missing_trials(Store.create(FLAGS.store, config, dataset), trials)
+        missing = launching.missing_trials(Store.create(FLAGS.store, config, dataset), trials)
     if missing:
         cli.import_tensorflow()
         code = train(config, dataset, trials, missing)
     if FLAGS.influence and not code:
         cli.import_tensorflow()
         estimate_influence(config, dataset, trials, FLAGS.influence)
-    training_flags.print_stored(trials, "model")
+    launching.print_stored(trials, "model")
     return code
 
 

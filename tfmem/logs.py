@@ -65,7 +65,8 @@ class Logs:
         """
         path = self.path(trial)
         with self._lock:
-            self._texts[trial] = path.read_text() if path.exists() else ""
+            earlier = path.read_bytes() if path.exists() else b""
+            self._texts[trial] = earlier.decode(errors="replace")
             self._add(trial, text)
             self._flush(trial)
 

@@ -1,6 +1,7 @@
 """Which process something belongs to, and whether that process still runs."""
 
 import dataclasses
+import functools
 import os
 import pathlib
 import re
@@ -12,8 +13,8 @@ class Process:
     """A process of some machine.
 
     Attributes:
-      host: the machine's name and, where it has them, the namespace that counts its processes: two
-        containers may have one name.
+      host: the machine's name and, on Linux, when it was started and the namespace that counts its
+        processes: machines and containers may share a name.
       pid: the process's number there.
       start: when it began, in the machine's own ticks; 0 where that cannot be known. Numbers are
         given again, but not at the same time.
@@ -57,9 +58,11 @@ def current() -> Process:
     return Process(_host(), pid, _state_and_start(pid)[1])
 
 
+@functools.cache
 def _host() -> str:
     try:
-        return f"{socket.gethostname()}-{os.stat('/proc/self/ns/pid').st_ino}"
+        boot = pathlib.Path("/proc/sys/kernel/random/boot_id").read_text()[:8]
+        return f"{socket.gethostname()}-{boot}-{os.stat('/proc/self/ns/pid').st_ino}"
     except OSError:
         return socket.gethostname()
 

@@ -235,6 +235,16 @@ def test_messages_go_to_logs_and_the_console_shows_what_it_did(store, caplog):
     assert log_of(store, 3) == ["begins", "quiet", "loud", "and long", "ends"]
 
 
+def test_a_log_that_is_no_text_any_more_is_added_to(store):
+    path = Logs(store.path / logs.FOLDER).path(0)
+    path.parent.mkdir()
+    path.write_bytes(b"\xff\xfe torn\n")
+    trained(store, Trainer(store), [0])
+    first, begin, *_ = path.read_text().splitlines()
+    assert first.endswith(" torn")
+    assert "attempt 1" in begin
+
+
 def test_status_adds_up(store):
     trained(store, Trainer(store), range(2))
     with Claims(store.path / claims.FOLDER, "theirs") as theirs:

@@ -116,7 +116,7 @@ def sync_folder(folder: epath.Path, durable: bool = True) -> None:
             os.close(descriptor)
 
 
-def temporary_path(path: epath.Path) -> epath.Path:
+def _temporary_path(path: epath.Path) -> epath.Path:
     """Returns a new name beside `path` that `remove_abandoned` knows."""
     return path.parent / f".{path.name}.{processes.current()}.{uuid.uuid4().hex}.tmp"
 
@@ -124,7 +124,7 @@ def temporary_path(path: epath.Path) -> epath.Path:
 @contextlib.contextmanager
 def _temporary(path: epath.Path) -> Iterator[epath.Path]:
     """Yields a name that is free again in the end, and names `path` in errors of writing there."""
-    temporary = temporary_path(path)
+    temporary = _temporary_path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary

@@ -221,7 +221,7 @@ def remove_abandoned(folder: epath.PathLike, but_of: str | None = None) -> None:
     for name in filter(_TAKING_OVER.fullmatch, atomic.names(folder)):
         _remove_marker_if_abandoned(folder / name)
     atomic.remove_abandoned(folder)
-    for path in _paths(epath.Path(folder)):
+    for path in _paths(folder):
         claim = read(path)
         if claim is not None and claim.launch != but_of and _is_abandoned(path, claim):
             with _alone(path, claim) as is_alone:

@@ -166,18 +166,16 @@ class Launch:
 
     def _take(self, number: int) -> bool:
         """Claims a trial of the store; returns whether it has to be trained here and now."""
-        failure = self.logs.failure(number)
-        if self._is_given_up(failure):
-            self._failed[number] = failure
-            return False
         if not self.claims.take(number):
             if number not in self._failed:
                 self._skipped.append(number)
             return False
-        if _is_stored(self.store, number):
+        failure = self.logs.failure(number)
+        if self._is_given_up(failure):
+            self._failed[number] = failure
+        if number in self._failed or _is_stored(self.store, number):
             self.claims.release(number)
             return False
-        failure = self.logs.failure(number)  # Which taking it over may have added to.
         attempt = 1 + (failure.attempts if failure and failure.launch == self.name else 0)
         self.logs.begin(number, f"attempt {attempt}, {_where()}")
         return True

@@ -175,9 +175,8 @@ class _Handler(python_logging.Handler):
 def _read_failure(path: epath.Path, trial: int) -> Failure | None:
     try:
         found = json.loads(path.read_text())
-        return Failure(
-            trial, *(found[name] for name in ("launch", "attempts", "is_final", "error"))
-        )
+        launch, error = str(found["launch"]), str(found["error"])
+        return Failure(trial, launch, int(found["attempts"]), bool(found["is_final"]), error)
     except FileNotFoundError:
         return None
     except (ValueError, TypeError, KeyError):

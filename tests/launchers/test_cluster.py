@@ -18,7 +18,7 @@ from tfmem.cluster import Room
 from tfmem.store import Store
 
 pytest.importorskip("ray", reason="Ray is not installed: pip install -e '.[cluster]'")
-TRIALS = 4
+TRIALS = 6
 FLAGS = ("--experiment=digits_mlp", "--stack=none", "--epochs=30", f"--trials=0:{TRIALS}")
 DEADLINE = 300  # Seconds: far longer than anything takes.
 
@@ -106,10 +106,10 @@ def test_a_worker_is_killed_in_the_midst_of_a_trial(alone, tmp_path):
     launched = start(path, *FLAGS, "--engine=ray", "--checkpoint_seconds=0")
 
     def in_the_midst():
-        """The trials that have been saved, each with its process."""
+        """The trials that have been saved, each with its process, while two processes train."""
         found = held(path)
         saved = [n for n in found if (path / f"checkpoints/trial-{n:06d}/state.npz").exists()]
-        return [(n, found[n]) for n in saved]
+        return len(set(found.values())) == 2 and [(n, found[n]) for n in saved]
 
     (number, process), *_ = wait_for(launched, in_the_midst)
     addresses = listening(offspring(launched.pid))
@@ -132,7 +132,7 @@ def test_a_worker_is_killed_in_the_midst_of_a_trial(alone, tmp_path):
     assert log.count("stored after") == 1
     # The one that was killed, the one beside it, and whoever came in its place.
     logs = "".join(entry.read_text() for entry in (path / "logs").glob("trial-*.log"))
-    assert len(set(re.findall(r"attempt \d, host \S+, process (\d+)", logs))) >= 2
+    assert len(set(re.findall(r"attempt \d, host \S+, process (\d+)", logs))) >= 3
     assert_tidy(path)
     done = run_program("launchers.check_store", f"--store={path}", f"--trials=0:{TRIALS}")
     assert f"{TRIALS} trials are there and sound" in done.stdout

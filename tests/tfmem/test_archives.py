@@ -190,11 +190,15 @@ def test_no_index_is_larger_than_groups_suppose(contents):
     assert len(archives.encode_index(contents)) <= 200 + 27 * len(contents)
 
 
-def test_every_single_byte_change_is_found_and_costs_one_trial_at_most(fill, trials, rng):
+def two_trials(fill):
+    """Returns a store whose trials 2 and 3 are in an archive, its path, content and parts."""
     opened = fill([2, 3])
     path = the_archive(compacted(opened))
-    content = path.read_bytes()
-    parts = archives.inspect(epath.Path(path)).parts
+    return opened, path, path.read_bytes(), archives.inspect(epath.Path(path)).parts
+
+
+def test_every_single_byte_change_is_found_and_costs_one_trial_at_most(fill, trials, rng):
+    opened, path, content, parts = two_trials(fill)
     some = {number: trials[number] for number in (2, 3)}
     for position in range(len(content)):
         changed = bytearray(content)
@@ -215,10 +219,7 @@ def test_every_single_byte_change_is_found_and_costs_one_trial_at_most(fill, tri
 
 
 def test_every_truncation_is_found_and_costs_what_is_cut_off(fill, trials):
-    opened = fill([2, 3])
-    path = the_archive(compacted(opened))
-    content = path.read_bytes()
-    parts = archives.inspect(epath.Path(path)).parts
+    opened, path, content, parts = two_trials(fill)
     some = {number: trials[number] for number in (2, 3)}
     for length in range(len(content)):
         path.write_bytes(content[:length])

@@ -216,7 +216,7 @@ def test_a_damaged_trial_is_replaced_and_a_sound_one_is_not_trained(store, tiny)
     assert_same_trial(store.read(2), racing.trial(2, tiny))
 
 
-def test_messages_go_to_logs_and_the_console_shows_what_it_did(store, caplog):
+def test_messages_go_to_logs_and_the_console_shows_what_it_did(store):
     logger, own = logging.get_absl_logger(), logging.get_absl_handler()
     before = logger.level, own.level
     logger.setLevel(python_logging.WARNING)
@@ -260,7 +260,10 @@ def test_status_adds_up(store):
     assert status.read(store, range(10)).failed == 1
 
 
-@pytest.mark.parametrize("content", ["", "[]", '{"launch": 1}', "{"])
+MANY = '{"launch": "launch", "attempts": "many", "is_final": false, "error": "x"}'
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"launch": 1}', "{", MANY])
 def test_a_failure_that_cannot_be_read_is_none_of_this_launch(store, content):
     folder = store.path / logs.FOLDER
     folder.mkdir()

@@ -17,6 +17,9 @@ class Failed:
     Attributes:
       number: the trial.
       error: what happened. It may not be the trial's own fault: trials of one stack fail together.
+
+    Raises:
+      ValueError: the error itself, if it is about the input.
     """
 
     number: int

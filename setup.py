@@ -19,7 +19,7 @@ setup(
     license="Apache-2.0",
     license_files=["LICENSE"],
     packages=find_packages(include=["tfmem*", "launchers*", "analysis*"]),
-    package_data={"analysis": ["templates/*"]},
+    package_data={"analysis.page": ["templates/*"]},
     python_requires=">=3.10,<3.14",
     install_requires=[
         "absl-py>=2.1",

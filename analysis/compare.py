@@ -12,112 +12,18 @@ With --turnover, a file of analysis.turnover: how far memorization agrees with t
 turn-over dropout (Liu, Lin & Jaggi, 2021), how well each finds corrupted labels, and its cost.
 """
 
-import dataclasses
-import math
-
 import numpy as np
 from absl import flags
 from etils import epath
 
-from analysis import agreement, cli, consistency, files, methods
-from analysis import scores as scores_lib
-from analysis.files import Estimates
+from analysis.cli import arguments, program
+from analysis.estimates import files
+from analysis.estimates import scores as scores_lib
+from analysis.estimates.values import Estimates, require_influences
+from analysis.measures import agreement, comparison, methods
+from analysis.measures.comparison import outlier_table, outliers, selected_pairs
 
 FLAGS = flags.FLAGS
-_SHOWN = 10  # Examples that differ most.
-
-
-@dataclasses.dataclass(frozen=True)
-class PairValues:
-    """The influence, by both estimates, of the pairs that at least one of the two selects.
-
-    Attributes:
-      a: float64 [p], by the first.
-      b: float64 [p], by the second.
-      in_a: bool [p], whether the first selects the pair.
-      in_b: bool [p], whether the second does.
-    """
-
-    a: np.ndarray
-    b: np.ndarray
-    in_a: np.ndarray
-    in_b: np.ndarray
-
-
-@dataclasses.dataclass(frozen=True)
-class Outlier:
-    """A training example on which two estimates of memorization differ.
-
-    Attributes:
-      index: which one.
-      a: its memorization by the first.
-      b: by the second.
-      errors: |a - b| in standard errors of the difference, if the trials are not the same; nan
-        where a file has no standard errors.
-    """
-
-    index: int
-    a: float
-    b: float
-    errors: float
-
-
-def selected_pairs(
-    a: Estimates, b: Estimates, mem_threshold: float, infl_threshold: float
-) -> PairValues:
-    """Returns the influence of all pairs that are selected by at least one of two estimates.
-
-    Args:
-      a: estimates, with influence of every class.
-      b: estimates of the same examples.
-      mem_threshold: theta_mem, inclusive.
-      infl_threshold: theta_infl, inclusive.
-    """
-    parts = []
-    for block_a, block_b in zip(a.influences, b.influences, strict=True):
-        in_a, in_b = (
-            (block.value >= infl_threshold)
-            & (side.memorization[block.train_index] >= mem_threshold)[:, None]
-            for block, side in ((block_a, a), (block_b, b))
-        )
-        union = in_a | in_b
-        parts.append((block_a.value[union], block_b.value[union], in_a[union], in_b[union]))
-    return PairValues(*map(np.concatenate, zip(*parts, strict=True)))
-
-
-def outliers(a: Estimates, b: Estimates, count: int = _SHOWN) -> list[Outlier]:
-    """Returns the training examples whose memorization differs most, the most different first."""
-    gap = np.abs(a.memorization - b.memorization)
-    errors = np.full(len(gap), np.nan)
-    if a.details is not None and b.details is not None:
-        errors = gap / np.hypot(a.details.standard_error, b.details.standard_error)
-    return [
-        Outlier(int(i), float(a.memorization[i]), float(b.memorization[i]), float(errors[i]))
-        for i in np.argsort(-gap, kind="stable")[:count]
-    ]
-
-
-def outlier_table(found: list[Outlier], estimates: Estimates) -> str:
-    """Returns the examples that differ most as aligned text.
-
-    Args:
-      found: of `outliers`.
-      estimates: whose labels and ids name the examples.
-    """
-    ids = estimates.train_ids
-    width = 2 + max([0, *(len(ids[outlier.index]) for outlier in found)]) if ids is not None else 0
-    lines = [
-        f"{'example':>8}{'id' if width else '':>{width}}  {'label':>5}  {'a':>6}  {'b':>6}  "
-        f"{'difference':>10}  {'in standard errors':>18}"
-    ]
-    for outlier in found:
-        name = ids[outlier.index] if width else ""
-        errors = "-" if math.isnan(outlier.errors) else f"{outlier.errors:.1f}"
-        lines.append(
-            f"{outlier.index:>8}{name:>{width}}  {estimates.train_labels[outlier.index]:>5}  "
-            f"{outlier.a:>6.3f}  {outlier.b:>6.3f}  {outlier.b - outlier.a:>+10.3f}  {errors:>18}"
-        )
-    return "\n".join(lines)
 
 
 def _compare_estimates(a: Estimates, name_a: str, b: Estimates, name_b: str) -> None:
@@ -130,20 +36,20 @@ def _compare_estimates(a: Estimates, name_a: str, b: Estimates, name_b: str) -> 
         f"{len(a.memorization):,} examples"
     )
     memorized = agreement.memorization_curve(a, b, [mem]).at(mem)
-    print(consistency.sentence(memorized, f"examples with mem >= {mem:g}"))
+    print(comparison.sentence(memorized, f"examples with mem >= {mem:g}"))
     with_pairs = bool(a.influences and b.influences)
     if with_pairs:
         for estimates, name in ((a, name_a), (b, name_b)):
-            agreement.require_influences(estimates, name)
+            require_influences(estimates, name)
         selected = agreement.influence_curve(a, b, [infl], mem).at(infl)
         what = f"pairs with mem >= {mem:g} and infl >= {infl:g}"
-        print(consistency.sentence(selected, what))
+        print(comparison.sentence(selected, what))
     else:
         print(f"no pairs are compared: {name_b if a.influences else name_a} has no influence")
     print(f"\nthe examples whose memorization differs most, {name_a} (a) and {name_b} (b):")
     print(outlier_table(outliers(a, b), a if a.train_ids is not None else b))
     if FLAGS.out:
-        from analysis.figures import comparison as figure
+        from analysis.plots import comparison as figure
 
         pairs = selected_pairs(a, b, mem, infl) if with_pairs else None
         _save(figure.figure((a.memorization, b.memorization), (name_a, name_b), pairs))
@@ -171,11 +77,11 @@ def _compare_scores(a: Estimates, name: str) -> None:
     for what, chosen in parts:
         correlation = agreement.rank_correlation(a.details.heldout_accuracy[chosen], scores[chosen])
         print(
-            f"P[correct | left out] and score: rank correlation {consistency.number(correlation)} "
+            f"P[correct | left out] and score: rank correlation {comparison.number(correlation)} "
             f"over {np.count_nonzero(chosen):,} examples{what}"
         )
     if FLAGS.out:
-        from analysis.figures import comparison as figure
+        from analysis.plots import comparison as figure
 
         names = name, epath.Path(FLAGS.scores).stem
         _save(figure.score_figure(a.details.heldout_accuracy[known], scores[known], names))
@@ -190,13 +96,13 @@ def _compare_turnover(a: Estimates, name_a: str, path: str, name_b: str) -> None
     print(methods.report(values))
     print(methods.cost_sentence(a, scores))
     if FLAGS.out:
-        from analysis.figures import comparison as figure
+        from analysis.plots import comparison as figure
 
         _save(figure.methods_figure(values, (name_a, name_b), costs))
 
 
 def _save(fig) -> None:
-    from analysis.figures import style
+    from analysis.plots import style
 
     for path in FLAGS.out:
         style.save(fig, path)
@@ -213,9 +119,9 @@ def main() -> None:
     if FLAGS.max_score is not None and FLAGS.scores is None:
         raise ValueError("--max_score is of --scores, and there are none")
     others = [other for other in (FLAGS.estimates_b, FLAGS.turnover) if other is not None]
-    (name_a, path_a), *named = cli.named_paths([FLAGS.estimates_a, *others])
+    (name_a, path_a), *named = arguments.named_paths([FLAGS.estimates_a, *others])
     a = files.read_estimates(path_a)
-    print(consistency.describe(name_a, path_a, a))
+    print(comparison.describe(name_a, path_a, a))
     if FLAGS.scores is not None:
         _compare_scores(a, name_a)
         return
@@ -224,7 +130,7 @@ def main() -> None:
         _compare_turnover(a, name_a, path_b, name_b)
         return
     b = files.read_estimates(path_b)
-    print(consistency.describe(name_b, path_b, b))
+    print(comparison.describe(name_b, path_b, b))
     _compare_estimates(a, name_a, b, name_b)
 
 
@@ -245,6 +151,6 @@ if __name__ == "__main__":
         None,
         "Where to write the figure: a .png, .pdf or .svg file; give the flag again for another",
     )
-    cli.define_thresholds()
+    arguments.define_thresholds()
     flags.mark_flag_as_required("estimates_a")
-    cli.run(main)
+    program.run(main)

@@ -8,24 +8,27 @@ standard errors and trial counts beside it (WORKSPACE.md). Any number of finishe
 
 from absl import flags
 
-from analysis import cli, estimators, files, probability
+from analysis.cli import arguments, program
+from analysis.estimates import estimators, files, probability
+from analysis.estimates.values import CORRECTNESS, ESTIMATORS, PROBABILITY
 from tfmem import experiments
-from tfmem.store import Store
+from tfmem.store import kinds
+from tfmem.store.store import Store
 
 FLAGS = flags.FLAGS
 
 
 def main() -> None:
-    trials_range = cli.parse_range(FLAGS.trials) if FLAGS.trials else None
+    trials_range = arguments.parse_range(FLAGS.trials) if FLAGS.trials else None
     store = Store.open(FLAGS.store)
-    cli.require_random_subsets(store)
+    kinds.require_random_subsets(store)
     numbers = store.numbers()
     if trials_range:
         numbers = [number for number in numbers if number in trials_range]
         if not numbers:
             raise ValueError(f"--trials={FLAGS.trials}: {store.path} has none of these")
-    with cli.progress_bar(len(numbers), "trials read") as progress:
-        by_probability = FLAGS.estimator == files.PROBABILITY
+    with program.progress_bar(len(numbers), "trials read") as progress:
+        by_probability = FLAGS.estimator == PROBABILITY
         trials = store.load(numbers, lambda number: progress(1), by_probability)
     estimator = probability if by_probability else estimators
     memorization = estimator.memorization(trials)
@@ -66,10 +69,10 @@ if __name__ == "__main__":
     )
     flags.DEFINE_enum(
         "estimator",
-        files.CORRECTNESS,
-        files.ESTIMATORS,
+        CORRECTNESS,
+        ESTIMATORS,
         "What a trial achieves on an example: 0 or 1, as in the paper, or the probability that it "
         "gives to the true label, which varies less.",
     )
     flags.mark_flags_as_required(["store", "out"])
-    cli.run(main)
+    program.run(main)

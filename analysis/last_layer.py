@@ -8,126 +8,26 @@ memorized, and how many pairs of one class have infl >= --infl_threshold, whatev
 example's memorization is. --out draws the agreement of these pairs at every threshold.
 """
 
-import dataclasses
 import math
 
 from absl import flags
 from etils import epath
 
-from analysis import agreement, cli, consistency
-from analysis.consistency import Comparison
-from analysis.files import Estimates
-from tfmem import experiments, published, representations
+from analysis.cli import program
+from analysis.estimates import files
+from analysis.measures import agreement
+from analysis.paper.last_layer import LINEAR, WHOLE, measure, table
+from tfmem import experiments
+from tfmem.store import representations
 
 FLAGS = flags.FLAGS
-_WHOLE, _LINEAR = "whole networks", "linear classifiers"
-
-
-@dataclasses.dataclass(frozen=True)
-class LastLayer:
-    """The numbers of Sec. 3.6.
-
-    Attributes:
-      whole_accuracy: test accuracy of the whole networks, mean and standard deviation over the
-        trials; nan where their file has none.
-      linear_accuracy: the same of the linear classifiers.
-      network_accuracy: test accuracy of the network, trained on everything, whose features the
-        linear classifiers see; nan where it is not known.
-      comparison: of the whole networks (a) with the linear classifiers (b); pairs whatever is
-        memorized.
-    """
-
-    whole_accuracy: tuple[float, float]
-    linear_accuracy: tuple[float, float]
-    network_accuracy: float
-    comparison: Comparison
-
-
-def measure(
-    whole: Estimates,
-    linear: Estimates,
-    network_accuracy: float = math.nan,
-    mem_threshold: float = experiments.MEM_THRESHOLD,
-    infl_threshold: float = experiments.INFL_THRESHOLD,
-) -> LastLayer:
-    """Compares two estimates of the same examples; see `LastLayer`."""
-    return LastLayer(
-        whole_accuracy=_accuracy(whole),
-        linear_accuracy=_accuracy(linear),
-        network_accuracy=network_accuracy,
-        comparison=consistency.compare(
-            whole, linear, _LINEAR, mem_threshold, infl_threshold, only_memorized=False
-        ),
-    )
-
-
-def _accuracy(estimates: Estimates) -> tuple[float, float]:
-    if estimates.test_accuracy is None or estimates.test_accuracy_deviation is None:
-        return math.nan, math.nan
-    return estimates.test_accuracy, estimates.test_accuracy_deviation
-
-
-def table(found: LastLayer) -> str:
-    """Returns the numbers of Sec. 3.6 beside the paper's, as aligned text."""
-    comparison = found.comparison
-    mem, infl = comparison.mem_threshold, comparison.infl_threshold
-    memorized, pairs = comparison.memorized, comparison.pairs
-    # At other thresholds the paper has no numbers.
-    asked_mem, asked_infl = mem == experiments.MEM_THRESHOLD, infl == experiments.INFL_THRESHOLD
-    rows = [
-        (
-            f"test accuracy of {_WHOLE}",
-            _percent(*found.whole_accuracy),
-            _stated("trials_accuracy"),
-        ),
-        (
-            "test accuracy of the network on all examples",
-            _percent(found.network_accuracy),
-            _stated("network_accuracy"),
-        ),
-        (
-            f"test accuracy of {_LINEAR} on its features",
-            _percent(*found.linear_accuracy),
-            _stated("last_layer_accuracy"),
-        ),
-        (
-            f"examples with mem >= {mem:g}, {_WHOLE}",
-            f"{memorized.size_a:,}",
-            _stated("memorized") if asked_mem else "-",
-        ),
-        (
-            f"examples with mem >= {mem:g}, {_LINEAR}",
-            f"{memorized.size_b:,}",
-            _stated("last_layer_memorized") if asked_mem else "-",
-        ),
-        (f"pairs with infl >= {infl:g}, {_WHOLE}", f"{pairs.size_a:,}", "-"),
-        (
-            f"pairs with infl >= {infl:g}, {_LINEAR}",
-            f"{pairs.size_b:,}",
-            _stated("last_layer_pairs") if asked_infl else "-",
-        ),
-    ]
-    lines = [f"{'':<50} {'here':>15} {'paper, CIFAR-100':>18}"]
-    lines += [f"{name:<50} {here:>15} {paper:>18}" for name, here, paper in rows]
-    return "\n".join(lines)
-
-
-def _stated(key: str) -> str:
-    number = published.RESULTS["cifar100"][key]
-    if not number.unit:
-        return f"{number.value:,.0f}"
-    return _percent(number.value / 100, float(number.deviation or math.nan) / 100)
-
-
-def _percent(value: float, deviation: float = math.nan) -> str:
-    if math.isnan(value):
-        return "-"
-    return f"{value:.1%}" if math.isnan(deviation) else f"{100 * value:.1f} ± {deviation:.1%}"
 
 
 def main() -> None:
     paths = {"--estimates": FLAGS.estimates, "--last_layer": FLAGS.last_layer}
-    whole, linear = (consistency.read(path, f"{flag}={path}") for flag, path in paths.items())
+    whole, linear = (
+        files.read_with_influences(path, f"{flag}={path}") for flag, path in paths.items()
+    )
     agreement.require_same_examples(whole, linear, *paths)
     network_accuracy = math.nan
     if FLAGS.last_layer_store:
@@ -136,19 +36,19 @@ def main() -> None:
     found = measure(whole, linear, network_accuracy, FLAGS.mem_threshold, FLAGS.infl_threshold)
     comparison = found.comparison
     print(table(found))
-    print(f"\n{_WHOLE} (a) and {_LINEAR} (b)")
+    print(f"\n{WHOLE} (a) and {LINEAR} (b)")
     titles = "memorization", "influence, any memorization"
     curves = comparison.memorization, comparison.influence
-    print(consistency.curve_table(list(zip(titles, curves, strict=True))))
+    print(comparison.curve_table(list(zip(titles, curves, strict=True))))
     what = f"examples with mem >= {FLAGS.mem_threshold:g}"
-    print(consistency.sentence(comparison.memorized, what))
+    print(comparison.sentence(comparison.memorized, what))
     what = f"pairs with infl >= {FLAGS.infl_threshold:g}"
-    print(consistency.sentence(comparison.pairs, what))
+    print(comparison.sentence(comparison.pairs, what))
     if FLAGS.out:
-        from analysis.figures import consistency as figure
-        from analysis.figures import style
+        from analysis.plots import consistency as figure
+        from analysis.plots import style
 
-        reference = consistency.legend(_WHOLE, comparison.pairs.size_a, whole.test_accuracy)
+        reference = comparison.legend(WHOLE, comparison.pairs.size_a, whole.test_accuracy)
         for path in FLAGS.out:
             style.save(figure.influence_figure(comparison, reference), path)
             print(f"figure: {path}")
@@ -177,4 +77,4 @@ if __name__ == "__main__":
             name, default, f"Lowest {what}, inclusive.", lower_bound=-1, upper_bound=1
         )
     flags.mark_flags_as_required(["estimates", "last_layer"])
-    cli.run(main)
+    program.run(main)

@@ -9,7 +9,8 @@ infl_mem.npz that the release's MNIST script writes has no labels: --dataset=mni
 
 from absl import flags
 
-from analysis import cli, files, pairs
+from analysis.cli import arguments, program
+from analysis.estimates import files, pairs
 from tfmem import datasets
 
 FLAGS = flags.FLAGS
@@ -57,6 +58,6 @@ if __name__ == "__main__":
         "dataset", "", f"Dataset whose labels a file without labels goes by: {datasets.known()}."
     )
     flags.DEFINE_string("data_dir", None, "Where TFDS keeps its data; TFDS's own default if empty.")
-    cli.define_thresholds()
+    arguments.define_thresholds()
     flags.mark_flags_as_required(["estimates", "out"])
-    cli.run(main)
+    program.run(main)

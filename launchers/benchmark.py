@@ -12,11 +12,12 @@ import time
 
 from absl import flags
 
-from analysis import cli
-from launchers import training_flags
-from tfmem import datasets, engine, experiments
-from tfmem.durations import duration
+from analysis.cli import program
+from launchers.cli import training_flags
+from tfmem import datasets, experiments
+from tfmem.training import trainers
 from tfmem.training.failures import succeeded
+from tfmem.words import duration
 
 FLAGS = flags.FLAGS
 _HOW = ("stack", "strategy", "xla", "tensorboard")
@@ -28,11 +29,11 @@ def time_experiment() -> None:
     training_flags.require_images(config)
     options = training_flags.options()
     dataset = datasets.load_for(config, FLAGS.data_dir)
-    cli.import_tensorflow()
-    trainer = engine.make_trainer(config, dataset, options)
+    program.import_tensorflow()
+    trainer = trainers.make_trainer(config, dataset, options)
     trials = range(FLAGS.num_trials or trainer.batch_of_trials)
     trainer.warm_up(trials)
-    with cli.progress_bar(len(trials), "trials") as progress:
+    with program.progress_bar(len(trials), "trials") as progress:
         start = time.perf_counter()
         for _ in succeeded(trainer.train(trials, progress)):
             pass
@@ -59,7 +60,7 @@ def main() -> None:
         raise ValueError(f"--{ignored[0]} has no effect with --suite: give --experiment instead")
     from launchers import benchmarks
 
-    cli.import_tensorflow()
+    program.import_tensorflow()
     benchmarks.run(FLAGS.data_dir)
 
 
@@ -74,4 +75,4 @@ if __name__ == "__main__":
     )
     training_flags.define_training()
     training_flags.define_overrides()
-    cli.run(main)
+    program.run(main)

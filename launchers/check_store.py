@@ -13,32 +13,24 @@ not.
 """
 
 import contextlib
-import itertools
 from collections.abc import Mapping, Sequence
 
 from absl import flags
 
-from analysis import cli
-from launchers import progress
-from tfmem import claims, compaction, logs
-from tfmem.store import Store
+from analysis.cli import arguments, program
+from launchers.cli import progress
+from tfmem.store import compaction
+from tfmem.store.store import Store
+from tfmem.words import runs
+from tfmem.workers import claims, logs
 
 FLAGS = flags.FLAGS
-
-
-def runs(numbers: Sequence[int]) -> str:
-    """Returns ascending numbers as ranges: `3, 5:9` for 3, 5, 6, 7, 8."""
-    parts = []
-    for _, group in itertools.groupby(enumerate(numbers), lambda item: item[1] - item[0]):
-        values = [number for _, number in group]
-        parts.append(f"{values[0]}:{values[-1] + 1}" if len(values) > 1 else str(values[0]))
-    return ", ".join(parts)
 
 
 def main() -> int:
     if FLAGS.watch and FLAGS.quarantine:
         raise ValueError("--watch reads no trial, so it cannot go with --quarantine: give one")
-    wanted = cli.parse_range(FLAGS.trials) if FLAGS.trials else None
+    wanted = arguments.parse_range(FLAGS.trials) if FLAGS.trials else None
     store = Store.open(FLAGS.store)
     wanted = wanted or range(store.config.num_trials)
     if FLAGS.watch:
@@ -50,7 +42,7 @@ def main() -> int:
         claims.remove_abandoned(store.path / claims.FOLDER)
         logs.Logs(store.path / logs.FOLDER).remove_abandoned()
     there = store.numbers()
-    with cli.progress_bar(len(there), "trials read") as advance:
+    with program.progress_bar(len(there), "trials read") as advance:
         damaged = store.damaged(there, lambda number: advance(1))
     experiment = getattr(store.config, "name", "imported trials")
     print(f"{store.path}: {experiment}, dataset {store.dataset.name or 'without a name'}")
@@ -106,4 +98,4 @@ if __name__ == "__main__":
     flags.DEFINE_bool("quarantine", False, "Move damaged files to STORE/quarantine.")
     flags.DEFINE_bool("watch", False, "Show how far the trials are, until all are there.")
     flags.mark_flag_as_required("store")
-    cli.run(main)
+    program.run(main)

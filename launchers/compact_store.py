@@ -11,9 +11,9 @@ are left where they are, and the exit code is then 1.
 
 from absl import flags
 
-from analysis import cli
-from tfmem import compaction
-from tfmem.store import Store
+from analysis.cli import program
+from tfmem.store import compaction
+from tfmem.store.store import Store
 
 FLAGS = flags.FLAGS
 
@@ -22,7 +22,7 @@ def main() -> int:
     store = Store.open(FLAGS.store)
     store.remove_abandoned()
     plan = compaction.plan(store, FLAGS.max_gib * 2**30)
-    with cli.progress_bar(len(plan.trials), "trials merged", delay=1) as progress:
+    with program.progress_bar(len(plan.trials), "trials merged", delay=1) as progress:
         done = compaction.compact(store, plan, progress)
     if done.archives:
         size = sum(archive.size for archive in done.archives) / 1e6
@@ -56,4 +56,4 @@ if __name__ == "__main__":
         lower_bound=1e-6,
     )
     flags.mark_flag_as_required("store")
-    cli.run(main)
+    program.run(main)

@@ -12,11 +12,14 @@ import time
 from absl import flags
 from etils import epath
 
-from analysis import cli, estimators, files, pairs, report
-from launchers import progress
-from tfmem import datasets, engine, experiments
-from tfmem.launch import Launch
-from tfmem.store import Store
+from analysis.cli import program
+from analysis.estimates import estimators, files, pairs
+from analysis.page import report
+from launchers.cli import progress
+from tfmem import datasets, experiments
+from tfmem.store.store import Store
+from tfmem.training import trainers
+from tfmem.workers.launch import Launch
 
 FLAGS = flags.FLAGS
 _EXPERIMENT = "digits_mlp"
@@ -24,11 +27,11 @@ _EXPERIMENT = "digits_mlp"
 
 def train(store: Store, dataset: datasets.Dataset, trials: range) -> str:
     """Trains the trials that are missing; returns what that cost, in words."""
-    missing, _ = engine.missing_trials(store, trials)
+    missing, _ = store.missing_trials(store, trials)
     if not missing:
         return f"{len(trials):,} trials were already in the store"
-    cli.import_tensorflow()
-    trainer = engine.make_trainer(store.config, dataset)
+    program.import_tensorflow()
+    trainer = trainers.make_trainer(store.config, dataset)
     start = time.perf_counter()
     with Launch(store) as launch, progress.shown(store, trials, launch.claims.progress):
         launch.run(trainer, missing)
@@ -56,7 +59,7 @@ def main() -> None:
         test_accuracies=estimators.test_accuracies(trials),
     )
     files.write_pairs(out / "pairs.npz", pairs.select(memorization.value, influences))
-    with cli.progress_bar(report.steps(store), "report") as advance:
+    with program.progress_bar(report.steps(store), "report") as advance:
         summary = report.make_report(store, out / "report.html", progress=advance)
     rows = {
         "training": cost,
@@ -83,4 +86,4 @@ if __name__ == "__main__":
         "How many trials; more make the estimates more precise.",
         lower_bound=1,
     )
-    cli.run(main)
+    program.run(main)

@@ -31,10 +31,10 @@ A source is told from others by its content. Trials that are in the store alread
 
 from absl import flags
 
-from analysis import cli
+from analysis.cli import program
 from tfmem import datasets, imports
 from tfmem.config import ImportConfig
-from tfmem.store import Store
+from tfmem.store.store import Store
 
 FLAGS = flags.FLAGS
 _SUSPICIOUS = 0.01
@@ -49,7 +49,7 @@ def import_missing(store: Store, source: imports.Source, examples: imports.Examp
     there = set(store.numbers())
     wanted = sorted(set(range(source.num_trials)) - (there - set(store.damaged(there))))
     stored = 0
-    with cli.progress_bar(source.num_trials, "trials") as progress:
+    with program.progress_bar(source.num_trials, "trials") as progress:
         progress(source.num_trials - len(wanted))
         try:
             for trial in source.trials(wanted):
@@ -79,7 +79,7 @@ def main() -> None:
     labels = imports.read_labels(FLAGS.labels) if FLAGS.labels else source.labels
     examples = imports.find_examples(labels, FLAGS.dataset, FLAGS.data_dir)
     dataset = examples.dataset
-    with cli.progress_bar(100, "% of the source checked", delay=2) as progress:
+    with program.progress_bar(100, "% of the source checked", delay=2) as progress:
         digest = source.check(
             len(dataset.train), len(dataset.test), lambda share: progress(100 * share)
         )
@@ -116,4 +116,4 @@ if __name__ == "__main__":
     )
     flags.DEFINE_string("data_dir", None, "Where TFDS keeps its data; TFDS's own default if empty.")
     flags.mark_flags_as_required(["format", "source", "store"])
-    cli.run(main)
+    program.run(main)

@@ -23,73 +23,20 @@ from collections.abc import Sequence
 import numpy as np
 from absl import flags
 
-from analysis import cli, dynamics
-from analysis import scores as scores_lib
-from launchers import launching, training_flags
+from analysis.cli import program
+from analysis.estimates import scores as scores_lib
+from launchers.cli import launching, training_flags
 from tfmem import config as config_lib
-from tfmem import datasets, engine, experiments, npz, seeds
+from tfmem import datasets, experiments
 from tfmem.config import DynamicsConfig, ExperimentConfig
-from tfmem.datasets import Dataset, Split
-from tfmem.store import Store
-from tfmem.subsets import FixedSubset
+from tfmem.datasets import Dataset
+from tfmem.disk import npz
+from tfmem.store import artifacts
+from tfmem.store.store import Store
+from tfmem.subsets import by_corruption, by_score, of_condition
+from tfmem.training import trainers
 
 FLAGS = flags.FLAGS
-
-
-def by_corruption(split: Split, size: int, base_seed: int) -> dict[str, np.ndarray]:
-    """Chooses examples with real labels, which are easy, and with replaced ones (Fig. 3).
-
-    Args:
-      split: training examples, of which some labels were replaced.
-      size: of each subset.
-      base_seed: of the random choice.
-
-    Returns:
-      `tr_easy` and `tr_difficult`, bool [n].
-
-    Raises:
-      ValueError: there are fewer than `size` of one kind.
-    """
-    rng = seeds.generator(base_seed, 0, "followed_subsets")
-    found = {}
-    for name, member, what in (
-        ("tr_easy", ~split.corrupted, "real"),
-        ("tr_difficult", split.corrupted, "replaced"),
-    ):
-        index = np.flatnonzero(member)
-        if len(index) < size:
-            raise ValueError(
-                f"--subset_size={size:,}: there are {len(index):,} training examples with {what} "
-                "labels"
-            )
-        found[name] = np.zeros(len(split), bool)
-        found[name][rng.permutation(index)[:size]] = True
-    return found
-
-
-def by_score(score: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Chooses the examples with the lowest scores, which are easy, and with the highest.
-
-    Args:
-      score: float [n]; of equals, the first come first.
-      size: of each subset, at most n / 2.
-
-    Returns:
-      Two bool [n], easy and difficult.
-
-    Raises:
-      ValueError: the two would overlap.
-    """
-    if 2 * size > len(score):
-        raise ValueError(
-            f"--subset_size={size:,}: the easy and the difficult subset of {len(score):,} examples "
-            "would overlap"
-        )
-    order = np.argsort(score, kind="stable")
-    easy, difficult = np.zeros((2, len(score)), bool)
-    easy[order[:size]] = True
-    difficult[order[len(order) - size :]] = True
-    return easy, difficult
 
 
 def choose_subsets(
@@ -107,7 +54,7 @@ def choose_subsets(
                 "nothing tells easy examples from difficult ones: give --scores=FILE "
                 "(analysis.turnover makes it) or --corrupted_labels"
             )
-        return by_corruption(dataset.train, size, experiment.seed)
+        return by_corruption(dataset.train.corrupted, size, experiment.seed)
     scores = scores_lib.read(FLAGS.scores)
     datasets.require_same_labels(dataset, scores.train_labels, scores.test_labels, FLAGS.scores)
     datasets.require_same_ids(dataset, scores.train_ids, scores.test_ids, FLAGS.scores)
@@ -119,22 +66,10 @@ def choose_subsets(
     return found
 
 
-def kept_of(condition: str, subsets: dict[str, np.ndarray]) -> FixedSubset:
-    """Returns what the runs of a condition are trained on."""
-    return FixedSubset(
-        {
-            config_lib.EVERYTHING: np.ones_like(subsets["tr_easy"]),
-            config_lib.WITHOUT_DIFFICULT: ~subsets["tr_difficult"],
-            config_lib.EASY: subsets["tr_easy"],
-            config_lib.DIFFICULT: subsets["tr_difficult"],
-        }[condition]
-    )
-
-
 def create_store(config: DynamicsConfig, dataset: Dataset, subsets: dict[str, np.ndarray]) -> Store:
     """Opens the store, with the subsets in it that its runs are made with."""
     store = Store.create(FLAGS.store, config, dataset)
-    path = store.path / dynamics.SUBSETS
+    path = store.path / artifacts.SUBSETS
     if not path.exists():
         npz.write_npz(path, subsets)
     return store
@@ -161,10 +96,10 @@ def train(
 
     return launching.train_conditions(
         config,
-        [kept_of(condition, subsets) for condition in config.conditions],
+        [of_condition(condition, subsets) for condition in config.conditions],
         trials,
         missing,
-        lambda kept: engine.make_dynamics_trainer(
+        lambda kept: trainers.make_dynamics_trainer(
             config.experiment,
             dataset,
             kept,
@@ -189,17 +124,17 @@ def main() -> int:
         subset_size=size,
         gradient_batches=FLAGS.gradient_batches,
         scores=FLAGS.scores or "",
-        subsets_digest=dynamics.subsets_digest(subsets),
+        subsets_digest=artifacts.subsets_digest(subsets),
     )
     trials = training_flags.condition_trials(config)
     store = create_store(config, dataset, subsets) if Store.exists(FLAGS.store) else None
     for condition in config.conditions:
-        kept = kept_of(condition, subsets)
+        kept = of_condition(condition, subsets)
         print(f"{condition:<18} trains on {kept.size:,} of {len(dataset.train):,} examples")
     missing = launching.missing_trials(store, trials) if store else list(trials)
     code = 0
     if missing:
-        cli.import_tensorflow()
+        program.import_tensorflow()
         code = train(config, dataset, subsets, trials, missing)
     launching.print_stored(trials, "run")
     return code
@@ -238,4 +173,4 @@ if __name__ == "__main__":
     training_flags.define_launch()
     training_flags.define_overrides(without=["subset_ratio"])
     flags.mark_flag_as_required("store")
-    cli.run(main)
+    program.run(main)

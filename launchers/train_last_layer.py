@@ -14,12 +14,14 @@ import numpy as np
 from absl import flags
 from etils import epath
 
-from analysis import cli
-from launchers import launching, training_flags
+from analysis.cli import arguments, program
+from launchers.cli import launching, training_flags
 from tfmem import config as config_lib
-from tfmem import datasets, engine, experiments, representations, subsets
+from tfmem import datasets, experiments, subsets
 from tfmem.config import LastLayerConfig
-from tfmem.store import Store
+from tfmem.store import representations
+from tfmem.store.store import Store
+from tfmem.training import trainers
 from tfmem.training.failures import succeeded
 
 FLAGS = flags.FLAGS
@@ -60,12 +62,12 @@ def train_network(config: LastLayerConfig, dataset: datasets.Dataset, folder: ep
     from tfmem.training.checkpoints import Checkpoints
 
     everything = subsets.FixedSubset(np.ones(len(dataset.train), bool))
-    options = dataclasses.replace(training_flags.options(), stack=engine.STACK_NONE)
-    trainer = engine.make_trainer(config.network, dataset, options, everything)
+    options = dataclasses.replace(training_flags.options(), stack=trainers.STACK_NONE)
+    trainer = trainers.make_trainer(config.network, dataset, options, everything)
     representations.require_layer(trainer.network, config.feature_layer)
     digest = config_lib.digest(config.network, dataset.fingerprint)
     checkpoints = Checkpoints(folder / "checkpoints", digest, FLAGS.checkpoint_seconds)
-    with cli.progress_bar(1, "network") as progress:
+    with program.progress_bar(1, "network") as progress:
         (trial,) = succeeded(trainer.train([0], progress, checkpoints))
     representations.write(folder, config, dataset, trainer, trial)
     checkpoints.remove(0)
@@ -74,11 +76,11 @@ def train_network(config: LastLayerConfig, dataset: datasets.Dataset, folder: ep
 def main() -> int:
     config = resolve()
     stack = training_flags.options().stack
-    trials = cli.parse_range(FLAGS.trials or f"0:{config.num_trials}")
+    trials = arguments.parse_range(FLAGS.trials or f"0:{config.num_trials}")
     dataset = datasets.load_for(config, FLAGS.data_dir)
     folder = epath.Path(FLAGS.store) / representations.FOLDER
     if not representations.exist(folder):
-        cli.import_tensorflow()
+        program.import_tensorflow()
         train_network(config, dataset, folder)
     features, about = representations.read(folder, config, dataset)
     print(
@@ -90,9 +92,9 @@ def main() -> int:
     if Store.exists(FLAGS.store):
         missing = launching.missing_trials(Store.create(FLAGS.store, config, features), trials)
     if missing:
-        cli.import_tensorflow()
-        options = engine.Options(stack=stack)
-        trainer = engine.make_trainer(config.experiment, features, options)
+        program.import_tensorflow()
+        options = trainers.Options(stack=stack)
+        trainer = trainers.make_trainer(config.experiment, features, options)
         store = Store.create(FLAGS.store, config, features)
         code = launching.train(store, trainer, trials, missing)
     launching.print_stored(trials)
@@ -114,4 +116,4 @@ if __name__ == "__main__":
     training_flags.define_launch()
     training_flags.define_overrides(without=_MEANINGLESS)
     flags.mark_flag_as_required("store")
-    cli.run(main)
+    program.run(main)

@@ -14,63 +14,22 @@ analysis.removal reads the store.
 import numpy as np
 from absl import flags
 
-from analysis import cli, files, removal
-from analysis.pairs import Pairs
-from launchers import launching, training_flags
-from tfmem import datasets, engine, experiments
-from tfmem.config import Condition, ExperimentConfig, RemovalConfig
-from tfmem.store import Store
-from tfmem.subsets import FixedSubset, RandomRemoval, Subsets
+from analysis.cli import arguments, program
+from analysis.cli.arguments import parse_thresholds
+from analysis.estimates import files
+from analysis.estimates.values import Estimates, Pairs
+from launchers.cli import launching, training_flags
+from tfmem import datasets, experiments
+from tfmem.config import ExperimentConfig, RemovalConfig
+from tfmem.store.store import Store
+from tfmem.subsets import of_removal, useful_thresholds
+from tfmem.training import trainers
 
 FLAGS = flags.FLAGS
 
 
-def parse_thresholds(text: str) -> tuple[float, ...]:
-    """Turns `0.1,0.2` into ascending numbers; nothing into none.
-
-    Raises:
-      ValueError: a part is no number, or not in (0, 1].
-    """
-    try:
-        values = [float(part) for part in text.split(",")] if text else []
-    except ValueError:
-        values = [float("nan")]
-    if not all(0 < value <= 1 for value in values):
-        raise ValueError(
-            f"--thresholds={text}: expected memorization values in (0, 1], such as 0.1,0.2,0.3"
-        )
-    return tuple(sorted(set(values)))
-
-
-def useful_thresholds(
-    memorization: np.ndarray, thresholds: tuple[float, ...]
-) -> tuple[tuple[float, ...], list[str]]:
-    """Returns the thresholds that remove some but not all examples, and why not the others.
-
-    Args:
-      memorization: float [n].
-      thresholds: of it, inclusive.
-    """
-    kept, notes = [], []
-    for threshold in thresholds:
-        removed = int(np.count_nonzero(memorization >= threshold))
-        if removed == 0:
-            notes.append(
-                f"threshold {threshold:g} is left out: no example has mem >= {threshold:g} (the "
-                f"highest is {memorization.max():.3f}), so it would be the same as nothing removed"
-            )
-        elif removed == len(memorization):
-            notes.append(
-                f"threshold {threshold:g} is left out: all examples have mem >= {threshold:g}, so "
-                "there would be nothing to train on"
-            )
-        else:
-            kept.append(threshold)
-    return tuple(kept), notes
-
-
 def make_config(
-    experiment: ExperimentConfig, estimates: files.Estimates
+    experiment: ExperimentConfig, estimates: Estimates
 ) -> tuple[RemovalConfig, Pairs | None, list[str]]:
     """Returns what the flags ask for, the pairs in it, and what is left out and why.
 
@@ -81,7 +40,7 @@ def make_config(
     thresholds, notes = useful_thresholds(memorization, parse_thresholds(FLAGS.thresholds))
     pairs = None
     if FLAGS.high_influence:
-        pairs = removal.select_pairs(
+        pairs = files.select_pairs(
             estimates, FLAGS.estimates, FLAGS.mem_threshold, FLAGS.infl_threshold
         )
         in_pairs = len(np.unique(pairs.train_index))
@@ -107,31 +66,10 @@ def make_config(
         mem_threshold=FLAGS.mem_threshold,
         infl_threshold=FLAGS.infl_threshold,
         estimates=FLAGS.estimates,
-        estimates_digest=removal.estimates_digest(memorization, pairs),
+        estimates_digest=files.estimates_digest(memorization, pairs),
         high_influence=pairs is not None,
     )
     return config, pairs, notes
-
-
-def subsets_of(
-    condition: Condition, memorization: np.ndarray, pairs: Pairs | None, base_seed: int
-) -> Subsets:
-    """Returns what the runs of a condition are trained on.
-
-    Args:
-      condition: what is removed.
-      memorization: float [n].
-      pairs: the high-influence pairs, with the condition `high_influence`.
-      base_seed: of the random choice, with `random`.
-    """
-    kept = np.ones(len(memorization), bool)
-    if condition.threshold is not None:
-        kept = memorization < condition.threshold
-    if condition.removed == "random":
-        return RandomRemoval(len(kept), int(np.count_nonzero(~kept)), base_seed)
-    if condition.removed == "high_influence":
-        kept[pairs.train_index] = False
-    return FixedSubset(kept)
 
 
 def main() -> int:
@@ -146,8 +84,9 @@ def main() -> int:
         dataset, estimates.train_labels, estimates.test_labels, FLAGS.estimates
     )
     store = Store.create(FLAGS.store, config, dataset) if Store.exists(FLAGS.store) else None
+    in_pairs = None if pairs is None else pairs.train_index
     subsets = [
-        subsets_of(condition, estimates.memorization, pairs, experiment.seed)
+        of_removal(condition, estimates.memorization, in_pairs, experiment.seed)
         for condition in config.conditions
     ]
     for note in notes:
@@ -157,13 +96,13 @@ def main() -> int:
     missing = launching.missing_trials(store, trials) if store else list(trials)
     code = 0
     if missing:
-        cli.import_tensorflow()
+        program.import_tensorflow()
         code = launching.train_conditions(
             config,
             subsets,
             trials,
             missing,
-            lambda kept: engine.make_trainer(config.experiment, dataset, options, kept),
+            lambda kept: trainers.make_trainer(config.experiment, dataset, options, kept),
             lambda: Store.create(FLAGS.store, config, dataset),
         )
     launching.print_stored(trials)
@@ -191,7 +130,7 @@ if __name__ == "__main__":
         experiments.flag_value(experiments.REMOVAL_THRESHOLDS),
         "Memorization values in (0, 1]: examples at or above each are removed; empty for none.",
     )
-    cli.define_thresholds()
+    arguments.define_thresholds()
     flags.DEFINE_bool(
         "high_influence", True, "Also remove the training examples of the high-influence pairs."
     )
@@ -200,4 +139,4 @@ if __name__ == "__main__":
     training_flags.define_launch()
     training_flags.define_overrides(without=["subset_ratio"])
     flags.mark_flags_as_required(["store", "estimates"])
-    cli.run(main)
+    program.run(main)

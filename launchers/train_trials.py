@@ -14,11 +14,12 @@ import contextlib
 
 from absl import flags
 
-from analysis import cli
-from launchers import launching, training_flags
-from tfmem import datasets, engine, experiments
+from analysis.cli import arguments, program
+from launchers.cli import launching, training_flags
+from tfmem import datasets, experiments
 from tfmem.config import ExperimentConfig
-from tfmem.store import Store
+from tfmem.store.store import Store
+from tfmem.training import trainers
 
 FLAGS = flags.FLAGS
 
@@ -48,7 +49,7 @@ def main() -> int:
     training_flags.require_images(config)
     options = training_flags.options()
     room = training_flags.room()
-    trials = training_flags.shard(cli.parse_range(FLAGS.trials or f"0:{config.num_trials}"))
+    trials = training_flags.shard(arguments.parse_range(FLAGS.trials or f"0:{config.num_trials}"))
     if not trials:
         raise ValueError(f"--shard={FLAGS.shard}: there are fewer trials than shards")
     with launching.without_gpus() if room else contextlib.nullcontext():
@@ -60,8 +61,8 @@ def main() -> int:
         store = Store.create(FLAGS.store, config, dataset)
         code = launching.train_on_ray(store, config, trials, missing, room)
     elif missing:
-        cli.import_tensorflow()
-        trainer = engine.make_trainer(config, dataset, options)
+        program.import_tensorflow()
+        trainer = trainers.make_trainer(config, dataset, options)
         # Only now, so that a contradiction in the flags leaves no store behind.
         store = Store.create(FLAGS.store, config, dataset)
         code = launching.train(store, trainer, trials, missing)
@@ -80,4 +81,4 @@ if __name__ == "__main__":
     training_flags.define_engine()
     training_flags.define_launch()
     training_flags.define_overrides()
-    cli.run(main)
+    program.run(main)

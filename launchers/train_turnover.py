@@ -17,22 +17,20 @@ from collections.abc import Sequence
 
 import numpy as np
 from absl import flags
-from etils import epath
 
-from analysis import cli, scores
-from analysis import turnover as turnover_lib
-from launchers import launching, training_flags
-from tfmem import datasets, engine, networks, npz
+from analysis.cli import arguments, program
+from analysis.estimates import scores
+from launchers.cli import launching, training_flags
+from tfmem import datasets
 from tfmem.config import TurnoverConfig
 from tfmem.datasets import Dataset
-from tfmem.store import Store
+from tfmem.disk import npz
+from tfmem.store import artifacts
+from tfmem.store.artifacts import network_path
+from tfmem.store.store import Store
+from tfmem.training import trainers
 
 FLAGS = flags.FLAGS
-
-
-def network_path(store: epath.PathLike, trial: int) -> epath.Path:
-    """Returns where the network of a trial is kept."""
-    return epath.Path(store) / "networks" / f"trial-{trial:06d}.keras"
 
 
 def train(
@@ -43,7 +41,7 @@ def train(
     Raises:
       ValueError: the model has no turn-over layers, or too few units for its examples.
     """
-    trainer = engine.make_turnover_trainer(config.experiment, dataset, training_flags.options())
+    trainer = trainers.make_turnover_trainer(config.experiment, dataset, training_flags.options())
     # Only now, so that a contradiction in the flags leaves no store behind.
     store = Store.create(FLAGS.store, config, dataset)
     return launching.train(
@@ -51,7 +49,7 @@ def train(
         trainer,
         trials,
         missing,
-        lambda trial: networks.save(trainer.network, network_path(FLAGS.store, trial.number)),
+        lambda trial: artifacts.save(trainer.network, network_path(FLAGS.store, trial.number)),
     )
 
 
@@ -71,20 +69,20 @@ def estimate_influence(config: TurnoverConfig, dataset: Dataset, trials: range, 
       trials: which models.
       count: how many training examples.
     """
-    from tfmem import turnover
+    from tfmem.models import turnover
 
     store = Store.open(FLAGS.store)
     test = dataset.test.images.astype(np.float32) / (dataset.pixel_max or 1)
     num_train = num_scored(config, dataset)
-    with cli.progress_bar(len(trials) * count, "influence") as progress:
+    with program.progress_bar(len(trials) * count, "influence") as progress:
         for number in trials:
-            path = turnover_lib.influence_path(FLAGS.store, number)
+            path = artifacts.influence_path(FLAGS.store, number)
             if path.exists():
                 with npz.open_npz(path, ("tr_idx", "influence")) as archive:
                     if len(archive["tr_idx"]) == count:
                         progress(count)
                         continue
-            network = networks.load(network_path(FLAGS.store, number))
+            network = artifacts.load(network_path(FLAGS.store, number))
             last = store.read(number).epochs[config.experiment.epochs]
             chosen = np.argsort(-scores.memorization(last)[:num_train], kind="stable")[:count]
             rows = []
@@ -102,7 +100,7 @@ def main() -> int:
     experiment = training_flags.experiment()
     training_flags.require_images(experiment)
     config = TurnoverConfig(experiment, FLAGS.test_examples)
-    trials = cli.parse_range(FLAGS.trials or f"0:{config.num_trials}")
+    trials = arguments.parse_range(FLAGS.trials or f"0:{config.num_trials}")
     dataset = datasets.load_for(config, FLAGS.data_dir)
     if FLAGS.influence > num_scored(config, dataset):
         raise ValueError(
@@ -113,10 +111,10 @@ def main() -> int:
     if Store.exists(FLAGS.store):
         missing = launching.missing_trials(Store.create(FLAGS.store, config, dataset), trials)
     if missing:
-        cli.import_tensorflow()
+        program.import_tensorflow()
         code = train(config, dataset, trials, missing)
     if FLAGS.influence and not code:
-        cli.import_tensorflow()
+        program.import_tensorflow()
         estimate_influence(config, dataset, trials, FLAGS.influence)
     launching.print_stored(trials, "model")
     return code
@@ -144,4 +142,4 @@ if __name__ == "__main__":
     training_flags.define_launch()
     training_flags.define_overrides(without=["subset_ratio"])
     flags.mark_flag_as_required("store")
-    cli.run(main)
+    program.run(main)

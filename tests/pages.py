@@ -11,9 +11,10 @@ from unittest import mock
 import numpy as np
 import pytest
 
-from analysis import estimators, files, page, pairs
-from analysis.convergence import Convergence, SplitHalf
-from analysis.estimators import ClassInfluence
+from analysis.estimates import pairs
+from analysis.estimates.values import ClassInfluence, Estimates, Memorization
+from analysis.measures.settling import Convergence, SplitHalf
+from analysis.page.render import TrialSummary, to_html
 from tfmem.config import ImportConfig
 from tfmem.datasets import Dataset, Split
 
@@ -42,14 +43,12 @@ INFLUENCES = (
         np.full((3, 2), 0.042, np.float32),
     ),
 )
-ESTIMATES = files.Estimates(
+ESTIMATES = Estimates(
     MEMORIZATION,
     TRAIN_LABELS,
     TEST_LABELS,
     INFLUENCES,
-    estimators.Memorization(
-        MEMORIZATION, np.full(6, 0.011), np.full(6, 0.75), np.full(6, 70), np.full(6, 30)
-    ),
+    Memorization(MEMORIZATION, np.full(6, 0.011), np.full(6, 0.75), np.full(6, 70), np.full(6, 30)),
     100,
 )
 CONVERGENCE = Convergence(
@@ -103,7 +102,7 @@ def render(dataset=None, estimates=ESTIMATES, convergence=CONVERGENCE, figures=F
         "config": ImportConfig("arrays", "runs.npz", "ab" * 32, "toy", 100),
         "dataset": dataset or dataset_of(),
         "fingerprint": "cd" * 32,
-        "trials": page.TrialSummary(
+        "trials": TrialSummary(
             np.full(100, 4), np.repeat([0.8, 0.6], 50), np.repeat([0.5, 0.7], 50)
         ),
         "estimates": estimates,
@@ -113,8 +112,8 @@ def render(dataset=None, estimates=ESTIMATES, convergence=CONVERGENCE, figures=F
     }
     with contextlib.ExitStack() as stack:
         if not figures:
-            stack.enter_context(mock.patch.object(page, "_drawings", return_value=""))
-        return page.render(**(arguments | changes))
+            stack.enter_context(mock.patch.object(render, "_drawings", return_value=""))
+        return to_html(**(arguments | changes))
 
 
 def random_estimates(rng, n=120, n_test=80, classes=3):
@@ -127,14 +126,14 @@ def random_estimates(rng, n=120, n_test=80, classes=3):
         value = np.round(rng.normal(0, 0.15, (len(rows), len(columns))), 3)
         error = rng.uniform(0.01, 0.05, value.shape).astype(np.float32)
         influences.append(ClassInfluence(rows, columns, value, error))
-    details = estimators.Memorization(
+    details = Memorization(
         memorization,
         rng.uniform(0.01, 0.05, n),
         rng.random(n),
         np.full(n, 70),
         np.full(n, 30),
     )
-    return files.Estimates(memorization, train_labels, test_labels, tuple(influences), details, 100)
+    return Estimates(memorization, train_labels, test_labels, tuple(influences), details, 100)
 
 
 def browse(page_path: pathlib.Path, state: str = "") -> str:

@@ -9,8 +9,8 @@ import time
 import numpy as np
 
 from tests.trials import random_trial
-from tfmem.launch import Launch
-from tfmem.store import Store
+from tfmem.store.store import Store
+from tfmem.workers.launch import Launch
 
 
 class Trainer:

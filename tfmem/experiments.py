@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tfmem import config as config_lib
-from tfmem import tables
+from tfmem import words
 from tfmem.config import ExperimentConfig
 
 SUBSET_RATIO = 0.7  # Sec. 2: m = 0.7 n in all experiments.
@@ -253,7 +253,7 @@ _DETAILS_OF: Mapping[str, Mapping[str, Any]] = {
 
 def get(name: str) -> ExperimentConfig:
     """Returns the experiment of that name; ValueError lists the known ones."""
-    return tables.lookup(EXPERIMENTS, name, "experiment")
+    return words.lookup(EXPERIMENTS, name, "experiment")
 
 
 def field_type(field: str) -> type:

@@ -5,7 +5,9 @@ from typing import Protocol
 
 import numpy as np
 
+from tfmem import config as config_lib
 from tfmem import seeds
+from tfmem.config import Condition
 
 
 def subset_size(n: int, ratio: float) -> int:
@@ -99,3 +101,119 @@ class RandomRemoval:
         mask = np.ones(self.n, bool)
         mask[order[: self.removed]] = False
         return mask
+
+
+def by_corruption(corrupted: np.ndarray, size: int, base_seed: int) -> dict[str, np.ndarray]:
+    """Chooses examples with real labels, which are easy, and with replaced ones (Fig. 3).
+
+    Args:
+      corrupted: bool [n], whether a training example's label was replaced.
+      size: of each subset.
+      base_seed: of the random choice.
+
+    Returns:
+      `tr_easy` and `tr_difficult`, bool [n].
+
+    Raises:
+      ValueError: there are fewer than `size` of one kind.
+    """
+    rng = seeds.generator(base_seed, 0, "followed_subsets")
+    found = {}
+    for name, member, what in (
+        ("tr_easy", ~corrupted, "real"),
+        ("tr_difficult", corrupted, "replaced"),
+    ):
+        index = np.flatnonzero(member)
+        if len(index) < size:
+            raise ValueError(
+                f"--subset_size={size:,}: there are {len(index):,} training examples with {what} "
+                "labels"
+            )
+        found[name] = np.zeros(len(corrupted), bool)
+        found[name][rng.permutation(index)[:size]] = True
+    return found
+
+
+def by_score(score: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Chooses the examples with the lowest scores, which are easy, and with the highest.
+
+    Args:
+      score: float [n]; of equals, the first come first.
+      size: of each subset, at most n / 2.
+
+    Returns:
+      Two bool [n], easy and difficult.
+
+    Raises:
+      ValueError: the two would overlap.
+    """
+    if 2 * size > len(score):
+        raise ValueError(
+            f"--subset_size={size:,}: the easy and the difficult subset of {len(score):,} examples "
+            "would overlap"
+        )
+    order = np.argsort(score, kind="stable")
+    easy, difficult = np.zeros((2, len(score)), bool)
+    easy[order[:size]] = True
+    difficult[order[len(order) - size :]] = True
+    return easy, difficult
+
+
+def of_condition(condition: str, subsets: dict[str, np.ndarray]) -> FixedSubset:
+    """Returns what the runs of a followed condition are trained on."""
+    return FixedSubset(
+        {
+            config_lib.EVERYTHING: np.ones_like(subsets["tr_easy"]),
+            config_lib.WITHOUT_DIFFICULT: ~subsets["tr_difficult"],
+            config_lib.EASY: subsets["tr_easy"],
+            config_lib.DIFFICULT: subsets["tr_difficult"],
+        }[condition]
+    )
+
+
+def useful_thresholds(
+    memorization: np.ndarray, thresholds: tuple[float, ...]
+) -> tuple[tuple[float, ...], list[str]]:
+    """Returns the thresholds that remove some but not all examples, and why not the others.
+
+    Args:
+      memorization: float [n].
+      thresholds: of it, inclusive.
+    """
+    kept, notes = [], []
+    for threshold in thresholds:
+        removed = int(np.count_nonzero(memorization >= threshold))
+        if removed == 0:
+            notes.append(
+                f"threshold {threshold:g} is left out: no example has mem >= {threshold:g} (the "
+                f"highest is {memorization.max():.3f}), so it would be the same as nothing removed"
+            )
+        elif removed == len(memorization):
+            notes.append(
+                f"threshold {threshold:g} is left out: all examples have mem >= {threshold:g}, so "
+                "there would be nothing to train on"
+            )
+        else:
+            kept.append(threshold)
+    return tuple(kept), notes
+
+
+def of_removal(
+    condition: Condition, memorization: np.ndarray, in_pairs: np.ndarray | None, base_seed: int
+) -> Subsets:
+    """Returns what the removal runs of a condition are trained on.
+
+    Args:
+      condition: what is removed.
+      memorization: float [n].
+      in_pairs: int, training examples of the high-influence pairs, for that condition.
+      base_seed: of the random choice, with `random`.
+    """
+    kept = np.ones(len(memorization), bool)
+    if condition.threshold is not None:
+        kept = memorization < condition.threshold
+    if condition.removed == "random":
+        return RandomRemoval(len(kept), int(np.count_nonzero(~kept)), base_seed)
+    if condition.removed == "high_influence":
+        kept[in_pairs] = False
+    return FixedSubset(kept)

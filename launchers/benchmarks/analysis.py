@@ -7,11 +7,13 @@ import time
 
 import numpy as np
 
-from analysis import estimators, files
+from analysis.estimates import estimators, files
 from launchers.benchmarks import planted, timing
-from tfmem import bits, datasets, experiments
+from tfmem import datasets, experiments
 from tfmem.config import ImportConfig
-from tfmem.store import Predictions, Store, Trial, TrialSet
+from tfmem.disk import bits
+from tfmem.store.store import Store
+from tfmem.store.trials import Predictions, Trial, TrialSet
 
 _ROUNDS = 3
 # t, n, n' and classes of the influence benchmark.

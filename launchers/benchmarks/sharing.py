@@ -6,12 +6,14 @@ import time
 import numpy as np
 
 from launchers.benchmarks import planted, timing
-from tfmem import claims, experiments, logs, status
-from tfmem.claims import Claims
+from tfmem import experiments
 from tfmem.config import ImportConfig
-from tfmem.launch import Launch
-from tfmem.logs import Logs
-from tfmem.store import Predictions, Store, Trial
+from tfmem.store.store import Store
+from tfmem.store.trials import Predictions, Trial
+from tfmem.workers import claims, logs, status
+from tfmem.workers.claims import Claims
+from tfmem.workers.launch import Launch
+from tfmem.workers.logs import Logs
 
 # n, n' and classes: of CIFAR-100.
 SIZES = (50_000, 10_000, 100)

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from tfmem.durations import duration
+from tfmem.words import duration
 
 T = TypeVar("T")
 

@@ -6,7 +6,7 @@ import time
 
 import numpy as np
 
-from analysis import cli
+from analysis.cli import program
 from launchers.benchmarks import timing
 from tfmem import datasets, experiments, subsets
 from tfmem.training.failures import succeeded
@@ -31,10 +31,11 @@ def _seconds_per_trial(trainer, trials) -> float:
 
 def digits_stacked() -> None:
     """200 stacked trials, our own loop over Keras fit, and the loop that one writes at first."""
-    from tfmem.training import common, fit, stacked
+    from tfmem.training import fit, stacked
+    from tfmem.training.problem import Problem
 
     config = experiments.get("digits_mlp")
-    problem = common.Problem(config, datasets.load(config.dataset))
+    problem = Problem(config, datasets.load(config.dataset))
     strategy = fit.build_strategy("default")
     stacks, reused = stacked.StackedTrainer(problem), fit.FitTrainer(problem, strategy)
     one_stack = stacked.StackedTrainer(problem, _STACKED_TRIALS, workers=1)
@@ -103,9 +104,10 @@ def mnist(data_dir: str | None) -> datasets.Dataset:
 
 def mnist_stacked(data_dir: str | None) -> None:
     """The recipe of the authors' MNIST example, stacked and as Keras fit with and without XLA."""
-    from tfmem.training import common, fit, stacked
+    from tfmem.training import fit, stacked
+    from tfmem.training.problem import Problem
 
-    problem = common.Problem(experiments.get("mnist_mlp"), mnist(data_dir))
+    problem = Problem(experiments.get("mnist_mlp"), mnist(data_dir))
     strategy = fit.build_strategy("default")
     trials = range(_MNIST_STACKED_TRIALS)
     trainers = {
@@ -154,12 +156,13 @@ def _made_up_representations() -> datasets.Dataset:
 
 def _linear_trials() -> list[tuple[float, float]]:
     """Per round, GFLOP/s of linear trials, and of matrix products right before and after them."""
-    cli.import_tensorflow()
-    from tfmem.training import common, stacked
+    program.import_tensorflow()
+    from tfmem.training import stacked
+    from tfmem.training.problem import Problem
 
     config = experiments.get("cifar100_last_layer")
     config = dataclasses.replace(config, epochs=_LAST_LAYER_EPOCHS)
-    problem = common.Problem(config, _made_up_representations())
+    problem = Problem(config, _made_up_representations())
     trainer = stacked.StackedTrainer(problem)
     trials = range(trainer.batch_of_trials)
     trainer.warm_up(trials)

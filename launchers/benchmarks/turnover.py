@@ -7,6 +7,8 @@ import numpy as np
 
 from launchers.benchmarks import timing, training
 from tfmem import experiments, subsets
+from tfmem.training import turnover
+from tfmem.training.problem import Problem
 
 _ROUNDS = 5
 _STEPS = 60
@@ -16,16 +18,16 @@ GRADIENT_BATCHES = 2
 
 def steps(data_dir: str | None) -> None:
     """A training step with turn-over dropout and without, both compiled by XLA."""
-    from tfmem.training import common, fit, followed
+    from tfmem.training import fit
 
     config = experiments.get("mnist_mlp4096")
     dataset = training.mnist(data_dir)
     everything = subsets.FixedSubset(np.ones(len(dataset.train), bool))
     strategy = fit.build_strategy("default")
     trainers = {
-        "without": fit.FitTrainer(common.Problem(config, dataset, everything), strategy, True),
-        "with turn-over dropout": followed.TurnoverTrainer(
-            common.Problem(config, dataset, everything, turnover=True), strategy, True
+        "without": fit.FitTrainer(Problem(config, dataset, everything), strategy, True),
+        "with turn-over dropout": turnover.TurnoverTrainer(
+            Problem(config, dataset, everything, turnover=True), strategy, True
         ),
     }
     for trainer in trainers.values():

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from analysis import compare, files, scores
-from analysis.estimators import Memorization
-from analysis.figures import comparison as figure
-from tests.analysis import test_methods
-from tests.analysis.test_agreement import IDS, A, B
+from analysis.estimates import files, scores
+from analysis.estimates.values import Memorization
+from analysis.measures import comparison
+from analysis.plots import comparison as figure
+from tests.analysis.measures import test_methods
+from tests.analysis.measures.test_agreement import IDS, A, B
 from tests.analysis.test_consistency import squeezed, write
 from tests.conftest import run_program
 
@@ -29,7 +30,7 @@ def details(memorization, error, heldout=None, num_out=None):
 
 def test_selected_pairs_by_hand():
     """Of the two of test_agreement.py, at 0.25 and 0.15, row by row of each class."""
-    found = compare.selected_pairs(A, B, 0.25, 0.15)
+    found = comparison.selected_pairs(A, B, 0.25, 0.15)
     assert found.a.tolist() == [0.5, 0.2, 0.15, 0.8, 0.3]
     assert found.b.tolist() == [0.4, 0.1, 0.7, 0.2, 0.1]
     assert found.in_a.tolist() == [True, True, True, False, True]
@@ -42,30 +43,30 @@ def test_outliers_by_hand():
     b = dataclasses.replace(
         B, memorization=np.array([0.8, 0.6, 0.0, 0.55]), details=details(B.memorization, 0.04)
     )
-    found = compare.outliers(a, b, 3)
+    found = comparison.outliers(a, b, 3)
     assert [outlier.index for outlier in found] == [1, 2, 0]
     assert (found[0].a, found[0].b) == (0.3, 0.6)
     assert [outlier.errors for outlier in found] == pytest.approx([6, 4, 2])
-    assert len(compare.outliers(a, b)) == 4
-    assert all(math.isnan(outlier.errors) for outlier in compare.outliers(a, B))
+    assert len(comparison.outliers(a, b)) == 4
+    assert all(math.isnan(outlier.errors) for outlier in comparison.outliers(a, B))
 
 
 def test_the_table_of_outliers():
-    found = [compare.Outlier(3, 0.5, 0.25, 2.04), compare.Outlier(0, 0.1, 0.2, math.nan)]
-    named = squeezed(compare.outlier_table(found, dataclasses.replace(A, **IDS)))
+    found = [comparison.Outlier(3, 0.5, 0.25, 2.04), comparison.Outlier(0, 0.1, 0.2, math.nan)]
+    named = squeezed(comparison.outlier_table(found, dataclasses.replace(A, **IDS)))
     assert named == [
         "example id label a b difference in standard errors",
         "3 d 1 0.500 0.250 -0.250 2.0",
         "0 a 0 0.100 0.200 +0.100 -",
     ]
-    nameless = compare.outlier_table(found, A).splitlines()
+    nameless = comparison.outlier_table(found, A).splitlines()
     assert nameless[0].split()[:2] == ["example", "label"]
     assert len({len(line) for line in nameless}) == 1
 
 
 def test_the_figure_counts_examples_and_pairs():
     memorization = np.array([0.0] * 90 + [1.0] * 9 + [0.5]), np.array([0.0] * 90 + [1.0] * 10)
-    pairs = compare.selected_pairs(A, B, 0.25, 0.15)
+    pairs = comparison.selected_pairs(A, B, 0.25, 0.15)
     fig = figure.figure(memorization, ("one", "two"), pairs)
     density, influence = fig.axes
     (cells,) = density.collections
@@ -81,7 +82,7 @@ def test_the_figure_counts_examples_and_pairs():
 
 
 def test_the_figure_has_room_for_negative_values_and_for_no_pairs():
-    nothing = compare.PairValues(*[np.zeros(0)] * 2, *[np.zeros(0, bool)] * 2)
+    nothing = comparison.PairValues(*[np.zeros(0)] * 2, *[np.zeros(0, bool)] * 2)
     values = np.array([-0.32, 0.4])
     density, influence = figure.figure((values, values), ("one", "two"), nothing).axes
     assert density.get_xlim() == density.get_ylim() == pytest.approx((-0.428, 1.028))

@@ -9,14 +9,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from analysis import dynamics
-from analysis.figures import dynamics as figure
-from analysis.figures import gradients, style
+from analysis.measures import dynamics
+from analysis.plots import dynamics as figure
+from analysis.plots import gradients, style
 from tests.analysis.test_consistency import squeezed
 from tests.conftest import ROOT, run_program
-from tfmem import experiments, npz
+from tfmem import experiments
 from tfmem.config import FOLLOWED, DynamicsConfig
-from tfmem.store import Predictions, Store, Trial
+from tfmem.disk import npz
+from tfmem.store import artifacts
+from tfmem.store.store import Store
+from tfmem.store.trials import Predictions, Trial
 
 # Training examples: 4 easy, 13 others, 4 difficult. Test examples: 2, 5 and 2.
 TRAIN, TEST = (4, 13, 4), (2, 5, 2)
@@ -90,7 +93,7 @@ def curves(condition, subsets=SUBSETS, **more):
 def config(conditions=FOLLOWED, subsets=SUBSETS, gradient_batches=1, **changes):
     experiment = dataclasses.replace(experiments.get("digits_mlp"), dataset="tiny", **changes)
     return DynamicsConfig(
-        experiment, conditions, 2, 4, gradient_batches, "", dynamics.subsets_digest(subsets)
+        experiment, conditions, 2, 4, gradient_batches, "", artifacts.subsets_digest(subsets)
     )
 
 
@@ -178,16 +181,16 @@ def test_the_first_of_equal_peaks_counts():
 def test_the_digest_is_of_names_sizes_and_bits():
     subsets = {"tr_easy": np.array([1, 1, 0], bool), "tr_difficult": np.array([0, 0, 1], bool)}
     content = b"tr_difficult(3,)\x04tr_easy(3,)\x03"
-    known = dynamics.subsets_digest(subsets)
+    known = artifacts.subsets_digest(subsets)
     assert known == hashlib.sha256(content).hexdigest()
-    assert dynamics.subsets_digest(dict(reversed(subsets.items()))) == known
+    assert artifacts.subsets_digest(dict(reversed(subsets.items()))) == known
     others = [
         subsets | {"tr_easy": np.array([1, 1, 1], bool)},
         subsets | {"tr_easy": np.array([1, 1, 0, 0], bool)},
         subsets | {"tt_easy": np.array([1], bool)},
         {"tr_easy": subsets["tr_difficult"], "tr_difficult": subsets["tr_easy"]},
     ]
-    assert len({known, *map(dynamics.subsets_digest, others)}) == 5
+    assert len({known, *map(artifacts.subsets_digest, others)}) == 5
 
 
 # Half of 4 difficult examples after epoch 2; 20.5 of 21 at the end.
@@ -308,7 +311,7 @@ def test_what_cannot_be_read_gets_one_line(tmp_path, tiny, tiny_config):
 
 def test_subsets_are_those_that_the_runs_were_made_with(tmp_path, tiny):
     store = make(tmp_path, tiny, ("easy",))
-    found = dynamics.read_subsets(store)
+    found = artifacts.read_subsets(store)
     assert found.keys() == SUBSETS.keys()
     for name, expected in SUBSETS.items():
         np.testing.assert_array_equal(found[name], expected)
@@ -316,10 +319,10 @@ def test_subsets_are_those_that_the_runs_were_made_with(tmp_path, tiny):
     with pytest.raises(
         ValueError, match=r"subsets\.npz holds other subsets than those that the run"
     ):
-        dynamics.read_subsets(store)
+        artifacts.read_subsets(store)
     (tmp_path / "subsets.npz").unlink()
     with pytest.raises(ValueError, match=r"does not exist.* run: python -m launchers.train_dynam"):
-        dynamics.read_subsets(store)
+        artifacts.read_subsets(store)
 
 
 def test_the_legend_of_several_stores():

@@ -12,14 +12,15 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from PIL import Image
 
-from analysis import files
-from analysis.agreement import Curve
-from analysis.compare import PairValues
-from analysis.consistency import Comparison
-from analysis.convergence import SplitHalf
-from analysis.dynamics import Curves
-from analysis.estimators import ClassInfluence, Memorization
-from analysis.figures import (
+from analysis.estimates import files
+from analysis.estimates.values import ClassInfluence, Memorization
+from analysis.measures.agreement import Curve
+from analysis.measures.comparison import Comparison, PairValues
+from analysis.measures.dynamics import Curves
+from analysis.measures.methods import Values
+from analysis.measures.removal import Mean, ThresholdEffect
+from analysis.measures.settling import SplitHalf
+from analysis.plots import (
     comparison,
     consistency,
     convergence,
@@ -38,11 +39,9 @@ from analysis.figures import (
     style,
     subnetworks,
 )
-from analysis.figures.gallery import ClassExamples
-from analysis.figures.pictures import Picture
-from analysis.figures.scores_gallery import ClassColumn, Example
-from analysis.methods import Values
-from analysis.removal import Mean, ThresholdEffect
+from analysis.plots.gallery import ClassExamples
+from analysis.plots.pictures import Picture
+from analysis.plots.scores_gallery import ClassColumn, Example
 from tests import recording
 from tests.conftest import ROOT, run_program
 from tests.sources import write_imagenet_archives

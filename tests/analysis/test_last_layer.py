@@ -7,11 +7,11 @@ import math
 import numpy as np
 from PIL import Image
 
-from analysis import last_layer
-from tests.analysis.test_agreement import A, B, estimates
+from analysis.paper import last_layer
+from tests.analysis.measures.test_agreement import A, B, estimates
 from tests.analysis.test_consistency import squeezed, write
 from tests.conftest import run_program
-from tfmem import representations
+from tfmem.store import representations
 
 WHOLE = dataclasses.replace(A, test_accuracy=0.723, test_accuracy_deviation=0.0031)
 LINEAR = dataclasses.replace(B, test_accuracy=0.7584, test_accuracy_deviation=0.001)

@@ -9,16 +9,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from analysis import files, removal
-from analysis.estimators import ClassInfluence, Memorization
-from analysis.figures import removal as figure
-from analysis.pairs import Pairs
-from analysis.removal import Mean, ThresholdEffect
+from analysis.estimates import files
+from analysis.estimates.values import ClassInfluence, Memorization, Pairs
+from analysis.measures import removal
+from analysis.measures.removal import Mean, ThresholdEffect
+from analysis.plots import removal as figure
 from tests.conftest import ROOT, run_program
 from tests.trials import trial_set
 from tfmem import experiments
 from tfmem.config import Condition, RemovalConfig
-from tfmem.store import Predictions, Store, Trial
+from tfmem.store.store import Store
+from tfmem.store.trials import Predictions, Trial
 
 # Four training and four test examples; two runs of nothing, memorized 0.5, random 0.5 and
 # high_influence, of which the second of memorized 0.5 is not there, and the trials are not sorted.
@@ -175,19 +176,19 @@ def test_a_condition_without_runs_is_a_dash():
 
 def test_the_digest_is_of_what_was_removed_and_of_whom_it_influences():
     memorization = np.array([0.8, 0.6, 0.1])
-    known = removal.estimates_digest(memorization, PAIRS)
+    known = files.estimates_digest(memorization, PAIRS)
     order = np.array([2, 0, 1])
-    assert removal.estimates_digest(memorization.copy(), PAIRS.take(order)) == known
+    assert files.estimates_digest(memorization.copy(), PAIRS.take(order)) == known
     other = memorization.copy()
     other[2] = np.nextafter(0.1, 1)
     moved = dataclasses.replace(PAIRS, test_index=np.array([0, 2, 0]))
     fewer = PAIRS.take(np.array([0]))
     digests = [
         known,
-        removal.estimates_digest(other, PAIRS),
-        removal.estimates_digest(memorization, None),
-        removal.estimates_digest(memorization, moved),
-        removal.estimates_digest(memorization, fewer),
+        files.estimates_digest(other, PAIRS),
+        files.estimates_digest(memorization, None),
+        files.estimates_digest(memorization, moved),
+        files.estimates_digest(memorization, fewer),
     ]
     assert len(set(digests)) == 5
 
@@ -234,7 +235,7 @@ def made(tmp_path, tiny, rng):
     removed = config(
         experiment=experiment,
         estimates=str(estimates),
-        estimates_digest=removal.estimates_digest(memorization, pairs),
+        estimates_digest=files.estimates_digest(memorization, pairs),
     )
     store = Store.create(tmp_path / "store", removed, tiny)
     for number in range(8):

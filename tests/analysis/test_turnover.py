@@ -8,14 +8,17 @@ import sys
 import numpy as np
 import pytest
 
-from analysis import scores, turnover
-from analysis.scores import Scores, SplitScores
+from analysis.estimates import scores
+from analysis.estimates.scores import Scores, SplitScores
+from analysis.measures import turnover
 from tests.conftest import ROOT, run_program
 from tests.recording import recorded
 from tests.trials import followed_trial
-from tfmem import datasets, experiments, npz
+from tfmem import datasets, experiments
 from tfmem.config import TurnoverConfig
-from tfmem.store import Store
+from tfmem.disk import npz
+from tfmem.store import artifacts
+from tfmem.store.store import Store
 
 NO_LABELS = np.zeros(0, np.int64)
 
@@ -444,9 +447,9 @@ def test_influence_of_another_dataset_is_refused(made, index, shape, message):
     path = made.path / "influence" / "trial-000000.npz"
     npz.write_npz(path, {"tr_idx": np.array(index), "influence": np.zeros(shape, np.float32)})
     with pytest.raises(ValueError, match=r"trial-000000\.npz: ") as error:
-        turnover.read_influence(made, 0, 21)
+        artifacts.read_influence(made, 0, 21)
     assert message in str(error.value)
-    index, influence = turnover.read_influence(made, 1, 21)
+    index, influence = artifacts.read_influence(made, 1, 21)
     assert (index.shape, influence.shape) == ((0,), (0, 9))
 
 

@@ -13,9 +13,9 @@ import pytest
 
 from tests.conftest import ROOT, run_program
 from tests.trials import assert_same_trial
-from tfmem import claims
-from tfmem.cluster import Room
-from tfmem.store import Store
+from tfmem.store.store import Store
+from tfmem.workers import claims
+from tfmem.workers.cluster import Room
 
 pytest.importorskip("ray", reason="Ray is not installed: pip install -e '.[cluster]'")
 TRIALS = 6

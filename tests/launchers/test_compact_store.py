@@ -12,9 +12,10 @@ from tests import objects
 from tests.conftest import ROOT, assert_refused, run_program
 from tests.interrupting import kill_when
 from tests.trials import assert_same_trial, random_trial
-from tfmem import archives, processes
 from tfmem.config import ImportConfig
-from tfmem.store import Store
+from tfmem.disk import processes
+from tfmem.store import archives
+from tfmem.store.store import Store
 
 MANY = 300
 

@@ -6,9 +6,9 @@ import pathlib
 import numpy as np
 import pytest
 
-from analysis import estimators, files, pairs
+from analysis.estimates import estimators, files, pairs
 from tests.conftest import run_program
-from tfmem.store import Store
+from tfmem.store.store import Store
 
 
 @pytest.fixture(scope="module")

@@ -7,14 +7,15 @@ import sys
 import numpy as np
 import pytest
 
-from analysis import estimators, files
-from launchers import check_store
+from analysis.estimates import estimators, files
 from tests import foreign
 from tests.conftest import ROOT, run_program
 from tests.trials import trial_set
-from tfmem import logs, processes
-from tfmem.claims import Claim
-from tfmem.store import Store
+from tfmem import words
+from tfmem.disk import processes
+from tfmem.store.store import Store
+from tfmem.workers import logs
+from tfmem.workers.claims import Claim
 
 
 @pytest.fixture
@@ -246,8 +247,8 @@ def test_datamodels_of_a_dataset(tmp_path, digits, rng):
 
 
 def test_runs():
-    assert check_store.runs([3, 5, 6, 7, 8, 11]) == "3, 5:9, 11"
-    assert check_store.runs([]) == ""
+    assert words.runs([3, 5, 6, 7, 8, 11]) == "3, 5:9, 11"
+    assert words.runs([]) == ""
 
 
 def test_check_store_names_what_is_missing_and_damaged(tmp_path, arrays):

@@ -8,11 +8,11 @@ import time
 import numpy as np
 import pytest
 
-from analysis import estimators, files
+from analysis.estimates import estimators, files
 from tests import objects
 from tests.conftest import ROOT, run_program
 from tests.trials import assert_same_trial
-from tfmem.store import Store
+from tfmem.store.store import Store
 
 FLAGS = ("--experiment=digits_mlp", "--epochs=12", "--trials=0:2")
 STORE = "gs://bucket/some/store"

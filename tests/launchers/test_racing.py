@@ -12,7 +12,7 @@ import pytest
 from tests import racing
 from tests.conftest import ROOT, run_program
 from tests.trials import assert_same_trial
-from tfmem.store import Store
+from tfmem.store.store import Store
 
 ROUNDS = 20
 

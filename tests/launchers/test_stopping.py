@@ -12,8 +12,8 @@ import pytest
 
 from tests.conftest import ROOT, run_program
 from tests.trials import assert_same_trial
-from tfmem import claims
-from tfmem.store import Store
+from tfmem.store.store import Store
+from tfmem.workers import claims
 
 LONG = ("--experiment=digits_mlp", "--epochs=40", "--trials=0:2")
 QUICK = ("--experiment=digits_mlp", "--epochs=2", "--trials=0:4", "--stack=none")

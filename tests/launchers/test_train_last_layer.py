@@ -7,15 +7,16 @@ import keras
 import numpy as np
 import pytest
 
-from analysis import estimators
+from analysis.estimates import estimators
 from tests.conftest import assert_refused, run_program
 from tests.interrupting import kill_when
 from tests.trials import assert_same_trial
 from tests.twins import numpy_sgd
 from tfmem import config as config_lib
-from tfmem import datasets, experiments, representations, subsets
-from tfmem.store import Store
-from tfmem.training import common
+from tfmem import datasets, experiments, subsets
+from tfmem.store import representations
+from tfmem.store.store import Store
+from tfmem.training.problem import Problem
 
 QUICK = ("--experiment=digits_last_layer", "--network_epochs=6", "--epochs=2")
 
@@ -57,7 +58,7 @@ def test_the_network_saw_the_whole_training_set(digits, tmp_path):
     """One epoch of its weights is the slow twin's: 1,257 examples in 20 batches."""
     train(tmp_path, QUICK[0], "--network_epochs=1", "--epochs=1", "--trials=0:1")
     config = experiments.resolve("digits_mlp", {"epochs": 1})
-    problem = common.Problem(config, digits, subsets.FixedSubset(np.ones(1257, bool)))
+    problem = Problem(config, digits, subsets.FixedSubset(np.ones(1257, bool)))
     assert problem.steps_per_epoch == 20
     network = keras.saving.load_model(tmp_path / "network" / "network.keras")
     for ours, slow in zip(network.get_weights(), numpy_sgd(problem, 0, steps=20), strict=True):
@@ -71,7 +72,7 @@ def test_a_trial_is_a_linear_classifier_on_a_random_subset(store, archive, digit
         for split in ("train", "test")
     )
     features = dataclasses.replace(digits, train=train_split, test=test_split, pixel_max=None)
-    problem = common.Problem(config, features)
+    problem = Problem(config, features)
     weights, bias = numpy_sgd(problem, 3, steps=2 * problem.steps_per_epoch)
     trial = store.read(3)
     np.testing.assert_array_equal(trial.subset, subsets.sample_subset(1257, 0.7, 0, 3))

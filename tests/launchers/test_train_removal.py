@@ -5,14 +5,15 @@ import shlex
 import numpy as np
 import pytest
 
-from analysis import files, removal
-from analysis.estimators import ClassInfluence, Memorization
-from launchers import train_removal
+from analysis.cli import arguments
+from analysis.estimates import files
+from analysis.estimates.values import ClassInfluence, Memorization
+from analysis.measures import removal
 from tests.conftest import assert_refused, run_program
 from tests.trials import assert_same_trial
-from tfmem import experiments
+from tfmem import experiments, subsets
 from tfmem.config import Condition, RemovalConfig
-from tfmem.store import Store
+from tfmem.store.store import Store
 from tfmem.subsets import RandomRemoval
 
 QUICK = ("--experiment=digits_mlp", "--epochs=1")
@@ -81,7 +82,7 @@ def store(said_and_store):
 
 def test_the_store_says_what_was_run(said_and_store, estimates, memorization):
     said, store = said_and_store
-    pairs = removal.select_pairs(files.read_estimates(estimates), estimates, 0.25, 0.15)
+    pairs = files.select_pairs(files.read_estimates(estimates), estimates, 0.25, 0.15)
     assert np.unique(pairs.train_index).tolist() == IN_PAIRS
     assert store.config == RemovalConfig(
         experiments.resolve("digits_mlp", {"epochs": 1, "base_learning_rate": 1e-6}),
@@ -90,7 +91,7 @@ def test_the_store_says_what_was_run(said_and_store, estimates, memorization):
         mem_threshold=0.25,
         infl_threshold=0.15,
         estimates=str(estimates),
-        estimates_digest=removal.estimates_digest(memorization, pairs),
+        estimates_digest=files.estimates_digest(memorization, pairs),
     )
     assert store.numbers() == list(range(12))
     assert "threshold 1 is left out: no example has mem >= 1 (the highest is 0.900)" in said
@@ -289,15 +290,15 @@ def test_a_diverged_run_is_named_and_the_others_are_stored(digits, tmp_path):
 
 def test_thresholds_that_are_kept_by_hand():
     memorization = np.array([0.1, 0.3, 0.5])
-    kept, notes = train_removal.useful_thresholds(memorization, (0.1, 0.2, 0.3, 0.5, 0.6))
+    kept, notes = subsets.useful_thresholds(memorization, (0.1, 0.2, 0.3, 0.5, 0.6))
     assert kept == (0.2, 0.3, 0.5)
     assert [note.split(":")[0] for note in notes] == [
         "threshold 0.1 is left out",
         "threshold 0.6 is left out",
     ]
-    assert train_removal.parse_thresholds("0.5,0.1,0.5,1") == (0.1, 0.5, 1.0)
-    assert train_removal.parse_thresholds("") == ()
-    kept = train_removal.subsets_of(Condition("memorized", 0.3), memorization, None, 0)
+    assert arguments.parse_thresholds("0.5,0.1,0.5,1") == (0.1, 0.5, 1.0)
+    assert arguments.parse_thresholds("") == ()
+    kept = subsets.of_removal(Condition("memorized", 0.3), memorization, None, 0)
     assert kept.mask(0).tolist() == [True, False, False]
 
 

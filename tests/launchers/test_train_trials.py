@@ -11,9 +11,10 @@ import pytest
 
 from tests.conftest import ROOT, assert_refused, run_program
 from tests.trials import assert_same_trial
-from tfmem import claims, experiments, subsets
-from tfmem.claims import Claims
-from tfmem.store import Store
+from tfmem import experiments, subsets
+from tfmem.store.store import Store
+from tfmem.workers import claims
+from tfmem.workers.claims import Claims
 
 QUICK = ("--experiment=digits_mlp", "--epochs=2")
 

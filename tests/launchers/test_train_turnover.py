@@ -6,15 +6,15 @@ import shlex
 import numpy as np
 import pytest
 
-from analysis import scores
-from analysis.turnover import influence_path
-from launchers.train_turnover import network_path
+from analysis.estimates import scores
 from tests.conftest import assert_refused, run_program
 from tests.interrupting import kill_when
 from tests.trials import assert_same_trial
-from tfmem import datasets, experiments, npz
+from tfmem import datasets, experiments
 from tfmem.config import TurnoverConfig
-from tfmem.store import Store
+from tfmem.disk import npz
+from tfmem.store.artifacts import influence_path, network_path
+from tfmem.store.store import Store
 
 FLAGS = ("--experiment=digits_mlp", "--epochs=3", "--corrupted_labels=300")
 
@@ -50,10 +50,11 @@ def test_the_store_says_what_was_trained(store, dataset):
 
 def test_epochs_are_what_both_sub_networks_say(store, dataset):
     """Of the last epoch, by the saved network itself."""
-    from tfmem import networks, turnover
+    from tfmem.models import turnover
+    from tfmem.store import artifacts
 
     trial = store.read(1)
-    network = networks.load(network_path(store.path, 1))
+    network = artifacts.load(network_path(store.path, 1))
     images = dataset.train.images.astype(np.float32) / dataset.pixel_max
     ids = np.arange(len(images), dtype=np.int32)
     last = trial.epochs[3]
@@ -71,10 +72,11 @@ def test_epochs_are_what_both_sub_networks_say(store, dataset):
 
 
 def test_models_differ_in_weights_and_masks(store):
-    from tfmem import networks, turnover
+    from tfmem.models import turnover
+    from tfmem.store import artifacts
 
     packed = [
-        turnover.packed_masks(networks.load(network_path(store.path, number)), np.arange(50))
+        turnover.packed_masks(artifacts.load(network_path(store.path, number)), np.arange(50))
         for number in (0, 1)
     ]
     assert (packed[0] != packed[1]).any(axis=1).all()
@@ -93,14 +95,15 @@ def test_labels_that_really_changed_stand_out(store):
 
 
 def test_influence_is_that_of_the_highest_scores(store, dataset):
-    from tfmem import networks, turnover
+    from tfmem.models import turnover
+    from tfmem.store import artifacts
 
     with npz.open_npz(influence_path(store.path, 0), ("tr_idx", "influence")) as archive:
         chosen, influence = archive["tr_idx"], archive["influence"]
     score = scores.memorization(store.read(0).epochs[3])
     np.testing.assert_array_equal(chosen, np.argsort(-score, kind="stable")[:3])
     assert influence.shape == (3, len(dataset.test))
-    network = networks.load(network_path(store.path, 0))
+    network = artifacts.load(network_path(store.path, 0))
     images = dataset.test.images[:5].astype(np.float32) / dataset.pixel_max
     again = turnover.influence(network, chosen, images, dataset.test.labels[:5])
     np.testing.assert_allclose(influence[:, :5], again, rtol=1e-3, atol=1e-5)

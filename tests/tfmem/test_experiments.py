@@ -2,8 +2,9 @@ import shlex
 
 import pytest
 
-from tfmem import experiments, schedules
+from tfmem import experiments
 from tfmem.config import DynamicsConfig, TurnoverConfig
+from tfmem.training import schedules
 
 
 def test_the_papers_numbers():

@@ -4,16 +4,10 @@ import functools
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from tfmem import tables
+from tfmem import words
 from tfmem.config import Config
 from tfmem.datasets import arrays, digits, folder, imagenet, tfds
-from tfmem.datasets.base import (
-    Dataset,
-    Split,
-    numbered_ids,
-    require_same_ids,
-    require_same_labels,
-)
+from tfmem.datasets.base import Dataset, Split, numbered_ids, require_same_ids, require_same_labels
 from tfmem.datasets.stream import ImageStream
 from tfmem.datasets.variants import corrupt_labels, train_on_test_too
 
@@ -76,7 +70,7 @@ def require_known(name: str) -> None:
     kind, _, which = name.partition(":")
     if kind not in SOURCES:
         syntaxes = {f"{kind}:{source.which}": None for kind, source in SOURCES.items()}
-        tables.lookup({**LOADERS, **syntaxes}, name, "dataset")
+        words.lookup({**LOADERS, **syntaxes}, name, "dataset")
     elif not which:
         source = SOURCES[kind]
         raise ValueError(

@@ -3,8 +3,8 @@
 import numpy as np
 from etils import epath
 
-from tfmem import npz
 from tfmem.datasets import base, images
+from tfmem.disk import npz
 
 # Images and labels of train, then of test.
 _KERAS = ("x_train", "y_train", "x_test", "y_test")

@@ -9,9 +9,9 @@ import numpy as np
 from absl import logging
 from etils import epath
 
-from tfmem import npz
 from tfmem.datasets import base, tfds
 from tfmem.datasets.stream import ImageStream
+from tfmem.disk import npz
 
 NAME = tfds.IMAGENET
 IMAGE_SIZE = 224

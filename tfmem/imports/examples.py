@@ -5,9 +5,10 @@ import hashlib
 
 import numpy as np
 
-from tfmem import datasets, npz
+from tfmem import datasets
 from tfmem.datasets import imagenet
-from tfmem.store import Predictions, Trial
+from tfmem.disk import npz
+from tfmem.store.trials import Predictions, Trial
 
 # In a file of labels: of train and of test. The second are those of what the authors publish.
 _LABELS = (("train_labels", "test_labels"), ("tr_labels", "tt_labels"))

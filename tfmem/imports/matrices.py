@@ -8,10 +8,10 @@ from typing import NamedTuple
 import numpy as np
 from etils import epath
 
-from tfmem import npz
+from tfmem.disk import npz
 from tfmem.imports.examples import Labels, checked_labels
 from tfmem.imports.source import require_some
-from tfmem.store import Predictions, Trial
+from tfmem.store.trials import Predictions, Trial
 
 # What each row says: which examples were seen, which training and which test examples were right.
 _ARRAYS = ("subset_mask", "train_correct", "test_correct")

@@ -14,10 +14,10 @@ from collections.abc import Callable, Collection, Iterator
 import numpy as np
 from etils import epath
 
-from tfmem import npz
+from tfmem.disk import npz
 from tfmem.imports.examples import Labels
 from tfmem.imports.source import require_some
-from tfmem.store import Predictions, Trial
+from tfmem.store.trials import Predictions, Trial
 
 FILE = "aux_arrays.npz"
 _SPLITS = ("train", "removed", "test")

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 import keras
 import numpy as np
 
-from tfmem import seeds, tables
+from tfmem import seeds, words
 from tfmem.config import PRECISIONS
 from tfmem.models import cct, densenet, inception, mlp, resnet, vgg
 
@@ -33,7 +33,7 @@ def require_turnover(name: str) -> None:
         for known, builder in BUILDERS.items()
         if "turnover" in inspect.signature(builder).parameters
     ]
-    tables.lookup(BUILDERS, name, "model")
+    words.lookup(BUILDERS, name, "model")
     if name not in with_turnover:
         raise ValueError(
             f"model {name!r} has no turn-over layers; those that have are "
@@ -52,7 +52,7 @@ def build(
     """Returns a model that maps images [batch, *input_shape] to logits [batch, num_classes].
 
     Weights and logits are float32 under every precision. The global dtype policy stays as it was.
-    With turn-over dropout the model maps [images, ids, modes]: `tfmem.turnover.apply` calls it.
+    With turn-over dropout the model maps [images, ids, modes]: `turnover.apply` calls it.
 
     Args:
       name: one of `BUILDERS`.
@@ -66,7 +66,7 @@ def build(
       ValueError: unknown name or precision, a shape or option that the model does not take, or
         turn-over dropout in a model that has no layers for it.
     """
-    builder = tables.lookup(BUILDERS, name, "model")
+    builder = words.lookup(BUILDERS, name, "model")
     if precision not in PRECISIONS:
         raise ValueError(f"precision is {precision!r}, expected one of {', '.join(PRECISIONS)}")
     if turnover:
@@ -96,7 +96,7 @@ def features(model: keras.Model, layer: str | None = None) -> keras.Model:
       ValueError: the model has no such layer.
     """
     by_name = {known.name: known for known in model.layers}
-    found = tables.lookup(by_name, "logits" if layer is None else layer, "layer")
+    found = words.lookup(by_name, "logits" if layer is None else layer, "layer")
     tensor = found.input if layer is None else found.output
     outputs = keras.layers.Flatten(dtype="float32", name="features")(tensor)
     return keras.Model(model.input, outputs, name=f"{model.name}_features")

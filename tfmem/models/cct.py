@@ -5,8 +5,8 @@ import dataclasses
 import keras
 from keras import ops
 
-from tfmem import turnover as turnover_lib
 from tfmem.models import layers
+from tfmem.models import turnover as turnover_lib
 
 _STEM_FILTERS = 64  # Of all convolutions of the tokenizer but the last.
 

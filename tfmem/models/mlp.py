@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import keras
 
-from tfmem import turnover as turnover_lib
 from tfmem.models import layers
+from tfmem.models import turnover as turnover_lib
 
 
 def mlp(

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import keras
 
-from tfmem import turnover as turnover_lib
 from tfmem.models import layers
+from tfmem.models import turnover as turnover_lib
 
 # Filters of the convolutions; a 2x2 max pool follows each group.
 _GROUPS = ((64,), (128,), (256, 256), (512, 512), (512, 512))

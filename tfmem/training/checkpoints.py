@@ -13,8 +13,9 @@ import numpy as np
 from absl import logging
 from etils import epath
 
-from tfmem import atomic, epochs, npz, tfrecord
-from tfmem.epochs import Epoch
+from tfmem.disk import atomic, npz, tfrecord
+from tfmem.store import epochs
+from tfmem.store.epochs import Epoch
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,8 +9,9 @@ from collections.abc import Iterator
 import numpy as np
 import tensorflow as tf
 
-from tfmem import augmentation, pipeline, seeds
-from tfmem.training.common import Problem
+from tfmem import seeds
+from tfmem.training import augmentation
+from tfmem.training.problem import Problem
 
 _EVALUATION_BATCH = 512
 Batch = dict[str, tf.Tensor]
@@ -67,7 +68,7 @@ class Feed:
         size = self.problem.config.batch_size
         short = self.problem.subset_size % size
         slots, spread_weights = map(
-            tf.constant, pipeline.spread(short or size, size, self._replicas)
+            tf.constant, batches.spread(short or size, size, self._replicas)
         )
 
         def weigh(batch: Batch) -> tuple[Batch, tf.Tensor, tf.Tensor]:
@@ -115,7 +116,7 @@ class ArrayFeed(Feed):
         # TensorFlow keeps the generator for good: it must not hold the images on the device.
         def arrays() -> Iterator[dict[str, np.ndarray]]:
             for epoch in range(start, config.epochs):
-                order = pipeline.batch_order(config, subset, trial, epoch).astype(np.int64)
+                order = batches.batch_order(config, subset, trial, epoch).astype(np.int64)
                 epoch_arrays = {"index": order, "labels": dataset.train.labels[order]}
                 if augments:
                     draws = augmentation.draw(config, len(subset), trial, epoch)
@@ -135,7 +136,7 @@ class ArrayFeed(Feed):
         size = _full_batch(len(dataset.train) + len(dataset.test), self._replicas)
 
         def batches(first: int, count: int) -> tf.data.Dataset:
-            index = first + pipeline.padded_batches(count, size).astype(np.int64)
+            index = first + batches.padded_batches(count, size).astype(np.int64)
             return tf.data.Dataset.from_tensor_slices({"index": index})
 
         return {

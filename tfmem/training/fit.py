@@ -11,16 +11,20 @@ import tensorflow as tf
 from absl import logging
 from etils import epath
 
-from tfmem import models, pipeline, turnover
-from tfmem.epochs import Epoch
-from tfmem.store import Trial
+from tfmem import models
+from tfmem.models import turnover
+from tfmem.store.epochs import Epoch
+from tfmem.store.trials import Trial
 from tfmem.subsets import Subsets
-from tfmem.training import feeds
+from tfmem.training import batches, feeds
 from tfmem.training.checkpoints import Checkpoint, Checkpoints
-from tfmem.training.common import Problem, Progress
 from tfmem.training.failures import Failed
+from tfmem.training.problem import Problem, Progress
 
 STRATEGIES = ("default", "mirrored")
+
+
+Evaluated = Callable[[int], None]
 
 
 def build_strategy(name: str) -> tf.distribute.Strategy:
@@ -329,9 +333,9 @@ class FitTrainer:
         if self._tensorboard:
             folder = epath.Path(self._tensorboard) / f"trial-{number:06d}"
             callbacks.append(keras.callbacks.TensorBoard(str(folder), write_graph=False))
-        for begin, end, batches in self._feed.epochs(number, subset, work.first):
+        for begin, end, in_order in self._feed.epochs(number, subset, work.first):
             self._model.fit(
-                batches,
+                in_order,
                 initial_epoch=begin,
                 epochs=end,
                 steps_per_epoch=self._problem.steps_per_epoch,
@@ -403,7 +407,23 @@ class FitTrainer:
             labels = getattr(self._problem.dataset, split).labels
             for logits in self._outputs(split, self._logits[split]):
                 part, labels = np.split(labels, [len(logits)])
-                parts.append(pipeline.evaluate(logits, part))
+                parts.append(batches.evaluate(logits, part))
                 done(len(logits))
         predicted, probability = zip(*parts, strict=True)
         return np.concatenate(predicted), np.concatenate(probability)
+
+
+class FollowedTrainer(FitTrainer):
+    """What both have in common."""
+
+    def _correct(self, split: str, evaluated: Evaluated) -> np.ndarray:
+        """Returns which examples of a split are predicted right, bool [n]."""
+        outputs = counted(self._outputs(split, self._logits[split]), evaluated)
+        predicted = np.concatenate([logits.argmax(axis=-1) for logits in outputs])
+        return predicted == getattr(self._problem.dataset, split).labels
+
+
+def counted(outputs: Iterator[np.ndarray], evaluated: Evaluated) -> Iterator[np.ndarray]:
+    for output in outputs:
+        evaluated(len(output))
+        yield output

@@ -19,7 +19,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfmem import pipeline
+from tfmem.training import batches
 from tfmem.training.stacked import dense_layers
 
 _CHUNK_BYTES = 256 * 2**20  # Of per-example gradients that are in memory at once.
@@ -188,7 +188,7 @@ def _formed(network: keras.Model, chunk_bytes: int):
         mean = mean_gradient(images, labels)
         count, size = len(labels), min(chunk, len(labels))
         parts = []
-        for index in pipeline.padded_batches(count, size):  # Chunks of one size, compiled once.
+        for index in batches.padded_batches(count, size):  # Chunks of one size, compiled once.
             # What repeats the last example is in no group.
             weights = tf.gather(members, index, axis=1) * (np.diff(index, prepend=-1) > 0)
             parts.append(

@@ -19,12 +19,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfmem import models, pipeline
-from tfmem.store import Trial
+from tfmem import models
+from tfmem.store.trials import Trial
 from tfmem.subsets import Subsets
+from tfmem.training import batches
 from tfmem.training.checkpoints import Checkpoints
-from tfmem.training.common import Problem, Progress
 from tfmem.training.failures import Failed
+from tfmem.training.problem import Problem, Progress
 
 # On a CPU, a stack is as many trials as work within these bytes, at most 8: that is 8 trials of 38
 # thousand weights on batches of 64, and one trial of 205 thousand on 512 representations of 2,048.
@@ -248,7 +249,7 @@ class StackedTrainer:
         shape = self._example_weights.shape
         order = np.zeros((len(group), shape.num_elements()), np.int32)
         for row, (trial, subset) in enumerate(zip(group, subsets, strict=True)):
-            examples = pipeline.batch_order(self._problem.config, subset, trial, epoch)
+            examples = batches.batch_order(self._problem.config, subset, trial, epoch)
             order[row, : len(examples)] = examples
         return tf.constant(order.reshape(-1, *shape))
 
@@ -334,11 +335,11 @@ class StackedTrainer:
         for split in (self._problem.dataset.train, self._problem.dataset.test):
             # As few batches as there must be, of even size: next to nothing is padding.
             size = -(-len(split) // -(-len(split) // _EVALUATION_BATCH))
-            for batch in pipeline.padded_batches(len(split), size):
+            for batch in batches.padded_batches(len(split), size):
                 images = split.images[batch].reshape(size, -1)
                 logits = self._logits(weights, tf.constant(images)).numpy()
                 count = 1 + batch[-1] - batch[0]  # The last batch repeats its last example.
-                parts.append(pipeline.evaluate(logits[:, :count], split.labels[batch[:count]]))
+                parts.append(batches.evaluate(logits[:, :count], split.labels[batch[:count]]))
         predicted, probability = zip(*parts, strict=True)
         return np.concatenate(predicted, axis=1), np.concatenate(probability, axis=1)
 

@@ -1,0 +1,199 @@
+r"""The figures of one estimates file: what was memorized, and who influences whom.
+
+    python -m analysis.figures --estimates=estimates.npz --out=DIR [--dataset=NAME]
+
+Writes into DIR, as .png and .pdf:
+
+    fig1-memorization        training examples around memorization 0, 0.5 and 1, by class
+    fig3-influence           how many high-influence pairs there are at every level of influence
+    fig4-6-panels-1 to -3    training examples and whom they influence most, chosen as in Sec. C
+    memorization-histogram   how many training examples there are at every level of memorization
+
+These are Figs. 1 and 3 to 6 of Feldman & Zhang (2020). An estimates file has no pictures: those of
+the first and the third come from --dataset, whose labels and ids must be those of the estimates.
+A file without labels, such as the release's MNIST script writes, needs --dataset for all of them.
+What cannot be drawn is said, and the others are drawn. analysis.removal --out draws Fig. 2.
+"""
+
+import functools
+from typing import TYPE_CHECKING
+
+import numpy as np
+from absl import flags
+
+from analysis.cli import arguments, program
+from analysis.estimates import files
+from analysis.estimates import pairs as pairs_lib
+from analysis.estimates.values import Estimates, Pairs
+from analysis.measures import examples
+from tfmem import datasets, experiments
+from tfmem.datasets import Dataset
+
+if TYPE_CHECKING:  # Its imports take a second that --help does not need.
+    from matplotlib.figure import Figure
+
+FLAGS = flags.FLAGS
+_CLASSES = 10  # In Fig. 1, unless they are named.
+
+
+def _load_dataset() -> Dataset | None:
+    """Returns the dataset of the estimates, or None where none is named."""
+    if not FLAGS.dataset:
+        for flag in ("data_dir", "image_size", "classes"):
+            if FLAGS[flag].value:
+                raise ValueError(f"--{flag} is about pictures, which need --dataset")
+        return None
+    if datasets.uses_tensorflow(FLAGS.dataset):
+        program.import_tensorflow()  # It would print notices.
+    return datasets.load(FLAGS.dataset, FLAGS.data_dir, FLAGS.image_size)
+
+
+def _read_estimates(path: str, dataset: Dataset | None) -> Estimates:
+    """Reads estimates, which must be of the dataset; of a file without labels it has them."""
+    try:
+        found = files.read_estimates(path)
+    except ValueError:
+        if dataset is None:
+            raise
+        found = files.read_estimates(path, (dataset.train.labels, dataset.test.labels))
+    if dataset is not None:
+        datasets.require_same_labels(dataset, found.train_labels, found.test_labels, path)
+        datasets.require_same_ids(dataset, found.train_ids, found.test_ids, path)
+    return found
+
+
+def _require_pictures(dataset: Dataset | None) -> Dataset:
+    from analysis.plots import folder
+
+    if dataset is None:
+        raise folder.LeftOut("its pictures need --dataset, the dataset of the estimates")
+    folder.require_drawable(dataset)
+    return dataset
+
+
+def _require_pairs(estimates: Estimates) -> Pairs:
+    from analysis.plots import folder
+
+    if not estimates.influences:
+        raise folder.LeftOut(
+            f"{FLAGS.estimates} has no influence: analysis.estimate --influence=class writes it"
+        )
+    thresholds = FLAGS.mem_threshold, FLAGS.infl_threshold
+    found = pairs_lib.select(estimates.memorization, estimates.influences, *thresholds)
+    if not len(found):
+        raise folder.LeftOut(
+            f"no pair has mem >= {FLAGS.mem_threshold:g} and infl >= {FLAGS.infl_threshold:g}"
+        )
+    return found
+
+
+def _gallery(dataset: Dataset, memorization: np.ndarray, labels: np.ndarray) -> "Figure":
+    """Returns Fig. 1 of these classes."""
+    from analysis.plots import folder
+    from analysis.plots import gallery as module
+    from analysis.plots.pictures import Picture
+
+    nearest = [
+        [
+            examples.nearest_examples(memorization, dataset.train.labels, label, level).tolist()
+            for level in experiments.GALLERY_LEVELS
+        ]
+        for label in labels
+    ]
+    images = folder.images(
+        dataset, "train", (i for levels in nearest for index in levels for i in index)
+    )
+
+    def drawn(index: list[int]) -> tuple[Picture, ...]:
+        return tuple(Picture(images[i], float(memorization[i])) for i in index)
+
+    return module.figure(
+        [
+            module.ClassExamples(dataset.class_names[label], tuple(map(drawn, levels)))
+            for label, levels in zip(labels, nearest, strict=True)
+        ]
+    )
+
+
+def _panels(dataset: Dataset, estimates: Estimates, pairs: Pairs) -> list["Figure"]:
+    """Returns Figs. 4 to 6, one per set."""
+    from analysis.plots import folder
+    from analysis.plots import panels as module
+    from analysis.plots.pictures import Picture
+
+    sets = examples.panels(pairs, estimates.influences, estimates.train_labels)
+    rows = [row for of_set in sets for row in of_set]
+    train = folder.images(dataset, "train", (row.train_index for row in rows))
+    test = folder.images(dataset, "test", (i for row in rows for i in row.test_index.tolist()))
+
+    def drawn(row: examples.PanelRow) -> module.Row:
+        influenced = zip(row.test_index.tolist(), row.influence.tolist(), strict=True)
+        return module.Row(
+            dataset.class_names[dataset.train.labels[row.train_index]],
+            Picture(train[row.train_index], float(estimates.memorization[row.train_index])),
+            tuple(Picture(test[i], value, value < FLAGS.infl_threshold) for i, value in influenced),
+        )
+
+    return [module.figure([drawn(row) for row in of_set]) for of_set in sets]
+
+
+def _gallery_labels(dataset: Dataset, estimates: Estimates) -> np.ndarray:
+    if FLAGS.classes:
+        return examples.named_classes(FLAGS.classes, dataset.class_names)
+    return examples.shown_classes(
+        estimates.memorization,
+        estimates.train_labels,
+        dataset.num_classes,
+        FLAGS.mem_threshold,
+        _CLASSES,
+    )
+
+
+def main() -> None:
+    from analysis.plots import folder, influence_histogram, memorization_histogram
+
+    out, kinds = folder.require(FLAGS.out, "out", FLAGS.formats)
+    dataset = _load_dataset()
+    estimates = _read_estimates(FLAGS.estimates, dataset)
+    memorization = estimates.memorization
+    labels = None if dataset is None else _gallery_labels(dataset, estimates)
+    pairs = functools.cache(lambda: _require_pairs(estimates))
+    makers = {
+        "fig1-memorization": lambda: _gallery(_require_pictures(dataset), memorization, labels),
+        "fig3-influence": lambda: influence_histogram.figure(
+            pairs().influence, FLAGS.infl_threshold
+        ),
+        "fig4-6-panels": lambda: _panels(_require_pictures(dataset), estimates, pairs()),
+        "memorization-histogram": lambda: memorization_histogram.figure(
+            memorization, FLAGS.mem_threshold
+        ),
+    }
+    for line in folder.write(out, kinds, makers):
+        print(line)
+
+
+if __name__ == "__main__":
+    flags.DEFINE_string("estimates", None, "(required) Estimates file, ours or a published one.")
+    flags.DEFINE_string("out", None, "(required) Folder to write the figures into.")
+    flags.DEFINE_string(
+        "dataset",
+        None,
+        f"The dataset of the estimates, for the pictures: {datasets.known()}.",
+    )
+    flags.DEFINE_string("data_dir", None, "Where TFDS keeps its data; its own default if absent.")
+    flags.DEFINE_integer(
+        "image_size",
+        None,
+        "Side in pixels that pictures are resized to, where a dataset's differ in size.",
+        lower_bound=1,
+    )
+    arguments.define_formats()
+    flags.DEFINE_list(
+        "classes",
+        [],
+        "Classes of Fig. 1, by name or number, such as bee,3; by default the "
+        f"{_CLASSES} with the most memorized examples.",
+    )
+    arguments.define_thresholds()
+    flags.mark_flags_as_required(["estimates", "out"])
+    program.run(main)

@@ -1,0 +1,241 @@
+"""Two estimates of the same examples side by side (Sec. 3.5)."""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from analysis.estimates.values import Estimates
+from analysis.measures import agreement
+from analysis.measures.agreement import Agreement, Curve
+from tfmem import experiments
+
+_SHOWN = 10  # Examples that differ most.
+
+
+@dataclasses.dataclass(frozen=True)
+class PairValues:
+    """The influence, by both estimates, of the pairs that at least one of the two selects.
+
+    Attributes:
+      a: float64 [p], by the first.
+      b: float64 [p], by the second.
+      in_a: bool [p], whether the first selects the pair.
+      in_b: bool [p], whether the second does.
+    """
+
+    a: np.ndarray
+    b: np.ndarray
+    in_a: np.ndarray
+    in_b: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class Outlier:
+    """A training example on which two estimates of memorization differ.
+
+    Attributes:
+      index: which one.
+      a: its memorization by the first.
+      b: by the second.
+      errors: |a - b| in standard errors of the difference, if the trials are not the same; nan
+        where a file has no standard errors.
+    """
+
+    index: int
+    a: float
+    b: float
+    errors: float
+
+
+def selected_pairs(
+    a: Estimates, b: Estimates, mem_threshold: float, infl_threshold: float
+) -> PairValues:
+    """Returns the influence of all pairs that are selected by at least one of two estimates.
+
+    Args:
+      a: estimates, with influence of every class.
+      b: estimates of the same examples.
+      mem_threshold: theta_mem, inclusive.
+      infl_threshold: theta_infl, inclusive.
+    """
+    parts = []
+    for block_a, block_b in zip(a.influences, b.influences, strict=True):
+        in_a, in_b = (
+            (block.value >= infl_threshold)
+            & (side.memorization[block.train_index] >= mem_threshold)[:, None]
+            for block, side in ((block_a, a), (block_b, b))
+        )
+        union = in_a | in_b
+        parts.append((block_a.value[union], block_b.value[union], in_a[union], in_b[union]))
+    return PairValues(*map(np.concatenate, zip(*parts, strict=True)))
+
+
+def outliers(a: Estimates, b: Estimates, count: int = _SHOWN) -> list[Outlier]:
+    """Returns the training examples whose memorization differs most, the most different first."""
+    gap = np.abs(a.memorization - b.memorization)
+    errors = np.full(len(gap), np.nan)
+    if a.details is not None and b.details is not None:
+        errors = gap / np.hypot(a.details.standard_error, b.details.standard_error)
+    return [
+        Outlier(int(i), float(a.memorization[i]), float(b.memorization[i]), float(errors[i]))
+        for i in np.argsort(-gap, kind="stable")[:count]
+    ]
+
+
+def outlier_table(found: list[Outlier], estimates: Estimates) -> str:
+    """Returns the examples that differ most as aligned text.
+
+    Args:
+      found: of `outliers`.
+      estimates: whose labels and ids name the examples.
+    """
+    ids = estimates.train_ids
+    width = 2 + max([0, *(len(ids[outlier.index]) for outlier in found)]) if ids is not None else 0
+    lines = [
+        f"{'example':>8}{'id' if width else '':>{width}}  {'label':>5}  {'a':>6}  {'b':>6}  "
+        f"{'difference':>10}  {'in standard errors':>18}"
+    ]
+    for outlier in found:
+        name = ids[outlier.index] if width else ""
+        errors = "-" if math.isnan(outlier.errors) else f"{outlier.errors:.1f}"
+        lines.append(
+            f"{outlier.index:>8}{name:>{width}}  {estimates.train_labels[outlier.index]:>5}  "
+            f"{outlier.a:>6.3f}  {outlier.b:>6.3f}  {outlier.b - outlier.a:>+10.3f}  {errors:>18}"
+        )
+    return "\n".join(lines)
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """How one file of estimates agrees with another, the reference.
+
+    Attributes:
+      name: of the estimates.
+      test_accuracy: their mean over the trials, or None where the file has none.
+      memorization: at thresholds of memorization; the reference is a.
+      influence: at thresholds of influence.
+      mem_threshold: theta_mem of the selection, one of the first curve's thresholds.
+      infl_threshold: theta_infl of the selection, one of the second curve's.
+    """
+
+    name: str
+    test_accuracy: float | None
+    memorization: Curve
+    influence: Curve
+    mem_threshold: float
+    infl_threshold: float
+
+    @property
+    def memorized(self) -> Agreement:
+        """On the examples with mem >= theta_mem."""
+        return self.memorization.at(self.mem_threshold)
+
+    @property
+    def pairs(self) -> Agreement:
+        """On the high-influence pairs."""
+        return self.influence.at(self.infl_threshold)
+
+
+def compare(
+    a: Estimates,
+    b: Estimates,
+    name: str,
+    mem_threshold: float = experiments.MEM_THRESHOLD,
+    infl_threshold: float = experiments.INFL_THRESHOLD,
+    only_memorized: bool = True,
+) -> Comparison:
+    """Compares two estimates of the same examples at all thresholds.
+
+    Args:
+      a: the reference.
+      b: what is compared with it.
+      name: of b.
+      mem_threshold: theta_mem, inclusive.
+      infl_threshold: theta_infl, inclusive.
+      only_memorized: whether a pair needs mem >= mem_threshold (Fig. 7), or not (Fig. 8).
+    """
+    mem_thresholds, infl_thresholds = (
+        np.union1d(agreement.THRESHOLDS, [threshold])
+        for threshold in (mem_threshold, infl_threshold)
+    )
+    return Comparison(
+        name=name,
+        test_accuracy=b.test_accuracy,
+        memorization=agreement.memorization_curve(a, b, mem_thresholds),
+        influence=agreement.influence_curve(
+            a, b, infl_thresholds, mem_threshold if only_memorized else None
+        ),
+        mem_threshold=mem_threshold,
+        infl_threshold=infl_threshold,
+    )
+
+
+def legend(name: str, pairs: int, test_accuracy: float | None) -> str:
+    """Returns a name with its high-influence pairs and test accuracy, as Fig. 7's legend."""
+    accuracy = "" if test_accuracy is None else f", {test_accuracy:.1%}"
+    return f"{name} ({pairs:,} pairs{accuracy})"
+
+
+def curve_table(curves: Sequence[tuple[str, Curve]]) -> str:
+    """Returns curves side by side as aligned text.
+
+    Args:
+      curves: a title and a curve each; a threshold that only some have leaves the others' cells
+        empty.
+    """
+    columns = f"{'a':>10} {'b':>10} {'Jaccard':>8} {'difference':>11}"
+    lines = [
+        f"{'':>9}" + "".join(f"  {title:^{len(columns)}}" for title, _ in curves).rstrip(),
+        f"{'threshold':>9}" + f"  {columns}" * len(curves),
+    ]
+    for threshold in np.unique(np.concatenate([curve.thresholds for _, curve in curves])):
+        row = f"{threshold:>9g}"
+        for _, curve in curves:
+            if threshold in curve.thresholds:
+                found = curve.at(threshold)
+                cells = (
+                    f"{found.size_a:>10,} {found.size_b:>10,} {number(found.jaccard):>8} "
+                    f"{number(found.difference):>11}"
+                )
+            else:
+                cells = " " * len(columns)
+            row += f"  {cells}"
+        lines.append(row.rstrip())
+    return "\n".join(lines)
+
+
+def number(value: float) -> str:
+    """Returns a similarity or a difference with three decimals, a dash for nan."""
+    return "-" if math.isnan(value) else f"{value:.3f}"
+
+
+def sentence(found: Agreement, what: str) -> str:
+    """Returns how two sets agree as one line.
+
+    Args:
+      found: at one threshold.
+      what: the elements, such as `examples with mem >= 0.25`.
+    """
+    if math.isnan(found.jaccard):
+        return f"{what}: none in either"
+    shares = ", ".join(
+        f"{share:.0%} of {name}'s also in {other}"
+        for name, other, share in (("a", "b", found.share_of_a), ("b", "a", found.share_of_b))
+        if not math.isnan(share)
+    )
+    return (
+        f"{what}: {found.size_a:,} in a, {found.size_b:,} in b, {shares}; Jaccard similarity "
+        f"{found.jaccard:.3f}, mean difference {found.difference:.3f}"
+    )
+
+
+def describe(name: str, path: str, estimates: Estimates) -> str:
+    """Returns where estimates come from as one line."""
+    words = [path]
+    if estimates.num_trials is not None:
+        words.append(f"{estimates.num_trials:,} trials")
+    if estimates.test_accuracy is not None:
+        words.append(f"test accuracy {estimates.test_accuracy:.1%}")
+    return f"{name}: {', '.join(words)}"

@@ -1,0 +1,256 @@
+"""Two estimates against each other: memorization of all examples, influence of selected pairs."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap, LogNorm
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, MultipleLocator, NullLocator
+
+from analysis.measures import methods
+from analysis.measures.comparison import PairValues
+from analysis.measures.methods import Values
+from analysis.plots import style
+
+_CELLS = 32  # Hexagons from one side to the other.
+_MANY = 2000  # Pairs from which on their points are small.
+# From one example, which is still seen on white, to many.
+_COLOURS = LinearSegmentedColormap.from_list(
+    "examples", [style.MEMORIZATION_PALE, style.MEMORIZATION, style.INK]
+)
+
+
+def draw_density(ax: Axes, x: np.ndarray, y: np.ndarray, names: tuple[str, str]) -> None:
+    """Draws where examples lie, in hexagons whose colour is the logarithm of their number.
+
+    Args:
+      ax: where; both axes are alike.
+      x: float [n].
+      y: float [n].
+      names: of the two axes.
+    """
+    lowest = _square(ax, x, y, names)
+    _draw_hexagons(ax, x, y, (lowest, 1, lowest, 1))
+
+
+def draw_score_density(ax: Axes, x: np.ndarray, y: np.ndarray, names: tuple[str, str]) -> None:
+    """Draws `draw_density` of values of up to 1 and of scores that have no bounds.
+
+    Args:
+      ax: where.
+      x: float [n].
+      y: float [n], such as in nats.
+      names: of the two axes.
+    """
+    style.dress(ax, *names)
+    lowest = _start(x)
+    bottom, top = (min(0.0, y.min()), y.max()) if len(y) else (0, 1)
+    extent = (lowest, 1, bottom, top if top > bottom else bottom + 1)
+    for start, stop, limit in ((*extent[:2], ax.set_xlim), (*extent[2:], ax.set_ylim)):
+        room = 0.02 * (stop - start)
+        limit(start - room, stop + room)
+    ax.set_box_aspect(1)
+    ax.xaxis.set_major_locator(_locator(lowest))
+    ax.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
+    ax.grid(axis="both", color=style.LINE, linewidth=0.8)
+    _draw_hexagons(ax, x, y, extent)
+
+
+def _draw_hexagons(
+    ax: Axes, x: np.ndarray, y: np.ndarray, extent: tuple[float, float, float, float]
+) -> None:
+    cells = ax.hexbin(
+        x,
+        y,
+        gridsize=_CELLS,
+        extent=extent,
+        mincnt=1,
+        cmap=_COLOURS,
+        linewidths=0.2,
+        zorder=3,
+    )
+    most = max(10, int(np.asarray(cells.get_array()).max(initial=0)))
+    cells.set_norm(LogNorm(1, most))
+    place = ax.inset_axes((0.3, 1.05, 0.7, 0.035))
+    bar = ax.figure.colorbar(cells, cax=place, orientation="horizontal", ticklocation="top")
+    bar.ax.xaxis.set_major_locator(LogLocator(10))
+    bar.ax.xaxis.set_minor_locator(NullLocator())
+    bar.ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    bar.ax.tick_params(labelsize=style.SMALL_TEXT, labelcolor=style.INK, color=style.QUIET, pad=1)
+    bar.ax.set_ylabel(
+        "examples", fontsize=style.SMALL_TEXT, color=style.INK, rotation=0, ha="right", va="center"
+    )
+    bar.outline.set_visible(False)
+
+
+def draw_roc(ax: Axes, curves: Sequence[tuple[str, np.ndarray, np.ndarray]]) -> None:
+    """Draws how well corrupted labels are found, with the diagonal of chance.
+
+    Args:
+      ax: where.
+      curves: a label, the share found of the other labels and that of the corrupted ones, each.
+    """
+    style.dress(ax, "other labels found", "corrupted labels found")
+    ax.plot([0, 1], [0, 1], color=style.QUIET, linewidth=0.8, zorder=2)
+    colours = (style.MEMORIZATION, "-"), (style.INK, "--")
+    for (label, others, found), (colour, line) in zip(curves, colours, strict=True):
+        ax.plot(
+            others,
+            found,
+            color=colour,
+            linestyle=line,
+            linewidth=1.8,
+            label=label,
+            clip_on=False,
+            zorder=3,
+        )
+    ax.set_xlim(0, 1)
+    ax.set_ylim(0, 1)
+    ax.set_box_aspect(1)
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_major_locator(MultipleLocator(0.2))
+        style.in_percent(axis)
+    ax.grid(axis="both", color=style.LINE, linewidth=0.8)
+    ax.legend(
+        loc="lower right",
+        frameon=False,
+        fontsize=style.SMALL_TEXT,
+        labelcolor=style.INK,
+        handlelength=2.4,
+    )
+
+
+def draw_pairs(ax: Axes, pairs: PairValues, names: tuple[str, str]) -> None:
+    """Draws the influence of pairs, by which of two estimates selects them.
+
+    Args:
+      ax: where.
+      pairs: that at least one of the two selects.
+      names: of the two axes.
+    """
+    _square(ax, pairs.a, pairs.b, names)
+    chosen = (pairs.in_a & pairs.in_b, pairs.in_a & ~pairs.in_b, ~pairs.in_a & pairs.in_b)
+    for part, label, (colour, marker, _) in zip(
+        chosen, ("selected by both", "x only", "y only"), _pair_styles(), strict=True
+    ):
+        ax.scatter(
+            pairs.a[part],
+            pairs.b[part],
+            s=4 if len(pairs.a) > _MANY else 16,
+            marker=marker,
+            facecolor=colour,
+            alpha=0.6,
+            linewidth=0,
+            label=f"{label}: {np.count_nonzero(part):,}",
+            rasterized=True,
+            zorder=3,
+        )
+    # Above the axes: points may be anywhere inside.
+    ax.legend(
+        loc="lower right",
+        bbox_to_anchor=(1, 1),
+        ncols=3,
+        frameon=False,
+        fontsize=style.SMALL_TEXT,
+        labelcolor=style.INK,
+        handletextpad=0.1,
+        columnspacing=1,
+        borderaxespad=0.2,
+    )
+
+
+def _pair_styles() -> tuple[tuple, ...]:
+    memorization, influence, other, *_ = style.CURVES
+    return influence, memorization, other
+
+
+def _square(ax: Axes, x: np.ndarray, y: np.ndarray, names: tuple[str, str]) -> float:
+    """Makes both axes alike, with the diagonal where both values are equal; returns their start."""
+    style.dress(ax, *names)
+    lowest = min(_start(x), _start(y))
+    room = 0.02 * (1 - lowest)
+    ax.set_xlim(lowest - room, 1 + room)
+    ax.set_ylim(lowest - room, 1 + room)
+    ax.set_aspect("equal")
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_major_locator(_locator(lowest))
+    ax.grid(axis="both", color=style.LINE, linewidth=0.8)
+    ax.plot([lowest, 1], [lowest, 1], color=style.QUIET, linewidth=0.8, zorder=2)
+    return lowest
+
+
+def _start(values: np.ndarray) -> float:
+    """Returns where an axis of values of up to 1 starts: at 0, or at a tenth below all of them."""
+    return math.floor(10 * float(np.min(values, initial=0)) + 1e-9) / 10
+
+
+def _locator(lowest: float) -> MultipleLocator:
+    """Returns where an axis of values of up to 1 has its marks."""
+    return MultipleLocator(0.2 if lowest > -0.25 else 0.5)
+
+
+def figure(
+    memorization: tuple[np.ndarray, np.ndarray],
+    names: tuple[str, str],
+    pairs: PairValues | None = None,
+) -> Figure:
+    """Returns the figure.
+
+    Args:
+      memorization: float [n] by both estimates.
+      names: of the two.
+      pairs: that at least one of the two selects, on axes of their own; None for none.
+    """
+    alone = pairs is None
+    fig = style.figure(style.WIDE / 2 if alone else style.WIDE, 3.4)
+    fig.get_layout_engine().set(wspace=0.06)
+    axes = fig.subplots(1, 1 if alone else 2, squeeze=False)
+    quantities = style.MEMORIZATION_LABEL, style.INFLUENCE_LABEL
+    labels = [tuple(f"{quantity}, {name}" for name in names) for quantity in quantities]
+    draw_density(axes[0, 0], *memorization, labels[0])
+    if pairs is not None:
+        draw_pairs(axes[0, 1], pairs, labels[1])
+    return fig
+
+
+def score_figure(
+    heldout_accuracy: np.ndarray, scores: np.ndarray, names: tuple[str, str]
+) -> Figure:
+    """Returns the figure of P[correct | left out] against scores, both float [k]."""
+    fig = style.figure(style.WIDE / 2, 3.4)
+    draw_density(
+        fig.subplots(), heldout_accuracy, scores, (f"P[correct | left out], {names[0]}", names[1])
+    )
+    return fig
+
+
+def methods_figure(values: Values, names: tuple[str, str], costs: Mapping[str, str]) -> Figure:
+    """Returns the figure of memorization against the scores of turn-over dropout.
+
+    Where labels were corrupted, a second panel has how well each finds those that were changed.
+
+    Args:
+      values: of both methods.
+      names: of the estimates and of the scores.
+      costs: by method, how many trainings it took.
+    """
+    found = values.changed is not None and values.changed.any() and not values.changed.all()
+    fig = style.figure(style.WIDE if found else style.WIDE / 2, 3.4)
+    fig.get_layout_engine().set(wspace=0.06)
+    axes = fig.subplots(1, 2 if found else 1, squeeze=False)[0]
+    labels = f"{style.MEMORIZATION_LABEL}, {names[0]}", f"turn-over score in nats, {names[1]}"
+    draw_score_density(axes[0], values.memorization, values.score, labels)
+    if found:
+        both = zip(
+            methods.detection(values, values.changed).items(),
+            (values.memorization, values.score),
+            strict=True,
+        )
+        curves = [
+            (f"{name}: AUC {area:.3f}\n{costs[name]}", *methods.roc(value, values.changed))
+            for (name, area), value in both
+        ]
+        draw_roc(axes[1], curves)
+    return fig

@@ -1,0 +1,119 @@
+"""Figs. 7 and 8: Jaccard similarity and mean difference of two estimates at every threshold."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, MultipleLocator
+
+from analysis.measures import comparison
+from analysis.measures.agreement import Curve
+from analysis.measures.comparison import Comparison
+from analysis.plots import style
+
+_MEASURES = (("jaccard", "Jaccard similarity"), ("difference", "mean difference of estimates"))
+
+
+_FEW = 10  # Elements in a union that say little: their marker is hollow.
+
+
+def draw(axes: Sequence[Axes], curves: Sequence[tuple[str, Curve]], quantity: str) -> None:
+    """Draws the Jaccard similarity on the first axes, the mean difference on the second (eq. 4).
+
+    Args:
+      axes: two.
+      curves: a label and a curve each; what is nan, since no set has an element, is left out, and
+        the marker is hollow where both sets together have fewer than 10.
+      quantity: what the thresholds are of.
+    """
+    for ax, (field, title) in zip(axes, _MEASURES, strict=True):
+        style.dress(ax, f"{quantity} threshold", title)
+        for index, (label, curve) in enumerate(curves):
+            colour, marker, line = style.CURVES[index % len(style.CURVES)]
+            ax.plot(
+                curve.thresholds,
+                getattr(curve, field),
+                linestyle=line,
+                color=colour,
+                marker=marker,
+                markersize=4,
+                linewidth=1.6,
+                label=label,
+                clip_on=False,
+                zorder=3,
+            )
+            few = curve.size_a + curve.size_b - curve.size_both < _FEW
+            shown = few & ~np.isnan(curve.jaccard)
+            if shown.any():
+                ax.plot(
+                    curve.thresholds[shown],
+                    getattr(curve, field)[shown],
+                    linestyle="none",
+                    marker=marker,
+                    markersize=4,
+                    markeredgecolor=colour,
+                    markerfacecolor="white",
+                    clip_on=False,
+                    zorder=4,
+                )
+        ax.set_xlim(0, 1)
+        ax.xaxis.set_major_locator(MultipleLocator(0.2))
+        ax.set_ylim(bottom=0)
+    axes[0].set_ylim(0, 1)
+    axes[1].yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]))
+
+
+def figure(comparisons: Sequence[Comparison], reference: str) -> Figure:
+    """Returns Fig. 7: memorization above, influence below, one curve per comparison.
+
+    Args:
+      comparisons: with one reference.
+      reference: what all are compared with; the legend's title.
+    """
+    fig = _empty(5.2 + 0.2 * len(comparisons))
+    axes = fig.subplots(2, 2)
+    labels = [_label(found) for found in comparisons]
+    for row, quantity in zip(axes, ("memorization", "influence"), strict=True):
+        curves = [getattr(found, quantity) for found in comparisons]
+        draw(row, list(zip(labels, curves, strict=True)), quantity)
+    _legend(fig, axes[0, 0], reference)
+    return fig
+
+
+def influence_figure(comparison: Comparison, reference: str) -> Figure:
+    """Returns Fig. 8: one comparison, influence alone; the arguments are those of `figure`."""
+    fig = _empty(3.3)
+    axes = fig.subplots(1, 2)
+    draw(axes, [(_label(comparison), comparison.influence)], "influence")
+    _legend(fig, axes[0], reference)
+    return fig
+
+
+def _label(found: Comparison) -> str:
+    return comparison.legend(found.name, found.pairs.size_b, found.test_accuracy)
+
+
+def _empty(height: float) -> Figure:
+    fig = style.figure(style.WIDE, height)
+    fig.get_layout_engine().set(wspace=0.08, hspace=0.06)
+    return fig
+
+
+def _legend(fig: Figure, ax: Axes, reference: str) -> None:
+    """Puts the legend above all axes: curves are everywhere inside of them."""
+    handles, labels = ax.get_legend_handles_labels()
+    found = fig.legend(
+        handles,
+        labels,
+        loc="outside upper center",
+        ncols=2 if len(labels) > 1 else 1,
+        title=f"compared with {reference}; hollow: sets of fewer than {_FEW}",
+        frameon=False,
+        fontsize=style.TEXT,
+        title_fontsize=style.TEXT,
+        labelcolor=style.INK,
+        handlelength=3,
+        columnspacing=1.8,
+    )
+    found.get_title().set_color(style.QUIET)

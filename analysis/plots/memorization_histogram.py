@@ -1,0 +1,42 @@
+"""How much is memorized: the number of training examples at every level of memorization."""
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from analysis.plots import histogram, style
+
+
+def draw(ax: Axes, memorization: np.ndarray, threshold: float) -> None:
+    """Draws the histogram, with a logarithmic axis: near 0 are far more examples than elsewhere.
+
+    Args:
+      ax: where.
+      memorization: float [n], mem(A, S, i) of all training examples; how many are nan is said.
+      threshold: theta_mem, marked by a line; bars above it are darker.
+    """
+    known = memorization[~np.isnan(memorization)]
+    counts, edges = histogram.bins(known, float(known.min(initial=0)))
+    dark = edges[:-1] >= threshold - 1e-9
+    colours = np.where(dark, style.MEMORIZATION, style.MEMORIZATION_PALE)
+    unknown = len(memorization) - len(known)
+    label = style.MEMORIZATION_LABEL + (f" (of {unknown:,} unknown)" if unknown else "")
+    style.dress(ax, label, "training examples (log scale)")
+    histogram.bars(ax, counts, edges, colours.tolist())
+    highest = max(1, int(counts.max()))
+    ax.set_yscale("log")
+    # Room below for a bar of one example, and above for a count that stands upright; no line above
+    # the highest bar, where its count is.
+    ax.set_ylim(0.6, 8 * highest)
+    ticks = [10**exponent for exponent in range(len(str(highest)))]
+    ax.set_yticks(ticks, [f"{tick:,}" for tick in ticks])
+    ax.minorticks_off()
+    above = int(np.count_nonzero(memorization >= threshold))
+    histogram.threshold_line(ax, threshold, f"{above:,} at or above {threshold:g}")
+
+
+def figure(memorization: np.ndarray, threshold: float, width: float = style.WIDE) -> Figure:
+    """Returns the figure; see `draw`."""
+    fig = style.figure(width, 3.2)
+    draw(fig.subplots(), memorization, threshold)
+    return fig

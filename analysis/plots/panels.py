@@ -1,0 +1,84 @@
+"""Figs. 4 to 6: memorized training examples, and the test examples that each influences most."""
+
+import dataclasses
+from collections.abc import Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from analysis.plots import pictures, style
+from analysis.plots.pictures import Picture
+from tfmem import experiments
+
+_HEADING = 6 / 8  # Two lines.
+_MARGIN = 2 / 8  # On the left: what stands above the training examples is wider than they are.
+_RULE = 4 / 8  # Sides between the training example and the test examples.
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """A training example and whom it influences.
+
+    Attributes:
+      name: of their class.
+      train: the training example and its memorization.
+      tests: the test examples that it influences most, and its influence on each, descending.
+    """
+
+    name: str
+    train: Picture
+    tests: tuple[Picture, ...]
+
+
+_ROW_HEIGHT = pictures.LINE + 1 + pictures.LINE + pictures.GAP
+_FIRST_TEST = _MARGIN + 1 + _RULE
+
+
+def _size(rows: Sequence[Row]) -> tuple[float, float]:
+    """Returns (width, height) in sides of a picture."""
+    tests = max([experiments.PANEL_TEST_EXAMPLES, *(len(row.tests) for row in rows)])
+    width = _FIRST_TEST + tests * (1 + pictures.GAP)
+    return width, _HEADING + len(rows) * _ROW_HEIGHT
+
+
+def draw(ax: Axes, rows: Sequence[Row]) -> None:
+    """Draws one training example per row on the left, its test examples on the right.
+
+    Args:
+      ax: where; it becomes a grid of pictures.
+      rows: from top to bottom; memorization and influence stand above the pictures.
+    """
+    width, height = _size(rows)
+    points = pictures.lay_out(ax, width, height)
+    right = width - pictures.GAP
+    for x, split, estimate, colour in (
+        (_MARGIN + 0.5, "train", style.MEMORIZATION_LABEL, style.MEMORIZATION),
+        ((_FIRST_TEST + right) / 2, "test", style.INFLUENCE_LABEL, style.INFLUENCE),
+    ):
+        pictures.write(ax, x, 0.35 * _HEADING, split)
+        pictures.write(ax, x, 0.8 * _HEADING, estimate, fontsize=style.SMALL_TEXT, color=colour)
+    for index, row in enumerate(rows):
+        top = _HEADING + index * _ROW_HEIGHT
+        pictures.show(ax, row.train, _MARGIN, top, style.MEMORIZATION)
+        rule = _MARGIN + 1 + _RULE / 2
+        ax.plot([rule, rule], [top, top + pictures.LINE + 1], color=style.LINE, linewidth=1)
+        for column, test in enumerate(row.tests):
+            left = _FIRST_TEST + column * (1 + pictures.GAP)
+            pictures.show(ax, test, left, top, style.INFLUENCE)
+        pictures.write(
+            ax,
+            _MARGIN,
+            top + 1 + 1.5 * pictures.LINE,
+            pictures.shortened(row.name, (right - _MARGIN) * points, style.SMALL_TEXT),
+            fontsize=style.SMALL_TEXT,
+            color=style.QUIET,
+            ha="left",
+        )
+
+
+def figure(rows: Sequence[Row]) -> Figure:
+    """Returns the figure; see `draw`. It is as large as its pictures need."""
+    shown = [picture for row in rows for picture in (row.train, *row.tests)]
+    fig, ax = pictures.canvas(*_size(rows), pictures.side(shown))
+    draw(ax, rows)
+    return fig

@@ -1,0 +1,198 @@
+"""Colours, sizes, order and labels of all figures, and the two ways a figure leaves memory."""
+
+import io
+import pathlib
+import re
+
+import matplotlib
+from etils import epath
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from tfmem.disk import atomic
+
+# Blue and vermilion stay apart for every common colour blindness, and both have a contrast of at
+# least 5:1 on white. A page may recolour them: see `to_svg`.
+INK = "#1d2329"
+QUIET = "#5b6570"
+LINE = "#dcd9d2"
+MEMORIZATION = "#0a63a5"
+MEMORIZATION_PALE = "#a9c6de"
+INFLUENCE = "#b04a06"
+INFLUENCE_PALE = "#e3bfa6"
+_CSS_NAMES = {
+    INK: "ink",
+    QUIET: "quiet",
+    LINE: "line",
+    MEMORIZATION: "mem",
+    MEMORIZATION_PALE: "mem-pale",
+    INFLUENCE: "infl",
+    INFLUENCE_PALE: "infl-pale",
+}
+
+# Subsets of examples, wherever they are told apart.
+FULL = INK
+EASY = "#1b8a6b"
+DIFFICULT = "#7a3f98"
+
+# Inches. A page shows the wide drawing on a desk and the narrow one on a telephone.
+WIDE = 7.4
+NARROW = 3.5
+
+# Points.
+TEXT = 9.5
+SMALL_TEXT = 7.5
+
+MEMORIZATION_LABEL = "memorization"
+INFLUENCE_LABEL = "influence"
+# One entry per quantity, in the order of legends: label, colour, marker, line.
+SERIES = {
+    "mem": (MEMORIZATION_LABEL, MEMORIZATION, "o", "-"),
+    "infl": (INFLUENCE_LABEL, INFLUENCE, "s", "--"),
+}
+
+# Label and colour of all, easy and difficult examples.
+GROUPS = (("full", FULL), ("easy", EASY), ("difficult", DIFFICULT))
+
+# What is compared with one thing, in the order of legends: colour, marker, line. The colours differ
+# in lightness too, and the markers do where a colour is used again.
+CURVES = (
+    (MEMORIZATION, "o", "-"),
+    (INFLUENCE, "s", "--"),
+    (EASY, "^", "-."),
+    (DIFFICULT, "D", (0, (1, 1.2))),
+    (INK, "v", (0, (6, 1.5, 1, 1.5, 1, 1.5))),
+    ("#c2a000", "P", (0, (3, 1.5))),
+)
+
+SCORE_LABEL = "memorization score"
+# Of turn-over dropout, in the order of legends: label, colour, marker, line.
+SUBNETWORKS = {
+    "unmuted": ("unmuted", MEMORIZATION, "o", "-"),
+    "muted": ("muted", INFLUENCE, "s", "--"),
+}
+MOST_MARKERS = 30  # Points of a curve that have a marker each; a longer one is a line alone.
+
+FORMATS = ("png", "pdf", "svg")
+DPI = 200  # Of what is saved as dots: png files, and the pictures inside of the others.
+
+
+def figure(width: float, height: float) -> Figure:
+    """Returns an empty figure of that size in inches, outside of pyplot."""
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def dress(ax: Axes, x: str, y: str) -> None:
+    """Names the axes and leaves only the lines that help to read a value."""
+    ax.set_xlabel(x, fontsize=TEXT, color=INK)
+    ax.set_ylabel(y, fontsize=TEXT, color=INK)
+    ax.tick_params(which="both", labelsize=TEXT, labelcolor=INK, color=QUIET)
+    ax.tick_params(axis="y", length=0)
+    ax.spines[["top", "right", "left"]].set_visible(False)
+    ax.spines["bottom"].set_color(QUIET)
+    ax.grid(axis="y", color=LINE, linewidth=0.8)
+    ax.set_axisbelow(True)
+
+
+def in_percent(axis: Axis) -> None:
+    """Labels an axis of shares from 0 to 1 in percent."""
+    axis.set_major_formatter(lambda value, _: f"{100 * value:.6g}%")
+
+
+def epoch_axis(ax: Axes, last: int) -> None:
+    """Lets the axis below go from 0 to the last epoch, with whole epochs as ticks."""
+    ax.set_xlim(0, max(1, last))
+    ax.xaxis.set_major_locator(MaxNLocator(8, steps=[1, 2, 5, 10], integer=True))
+
+
+def marked_curve(ax: Axes, x, y, label: str, look: tuple, width: float = 1.8, size: float = 4):
+    """Draws a curve, each of whose points has a marker if there are not too many of them.
+
+    Args:
+      ax: where; it does not cut the curve off.
+      x: float [k].
+      y: float [k].
+      label: in the legend.
+      look: colour, marker and line.
+      width: points, of the line.
+      size: points, of a marker.
+    """
+    colour, marker, line = look
+    ax.plot(
+        x,
+        y,
+        linestyle=line,
+        color=colour,
+        marker=marker if len(x) <= MOST_MARKERS else None,
+        markersize=size,
+        linewidth=width,
+        label=label,
+        clip_on=False,
+        zorder=3,
+    )
+
+
+def legend_above(ax: Axes, columns: int) -> None:
+    """Puts the legend above the axes, where no curve can be."""
+    ax.legend(
+        loc="lower center",
+        bbox_to_anchor=(0.5, 1),
+        ncols=columns,
+        frameon=False,
+        fontsize=TEXT,
+        labelcolor=INK,
+        handlelength=2.4,
+        columnspacing=1.4,
+    )
+
+
+def to_svg(fig: Figure, name: str) -> str:
+    """Returns the figure as an SVG element to put into HTML; equal figures give equal text.
+
+    Args:
+      fig: the figure.
+      name: what its ids start with, so that figures of one page do not share ids.
+
+    Returns:
+      `<svg ...>`, with text as text. Each colour of this module is `var(--NAME, COLOUR)`.
+    """
+    content = io.StringIO()
+    # Without any of the four, matplotlib writes no metadata at all.
+    nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
+        fig.savefig(content, format="svg", metadata=nothing, transparent=True)
+    svg = content.getvalue()
+    svg = svg[svg.index("<svg") :].strip()
+    svg = re.sub(r"<!--.*?-->\n?", "", svg, flags=re.DOTALL)
+    referenced = set(re.findall(r'(?:href="#|url\(#)([^")]+)', svg))
+    svg = re.sub(
+        r' id="([^"]+)"',
+        lambda match: f' id="{name}-{match[1]}"' if match[1] in referenced else "",
+        svg,
+    )
+    svg = re.sub(r'(href="#|url\(#)', rf"\g<1>{name}-", svg)
+    for colour, css_name in _CSS_NAMES.items():
+        svg = svg.replace(colour, f"var(--{css_name}, {colour})")
+    return svg
+
+
+def save(fig: Figure, path: epath.PathLike) -> None:
+    """Writes the figure as a .png, .pdf or .svg file.
+
+    Raises:
+      ValueError: the name ends otherwise.
+    """
+    kind = pathlib.PurePath(path).suffix.lower().removeprefix(".")
+    if kind not in FORMATS:
+        expected = ", ".join(f".{known}" for known in FORMATS)
+        raise ValueError(f"{path} names no kind of picture, expected {expected}")
+    content = io.BytesIO()
+    date = {"png": {}, "pdf": {"CreationDate": None}, "svg": {"Date": None}}[kind]
+    # Type 42: publishers refuse matplotlib's default, Type 3. Pictures stay apart in a pdf, so that
+    # it has no dots where there is none.
+    settings = {"svg.hashsalt": "tfmem", "pdf.fonttype": 42, "image.composite_image": False}
+    with matplotlib.rc_context(settings):
+        fig.savefig(content, format=kind, dpi=DPI, facecolor="white", metadata=date)
+    atomic.write_bytes(path, content.getvalue())

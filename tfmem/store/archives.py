@@ -1,0 +1,267 @@
+"""Archives: many trials of a store in one TFRecord file, for keeping and copying them.
+
+    STORE/archives/trials-000000-003999.1f3a9c2e.tfrecord
+
+The name says the first and the last trial, and a checksum of the content: archives of the same
+content have the same name. The first record is an index, an `Example` with `record` ("index") and
+three int64 lists of one length: `trial`, ascending, and `offset` and `size`, which say where the
+trial's records are, in bytes from the end of the index. These follow, trial after trial, each the
+very bytes that are a trial's own file. So a trial is read by itself from one range of the file, and
+all are read in one pass.
+
+What an index says is believed only if it fits the file. An archive whose index is damaged is
+searched for its trials, record by record.
+"""
+
+import contextlib
+import dataclasses
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import BinaryIO
+
+import numpy as np
+from etils import epath
+
+from tfmem.disk import tfrecord
+
+_NAME = re.compile(r"trials-\d{6,}-\d{6,}\.[0-9a-f]{8}\.tfrecord")
+_COLUMNS = ("trial", "offset", "size")
+# What the index takes at most: names and headers, and per trial three numbers of 63 bits.
+_INDEX_BYTES = 200
+_INDEX_BYTES_A_TRIAL = 3 * 9
+_SEARCHED_BYTES = 2**20  # At once, for a record after damaged bytes.
+
+
+@dataclasses.dataclass(frozen=True)
+class Content:
+    """What a trial's own file holds, without its bytes.
+
+    Attributes:
+      trial: its number.
+      size: in bytes.
+      checksum: CRC-32C of the bytes.
+    """
+
+    trial: int
+    size: int
+    checksum: int
+
+    @classmethod
+    def of(cls, trial: int, content: bytes) -> "Content":
+        return cls(trial, len(content), tfrecord.checksum(content))
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """Where a trial is in its archive, in bytes from the start of the file."""
+
+    position: int
+    size: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Archive:
+    """An archive and where its trials are.
+
+    Attributes:
+      path: the file.
+      size: of the file, in bytes.
+      parts: the trials that were found, by number.
+      problem: what is wrong with the file as a whole, so that trials may be missing; or None. That
+        the trials themselves are sound is not said.
+    """
+
+    path: epath.Path
+    size: int
+    parts: Mapping[int, Part]
+    problem: str | None = None
+
+
+def is_name(name: str) -> bool:
+    """Returns whether a file of this name is an archive."""
+    return _NAME.fullmatch(name) is not None
+
+
+def name(contents: Sequence[Content], other: int = 0) -> str:
+    """Returns the name of the archive of these trials.
+
+    Args:
+      contents: the trials, ascending.
+      other: another number gives another name.
+    """
+    checksums = np.array([content.checksum for content in contents] + [other], "<u4")
+    digest = tfrecord.checksum(encode_index(contents) + checksums.tobytes())
+    first, last = contents[0].trial, contents[-1].trial
+    return f"trials-{first:06d}-{last:06d}.{digest:08x}.tfrecord"
+
+
+def groups(contents: Sequence[Content], max_bytes: float) -> Iterator[list[Content]]:
+    """Yields ascending trials in groups whose archives have at most `max_bytes`, or one trial."""
+    group, size = [], _INDEX_BYTES
+    for content in contents:
+        added = content.size + _INDEX_BYTES_A_TRIAL
+        if group and size + added > max_bytes:
+            yield group
+            group, size = [], _INDEX_BYTES
+        group.append(content)
+        size += added
+    if group:
+        yield group
+
+
+def encode_index(contents: Sequence[Content]) -> bytes:
+    """Returns the first record of an archive; the bytes of the trials follow.
+
+    Args:
+      contents: the trials, ascending.
+    """
+    sizes = np.array([content.size for content in contents], np.int64)
+    columns = [content.trial for content in contents], np.cumsum(sizes) - sizes, sizes
+    features: dict[str, tfrecord.Feature] = {"record": b"index"}
+    features |= {name: np.array(column) for name, column in zip(_COLUMNS, columns, strict=True)}
+    return tfrecord.encode([tfrecord.encode_example(features)])
+
+
+def inspect(path: epath.Path) -> Archive:
+    """Reads the index of an archive, or where it is damaged, finds the trials without.
+
+    Raises:
+      FileNotFoundError: there is no such file.
+    """
+    size = path.stat().length
+    with path.open("rb") as file:
+        try:
+            parts, end = _read_index(file, size)
+        except ValueError as error:
+            return Archive(path, size, _search(file, size), str(error))
+    if end == size:
+        return Archive(path, size, parts)
+    parts = {trial: part for trial, part in parts.items() if part.position + part.size <= size}
+    return Archive(path, size, parts, f"it has {size:,} bytes, expected {end:,}")
+
+
+class Reader:
+    """Reads trials from archives, and keeps the last archive open: in their order they stream."""
+
+    def __init__(self):
+        self._opened = contextlib.ExitStack()
+        self._path: epath.Path | None = None
+        self._file: BinaryIO | None = None
+
+    def __enter__(self) -> "Reader":
+        return self
+
+    def __exit__(self, *error) -> None:
+        self._close(None)
+
+    def read(self, archive: Archive, trial: int) -> bytes:
+        """Returns the bytes of a trial; they are not verified.
+
+        Raises:
+          FileNotFoundError: the archive is no longer there.
+        """
+        part = archive.parts[trial]
+        if self._path != archive.path:
+            self._close(None)
+            self._file = self._opened.enter_context(archive.path.open("rb"))
+            self._path = archive.path
+        try:
+            self._file.seek(part.position)
+            return self._file.read(part.size)
+        except Exception as error:
+            # On gs:// a file that is not there is missed when it is read, and only who closes it
+            # with the error gets a FileNotFoundError.
+            self._close(error)
+            raise
+
+    def _close(self, error: Exception | None) -> None:
+        self._path = None
+        self._opened.__exit__(type(error), error, None) if error else self._opened.close()
+
+
+def _read_index(file: BinaryIO, size: int) -> tuple[dict[int, Part], int]:
+    """Returns where the trials of an archive are, and where the last one ends.
+
+    Raises:
+      ValueError: there is no index, or it contradicts itself.
+    """
+    record = tfrecord.read(file, size)
+    index = tfrecord.decode_example(record)
+    if index.get("record") != [b"index"]:
+        raise ValueError("its first record is not an index")
+    columns = [index.get(name) for name in _COLUMNS]
+    if any(getattr(column, "dtype", None) != np.int64 for column in columns):
+        raise ValueError(f"its index lacks one of {', '.join(_COLUMNS)}")
+    trials, offsets, sizes = (column.tolist() for column in columns)
+    if not len(trials) == len(offsets) == len(sizes):
+        raise ValueError("its index has columns of different lengths")
+    start = tfrecord.HEADER_BYTES + len(record) + tfrecord.FOOTER_BYTES
+    parts, last, end = {}, -1, 0
+    for trial, offset, length in zip(trials, offsets, sizes, strict=True):
+        if trial <= last or offset != end or length < 1:
+            raise ValueError(f"its index is wrong at trial {trial}")
+        parts[trial] = Part(start + offset, length)
+        last, end = trial, offset + length
+    return parts, start + end
+
+
+def _search(file: BinaryIO, size: int) -> dict[int, Part]:
+    """Finds trials by their records: each from a record `trial` to the next, or to the end.
+
+    A trial that is followed by anything else may lack its last records, and is left out.
+    """
+    parts: dict[int, Part] = {}
+    number, start, end = None, 0, 0
+    for position, stop, record in _records(file, size):
+        found, adjacent = _trial_number(record), position == end
+        if found is not None or not adjacent:
+            if number is not None and adjacent:
+                parts.setdefault(number, Part(start, position - start))
+            number, start = found, position
+        end = stop
+    if number is not None and end == size:
+        parts.setdefault(number, Part(start, size - start))
+    return parts
+
+
+def _trial_number(record: bytes) -> int | None:
+    """Returns the number of the trial that begins with a record, or None if none does."""
+    try:
+        features = tfrecord.decode_example(record)
+        number = int(features["trial"][0]) if features["record"] == [b"trial"] else -1
+    except (ValueError, KeyError, IndexError, OverflowError):
+        return None
+    return number if number >= 0 else None
+
+
+def _records(file: BinaryIO, size: int) -> Iterator[tuple[int, int, bytes]]:
+    """Yields (start, end, data) of all sound records, whatever is between them."""
+    position = 0
+    while position < size:
+        file.seek(position)
+        try:
+            record = tfrecord.read(file, size - position)
+        except ValueError:
+            position = _next_header(file, position + 1, size)
+            continue
+        end = position + tfrecord.HEADER_BYTES + len(record) + tfrecord.FOOTER_BYTES
+        yield position, end, record
+        position = end
+
+
+def _next_header(file: BinaryIO, start: int, size: int) -> int:
+    """Returns the first position from `start` where a record may begin; `size` if there is none."""
+    for begin in range(start, size, _SEARCHED_BYTES):
+        file.seek(begin)
+        data = file.read(_SEARCHED_BYTES + tfrecord.HEADER_BYTES - 1)
+        count = len(data) - tfrecord.HEADER_BYTES + 1
+        if count < 1:
+            break
+        # A length has 8 bytes, lowest first. Only where it is not 0, and less than 2^40, are
+        # checksums computed.
+        length = np.lib.stride_tricks.sliding_window_view(np.frombuffer(data, np.uint8), count)[:8]
+        likely = length[:5].any(axis=0) & ~length[5:].any(axis=0)
+        for position in np.flatnonzero(likely).tolist():
+            if tfrecord.is_header(data[position : position + tfrecord.HEADER_BYTES]):
+                return begin + position
+    return size

@@ -1,0 +1,160 @@
+"""Chooses what trains trials, and which have to be trained; `tfmem.workers.launch` does it."""
+
+import dataclasses
+
+import numpy as np
+
+from tfmem import datasets
+from tfmem.config import ExperimentConfig
+from tfmem.datasets import Dataset
+from tfmem.subsets import FixedSubset, Subsets
+
+STACK_AUTO = "auto"
+STACK_NONE = "none"
+STRATEGY_AUTO = "auto"
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """How trials are trained; what they are is up to their config.
+
+    Attributes:
+      stack: `auto` stacks models that can be stacked, `none` does not, a number stacks so many.
+      strategy: `auto`, `default` or `mirrored` (`training.fit.build_strategy`). `auto` is
+        `mirrored` for a dataset that does not fit into memory (ImageNet), where a trial needs all
+        GPUs, and one device a trial for others. Stacked trials run on one device.
+      jit_compile: whether XLA compiles unstacked training; stacked training always is.
+      tensorboard: folder for TensorBoard logs of unstacked trials, or None.
+      cores: CPU cores to compute on, beside other processes; None is all of them, or a GPU.
+    """
+
+    stack: str | int = STACK_AUTO
+    strategy: str = STRATEGY_AUTO
+    jit_compile: bool = False
+    tensorboard: str | None = None
+    cores: int | None = None
+
+
+def load_trainer(
+    config: ExperimentConfig, data_dir: str | None, options: Options, cores: int | None
+):
+    """Returns what trains the config's trials, in a process that has only just begun.
+
+    Args:
+      config: what a trial is.
+      data_dir: where TFDS keeps its data; None is TFDS's own default.
+      options: how it is trained.
+      cores: CPU cores to compute on; None is all of them, or a GPU.
+
+    Raises:
+      ValueError: as `datasets.load_for` and `make_trainer`.
+    """
+    import tensorflow as tf
+
+    if cores is not None:
+        tf.config.threading.set_intra_op_parallelism_threads(cores)
+        tf.config.threading.set_inter_op_parallelism_threads(cores)
+    dataset = datasets.load_for(config, data_dir)
+    return make_trainer(config, dataset, dataclasses.replace(options, cores=cores))
+
+
+def make_trainer(
+    config: ExperimentConfig,
+    dataset: Dataset,
+    options: Options = Options(),
+    subsets: Subsets | None = None,
+):
+    """Returns what trains the config's trials, a `StackedTrainer` or a `FitTrainer`.
+
+    Args:
+      config: what a trial is.
+      dataset: with images, representations or a stream.
+      options: how it is trained.
+      subsets: what each trial is trained on; None is the config's random subsets.
+
+    Raises:
+      ValueError: the model cannot be stacked, or options contradict each other.
+    """
+    from tfmem.training import fit, stacked
+    from tfmem.training.problem import Problem
+
+    problem = Problem(config, dataset, subsets)
+    stack = options.stack
+    if stack == STACK_AUTO:
+        stacks = options.strategy == STRATEGY_AUTO and stacked.why_not(problem) is None
+        stack = None if stacks else STACK_NONE
+    if stack == STACK_NONE:
+        return fit.FitTrainer(problem, *_placed(dataset, options))
+    for given, flag in (
+        (options.strategy == "mirrored", "--strategy=mirrored"),
+        (options.jit_compile, "--xla"),
+        (options.tensorboard, "--tensorboard"),
+    ):
+        if given:
+            raise ValueError(
+                f"{flag} goes with trials that are trained one at a time, and these are stacked: "
+                "add --stack=none"
+            )
+    return stacked.StackedTrainer(problem, stack, options.cores)
+
+
+def make_turnover_trainer(config: ExperimentConfig, dataset: Dataset, options: Options = Options()):
+    """Returns what trains models with turn-over dropout on all of a dataset, a `TurnoverTrainer`.
+
+    Args:
+      config: how a model is trained.
+      dataset: with images.
+      options: where it is trained; turn-over dropout is never stacked.
+
+    Raises:
+      ValueError: as `TurnoverTrainer`.
+    """
+    from tfmem import models
+    from tfmem.training import turnover
+    from tfmem.training.problem import Problem
+
+    models.require_turnover(config.model)
+    everything = FixedSubset(np.ones(len(dataset.train), bool))
+    problem = Problem(config, dataset, everything, turnover=True)
+    return turnover.TurnoverTrainer(problem, *_placed(dataset, options))
+
+
+def make_dynamics_trainer(
+    config: ExperimentConfig,
+    dataset: Dataset,
+    subsets: Subsets,
+    groups: np.ndarray,
+    gradient_batches: int = 0,
+    options: Options = Options(),
+):
+    """Returns what trains models and follows them, a `DynamicsTrainer`.
+
+    Args:
+      config: how a model is trained.
+      dataset: with images, or a stream.
+      subsets: what it is trained on.
+      groups: bool [g, n], training examples whose gradients are told apart.
+      gradient_batches: mini-batches that are measured after an epoch.
+      options: where it is trained; what is followed is never stacked.
+
+    Raises:
+      ValueError: as `DynamicsTrainer`.
+    """
+    from tfmem.training import dynamics
+    from tfmem.training.problem import Problem
+
+    problem = Problem(config, dataset, subsets)
+    strategy, jit_compile, tensorboard = _placed(dataset, options)
+    return dynamics.DynamicsTrainer(
+        problem, strategy, groups, gradient_batches, jit_compile, tensorboard
+    )
+
+
+def _placed(dataset: Dataset, options: Options):
+    """Returns the strategy of unstacked trials, whether XLA compiles, the TensorBoard folder."""
+    from tfmem.training import fit
+
+    strategy = options.strategy
+    if strategy == STRATEGY_AUTO:
+        strategy = "default" if dataset.stream is None else "mirrored"
+    return fit.build_strategy(strategy), options.jit_compile, options.tensorboard

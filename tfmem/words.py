@@ -1,8 +1,9 @@
-"""Looking a name up in one of the project's tables (experiments, datasets, models, schedules)."""
+"""Words for people: names looked up, durations, counts, numbers, tables as text."""
 
 import difflib
 import itertools
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -39,3 +40,38 @@ def runs(numbers: Sequence[int]) -> str:
         values = [number for _, number in group]
         parts.append(f"{values[0]}:{values[-1] + 1}" if len(values) > 1 else str(values[0]))
     return ", ".join(parts)
+
+
+def counted(count: int, one: str, many: str = "") -> str:
+    """Returns a count with what it counts: `1 trial`, `2,000 trials`.
+
+    Args:
+      count: how many.
+      one: what one of them is called.
+      many: what several are called; `one` with an s by default.
+    """
+    return f"{count:,} {one if count == 1 else many or f'{one}s'}"
+
+
+def number(value: float | None, spec: str = ".3f", unknown: str = "-") -> str:
+    """Returns a number in a format, or `unknown` if it is nan or None."""
+    return unknown if value is None or math.isnan(value) else format(value, spec)
+
+
+def table(rows: Iterable[Sequence[str]], left: int = 1) -> str:
+    """Returns rows as aligned text, two spaces between columns.
+
+    Args:
+      rows: of cells, all of one length; heads come first.
+      left: how many columns, from the first on, are aligned to the left; the others are to the
+        right.
+    """
+    rows = [tuple(row) for row in rows]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join(
+            cell.ljust(width) if column < left else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    )

@@ -1,0 +1,1 @@
+"""What the launchers share: flags of training, one launch, the line of an experiment."""

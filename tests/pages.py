@@ -112,7 +112,7 @@ def render(dataset=None, estimates=ESTIMATES, convergence=CONVERGENCE, figures=F
     }
     with contextlib.ExitStack() as stack:
         if not figures:
-            stack.enter_context(mock.patch.object(render, "_drawings", return_value=""))
+            stack.enter_context(mock.patch("analysis.page.render._drawings", return_value=""))
         return to_html(**(arguments | changes))
 
 

@@ -12,7 +12,7 @@ _CODE = """
 import json, runpy, sys
 import numpy as np
 from matplotlib.patches import StepPatch
-from analysis.figures import style
+from analysis.plots import style
 
 def heights(patch):
     return patch.get_data().values if isinstance(patch, StepPatch) else [patch.get_height()]

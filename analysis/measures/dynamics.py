@@ -15,12 +15,8 @@ ALL, EASY, DIFFICULT = range(3)
 
 
 GROUPS = ("all", "easy", "difficult")
-
-
 # Of a subset that is right: when they are reached.
 LEVELS = (0.5, 0.9)
-
-
 _TRAINED_ON = {
     config_lib.EVERYTHING: "everything",
     config_lib.WITHOUT_DIFFICULT: "everything but the difficult subset",

@@ -8,7 +8,7 @@ from types import ModuleType
 
 import numpy as np
 from etils import epath
-from scipy import stats
+
 
 from analysis.estimates import estimators, pairs
 from analysis.estimates.values import Estimates, Memorization
@@ -18,14 +18,8 @@ from tfmem.store.trials import TrialSet
 from tfmem.words import duration
 
 _SMALLEST_HALF = 16
-
-
 _FALSE_SHARE = 0.05  # Share of the pairs found that may be there by chance.
-
-
 _HOPELESS = 100  # Times as many trials that are too few: the thresholds are too low.
-
-
 _FARTHEST = 3650 * 86400  # Seconds ahead that still get a date.
 
 
@@ -174,6 +168,8 @@ def chance_pairs(
         each test example is right in the same share of them, and each training example is in the
         share of them that all are in on average. Counts are rounded to whole trials.
     """
+
+    from scipy import stats
 
     total = 0.0
     t = len(trials)

@@ -13,6 +13,7 @@ import numpy as np
 from analysis.estimates import estimators
 from analysis.estimates import pairs as pairs_lib
 from analysis.estimates.values import Estimates, Pairs
+from analysis.measures.examples import EXAMPLES, WINDOW, nearest_examples, panels, shown_classes
 from analysis.measures.settling import Convergence
 from analysis.page import explorer, thumbnails
 from analysis.page.thumbnails import Key
@@ -234,14 +235,14 @@ def _gallery(
     examples: _Examples, dataset: Dataset, estimates: Estimates, mem_threshold: float
 ) -> list[GalleryRow]:
     memorization, labels = estimates.memorization, dataset.train.labels
-    shown = examples.shown_classes(memorization, labels, dataset.num_classes, mem_threshold)
+    shown = shown_classes(memorization, labels, dataset.num_classes, mem_threshold)
     return [
         GalleryRow(
             dataset.class_names[label],
             tuple(
                 tuple(
                     examples.memorization(int(index))
-                    for index in examples.nearest_examples(memorization, labels, label, level)
+                    for index in nearest_examples(memorization, labels, label, level)
                 )
                 for level in experiments.GALLERY_LEVELS
             ),
@@ -268,7 +269,7 @@ def _panels(
             )
             for row in rows
         ]
-        for rows in examples.panels(pairs, estimates.influences, estimates.train_labels)
+        for rows in panels(pairs, estimates.influences, estimates.train_labels)
     ]
 
 
@@ -502,8 +503,8 @@ def to_html(
             fold_classes=len(classes) > _OPEN_CLASSES,
             has_heldout=estimates.details is not None,
             levels=experiments.GALLERY_LEVELS,
-            gallery_examples=examples.EXAMPLES,
-            gallery_window=examples.WINDOW,
+            gallery_examples=EXAMPLES,
+            gallery_window=WINDOW,
             panel_tests=experiments.PANEL_TEST_EXAMPLES,
             convergence=convergence,
             chance_share=_chance_share(convergence),

@@ -41,8 +41,6 @@ from tfmem.store import representations
 from tfmem.store.store import Store
 
 _OF_ARCHITECTURES = "cifar100"  # Sec. 3.5: the dataset that they are compared on.
-
-
 _STORES_OF = {
     ExperimentConfig.kind: "trials",
     ImportConfig.kind: "imported trials",

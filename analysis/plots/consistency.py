@@ -13,8 +13,6 @@ from analysis.measures.comparison import Comparison
 from analysis.plots import style
 
 _MEASURES = (("jaccard", "Jaccard similarity"), ("difference", "mean difference of estimates"))
-
-
 _FEW = 10  # Elements in a union that say little: their marker is hollow.
 
 

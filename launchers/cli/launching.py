@@ -41,7 +41,7 @@ def without_gpus() -> Iterator[None]:
 
 def missing_trials(store: Store, trials: range) -> list[int]:
     """Returns the trials that have to be trained; says what is there, and what is damaged."""
-    missing, damaged = store.missing_trials(store, trials)
+    missing, damaged = store.missing_trials(trials)
     for problem in damaged.values():
         print(problem.split("; to make it again")[0] + ": training it again")
     if len(missing) < len(trials):

@@ -304,7 +304,7 @@ AWKWARD = {
 
 
 def test_every_figure_has_a_row():
-    modules = {path.stem for path in (ROOT / "analysis" / "figures").glob("*.py")}
+    modules = {path.stem for path in (ROOT / "analysis" / "plots").glob("*.py")}
     assert modules - SHARED == ROWS.keys()
 
 

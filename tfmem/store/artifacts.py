@@ -11,8 +11,6 @@ from tfmem.disk import atomic, bits, npz
 from tfmem.store.store import Store
 
 _NAME = "network.keras"
-
-
 SUBSETS = "subsets.npz"  # In a store, beside its trials.
 
 

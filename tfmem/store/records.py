@@ -90,8 +90,6 @@ def encode_predictions(
 
 
 PROBABILITY = "label_probability"
-
-
 OPTIONAL = {"predicted": np.dtype("<u2"), PROBABILITY: np.dtype("<f2")}
 
 

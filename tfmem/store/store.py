@@ -340,6 +340,12 @@ class Store:
                 on_trial(number)
         return found
 
+    def missing_trials(self, trials: range) -> tuple[list[int], dict[int, str]]:
+        """Returns the trials that have to be trained, and what is wrong with the damaged ones."""
+        there = set(self.numbers())
+        damaged = self.damaged(number for number in trials if number in there)
+        return [number for number in trials if number not in there or number in damaged], damaged
+
     def command(self, start: int = 0, stop: int | None = None) -> str:
         """Returns the command that makes trials start..stop-1, or all that the config asks for."""
         stop = self.config.num_trials if stop is None else stop
@@ -438,13 +444,6 @@ def _read_about(path: epath.Path) -> tuple[config_lib.Config, dict[str, Any]]:
             f"{path} cannot be read ({_reason(error)}): restore it from a copy, or give another "
             "--store; the trials beside it are untouched"
         ) from error
-
-
-def missing_trials(store: Store, trials: range) -> tuple[list[int], dict[int, str]]:
-    """Returns the trials that have to be trained, and what is wrong with the damaged of them."""
-    there = set(store.numbers())
-    damaged = store.damaged(number for number in trials if number in there)
-    return [number for number in trials if number not in there or number in damaged], damaged
 
 
 def load_pictures(store: Store, data_dir: str | None) -> Dataset:

@@ -405,7 +405,7 @@ def test_program_refuses_estimates_of_another_dataset(tmp_path):
 
 def test_importing_the_program_is_light():
     heavy = {"matplotlib", "tensorflow", "jinja2"}
-    code = f"import sys, analysis.report; print({heavy} & set(sys.modules))"
+    code = f"import sys, analysis.page.report; print({heavy} & set(sys.modules))"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )

@@ -19,7 +19,7 @@ from tfmem.workers.claims import Claim, Claims
 @pytest.fixture
 def ended():
     """A process of this machine that has ended."""
-    code = "from tfmem import processes; print(processes.current())"
+    code = "from tfmem.disk import processes; print(processes.current())"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     return Process.parse(done.stdout.strip())
 
@@ -46,7 +46,7 @@ def test_a_process_is_told_apart_by_when_it_began(ended):
 
 
 def test_a_zombie_has_ended():
-    code = "from tfmem import processes; print(processes.current(), flush=True)"
+    code = "from tfmem.disk import processes; print(processes.current(), flush=True)"
     child = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE)
     process = Process.parse(child.stdout.readline().decode().strip())
     child.stdout.read()

@@ -9,7 +9,6 @@ from types import ModuleType
 import numpy as np
 from etils import epath
 
-
 from analysis.estimates import estimators, pairs
 from analysis.estimates.values import Estimates, Memorization
 from analysis.measures import agreement

@@ -29,7 +29,7 @@ from absl import logging
 from etils import epath
 
 from tfmem import config as config_lib
-from tfmem import datasets, experiments
+from tfmem import experiments
 from tfmem.datasets import Dataset
 from tfmem.disk import atomic, bits, tfrecord
 from tfmem.disk.bits import BitMatrix
@@ -444,35 +444,3 @@ def _read_about(path: epath.Path) -> tuple[config_lib.Config, dict[str, Any]]:
             f"{path} cannot be read ({_reason(error)}): restore it from a copy, or give another "
             "--store; the trials beside it are untouched"
         ) from error
-
-
-def load_pictures(store: Store, data_dir: str | None) -> Dataset:
-    """Returns the dataset of a store, with its images.
-
-    Args:
-      store: of trials.
-      data_dir: where TFDS keeps its data, for the datasets that come from there.
-
-    Raises:
-      ValueError: it cannot be had, or what is found is another one; the message is why there are no
-        pictures.
-    """
-    name = store.config.dataset
-    if not name:
-        raise ValueError("the store does not know which dataset its examples belong to")
-    dataset = datasets.load_for(store.config, data_dir)
-    if not _same_examples(dataset, store):
-        raise ValueError(f"the {name} found here is not the one that the trials were made on")
-    return dataset
-
-
-def _same_examples(dataset: Dataset, store: Store) -> bool:
-    """Returns whether the dataset is the one that the store's trials were made on."""
-    if store.config.kind != "last_layer":
-        return dataset.fingerprint == store.fingerprint
-    # Its fingerprint is that of the features; the examples are known by their ids and labels.
-    return all(
-        np.array_equal(getattr(getattr(dataset, split), field), getattr(known, field))
-        for split, known in (("train", store.dataset.train), ("test", store.dataset.test))
-        for field in ("ids", "labels")
-    )

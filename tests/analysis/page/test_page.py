@@ -5,7 +5,6 @@ import dataclasses
 import functools
 import html
 import io
-import pathlib
 import re
 import subprocess
 import sys
@@ -19,6 +18,7 @@ from analysis.estimates.values import ClassInfluence, Estimates
 from analysis.page import render as rendering
 from analysis.page import report
 from analysis.page.render import false_pairs, interval, percent, summarize
+from tests.conftest import ROOT
 from tests.pages import (
     CONVERGENCE,
     ESTIMATES,
@@ -33,8 +33,6 @@ from tfmem.datasets import Dataset, Split
 from tfmem.disk.bits import BitMatrix
 from tfmem.store.store import Store
 from tfmem.store.trials import Predictions, Trial, TrialSet
-
-ROOT = pathlib.Path(__file__).parents[2]
 
 
 @functools.cache
@@ -68,7 +66,7 @@ def test_pairs_without_scripts_are_exactly_those_selected():
 
 
 def test_pairs_beyond_the_maximum_are_counted(monkeypatch):
-    monkeypatch.setattr(render, "MAX_LISTED", 2)
+    monkeypatch.setattr(rendering, "MAX_LISTED", 2)
     text = render()
     assert len(_cards(text)) == 2
     assert "here are the first 2 of the 3 pairs with" in _words(_section(text, "explore"))
@@ -219,7 +217,7 @@ def test_every_picture_has_the_pixels_of_its_example_and_is_there_once(channels)
 
 
 def test_pictures_that_do_not_fit_are_ids(monkeypatch):
-    monkeypatch.setattr(render, "MAX_PICTURES", 700)  # Characters: some of these 11 pictures.
+    monkeypatch.setattr(rendering, "MAX_PICTURES", 700)  # Characters: some of these 11 pictures.
     text = render()
     encoded = re.findall(r"url\((data:image[^)]*)\)", text)
     assert 1 <= len(encoded) < 11

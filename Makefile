@@ -30,6 +30,7 @@ test-slow: $(INSTALLED_DEV)
 lint: $(INSTALLED_DEV)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
 format: $(INSTALLED_DEV)
 	$(BIN)/ruff check --fix .

@@ -42,6 +42,14 @@ setup(
     extras_require={
         "gpu": ["tensorflow[and-cuda]>=2.20,<2.22"],
         "cluster": CLUSTER,
-        "dev": ["hypothesis>=6.100", "pytest>=8", "pytest-xdist>=3.6", "ruff>=0.14", *CLUSTER],
+        "dev": [
+            "hypothesis>=6.100",
+            "mypy>=1.15",
+            "pytest>=8",
+            "pytest-xdist>=3.6",
+            "ruff>=0.14",
+            *CLUSTER,
+        ],
     },
+    entry_points={"console_scripts": ["tfmem = launchers.cli.command:main"]},
 )

@@ -1,14 +1,14 @@
-r"""How far two estimates of the same examples, or an estimate and scores of them, agree.
+r"""How far two estimates of the same examples, or estimates and scores, agree.
 
-    python -m analysis.compare --estimates_a=A.npz --estimates_b=B.npz [--out=scatter.png]
-    python -m analysis.compare --estimates_a=A.npz --scores=cscores.npy [--max_score=0.999]
-    python -m analysis.compare --estimates_a=A.npz --turnover=scores.npz [--out=methods.png]
+    tfmem compare --estimates_a=A.npz --estimates_b=B.npz [--out=scatter.png]
+    tfmem compare --estimates_a=A.npz --scores=cscores.npy [--max_score=0.999]
+    tfmem compare --estimates_a=A.npz --turnover=scores.npz [--out=methods.png]
 
 With --estimates_b: the rank correlation of memorization, how well the memorized examples and the
 high-influence pairs agree (Sec. 3.5 of Feldman & Zhang, 2020), and the examples that differ most.
 With --scores, an array of one consistency score per training example (Jiang et al., 2021), in the
 order of the dataset: their rank correlation with P[correct | left out], which they estimate.
-With --turnover, a file of analysis.turnover: how far memorization agrees with the scores of
+With --turnover, a file of tfmem turnover: how far memorization agrees with the scores of
 turn-over dropout (Liu, Lin & Jaggi, 2021), how well each finds corrupted labels, and its cost.
 """
 
@@ -135,22 +135,25 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    flags.DEFINE_string("estimates_a", None, "(required) Estimates file, PATH or NAME=PATH.")
-    flags.DEFINE_string(
-        "estimates_b", None, "Estimates file of the same dataset, PATH or NAME=PATH."
-    )
-    flags.DEFINE_string("scores", None, "Scores of the training examples, an npy file.")
-    flags.DEFINE_string(
-        "turnover", None, "Scores file of turn-over dropout of the same dataset, PATH or NAME=PATH."
-    )
-    flags.DEFINE_float(
-        "max_score", None, "Compare scores below this one too: most examples have nearly 1."
-    )
-    flags.DEFINE_multi_string(
-        "out",
-        None,
-        "Where to write the figure: a .png, .pdf or .svg file; give the flag again for another",
-    )
-    arguments.define_thresholds()
-    flags.mark_flag_as_required("estimates_a")
+    with program.group("What is read and written"):
+        flags.DEFINE_string(
+            "estimates_a", None, "Estimates file, PATH or NAME=PATH.", required=True
+        )
+        flags.DEFINE_string(
+            "estimates_b", None, "Estimates file of the same dataset, PATH or NAME=PATH."
+        )
+        flags.DEFINE_string("scores", None, "Scores of the training examples, an npy file.")
+        flags.DEFINE_string(
+            "turnover",
+            None,
+            "Scores file of turn-over dropout of the same dataset, PATH or NAME=PATH.",
+        )
+        flags.DEFINE_multi_string(
+            "out", None, "Where to write the figure: a .png, .pdf or .svg file."
+        )
+    with program.group("What is computed"):
+        flags.DEFINE_float(
+            "max_score", None, "Compare scores below this one too: most examples have nearly 1."
+        )
+        arguments.define_thresholds()
     program.run(main)

@@ -1,12 +1,12 @@
 r"""How well estimates of several runs or architectures agree: Sec. 3.5, Fig. 7.
 
-    python -m analysis.consistency --estimates_a=ResNet50=A.npz \
+    tfmem consistency --estimates_a=ResNet50=A.npz \
         --estimates_b=again=B.npz --estimates_b=ResNet18=C.npz [--out=consistency.png]
 
 Compares each --estimates_b with --estimates_a at thresholds from 0 to 1: the Jaccard similarity of
 the examples with mem >= threshold and the mean difference of their estimates (eq. 4), and both of
 the pairs of one class with infl >= threshold and mem >= --mem_threshold. The estimates are of one
-dataset and from different trials; two files of one store come from analysis.estimate --trials.
+dataset and from different trials; two files of one store come from tfmem estimate --trials.
 """
 
 from absl import flags
@@ -52,22 +52,20 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    flags.DEFINE_string(
-        "estimates_a",
-        None,
-        "(required) Estimates file that all others are compared with, PATH or NAME=PATH.",
-    )
-    flags.DEFINE_multi_string(
-        "estimates_b",
-        None,
-        "(required) Estimates file of the same dataset, PATH or NAME=PATH; "
-        "give the flag once for each",
-    )
-    flags.DEFINE_multi_string(
-        "out",
-        None,
-        "Where to write Fig. 7: a .png, .pdf or .svg file; give the flag again for another",
-    )
-    arguments.define_thresholds()
-    flags.mark_flags_as_required(["estimates_a", "estimates_b"])
+    with program.group("What is read and written"):
+        flags.DEFINE_string(
+            "estimates_a",
+            None,
+            "Estimates file that all others are compared with, PATH or NAME=PATH.",
+            required=True,
+        )
+        flags.DEFINE_multi_string(
+            "estimates_b",
+            None,
+            "Estimates file of the same dataset, PATH or NAME=PATH.",
+            required=True,
+        )
+        flags.DEFINE_multi_string("out", None, "Where to write Fig. 7: a .png, .pdf or .svg file.")
+    with program.group("What is computed"):
+        arguments.define_thresholds()
     program.run(main)

@@ -1,6 +1,6 @@
-r"""How estimates settle with the number of trials, and whether a store has enough of them.
+r"""How estimates settle with the number of trials, and whether there are enough.
 
-    python -m analysis.convergence --store=STORE [--out=convergence.png]
+    tfmem convergence --store=STORE [--out=convergence.png]
 
 Splits the trials into two halves at random, estimates from each half alone, and compares: the
 Jaccard similarity of the examples with mem >= --mem_threshold and of the high-influence pairs, and
@@ -60,14 +60,15 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    flags.DEFINE_string("store", None, "(required) Directory of the store.")
-    flags.DEFINE_string("out", None, "Where to write the figure: a .png, .pdf or .svg file.")
-    flags.DEFINE_bool(
-        "probability",
-        False,
-        "Also compare halves by the other estimator, analysis.estimate --estimator=probability.",
-    )
-    flags.DEFINE_integer("splits", 3, "Random splits to average.", lower_bound=1)
-    arguments.define_thresholds()
-    flags.mark_flag_as_required("store")
+    with program.group("What is read and written"):
+        flags.DEFINE_string("store", None, "Directory of the store.", required=True)
+        flags.DEFINE_string("out", None, "Where to write the figure: a .png, .pdf or .svg file.")
+    with program.group("What is computed"):
+        flags.DEFINE_bool(
+            "probability",
+            False,
+            "Also compare halves by the other estimator, tfmem estimate --estimator=probability.",
+        )
+        flags.DEFINE_integer("splits", 3, "Random splits to average.", lower_bound=1)
+        arguments.define_thresholds()
     program.run(main)

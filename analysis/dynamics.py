@@ -1,9 +1,9 @@
 r"""How easy and difficult examples are learnt, epoch by epoch (Liu, Lin & Jaggi, 2021, Sec. 3).
 
-    python -m analysis.dynamics --store=STORE [--out=dynamics.png] [--gradients_out=gradients.png]
-    python -m analysis.dynamics --store=none=STORE --store=OTHER [--out=corruption.png] [--smooth=5]
+    tfmem dynamics --store=STORE [--out=dynamics.png] [--gradients_out=gradients.png]
+    tfmem dynamics --store=none=STORE --store=OTHER [--out=corruption.png] [--smooth=5]
 
-Reads stores of launchers.train_dynamics. For each condition it prints the accuracy on all, easy and
+Reads stores of tfmem train_dynamics. For each condition it prints the accuracy on all, easy and
 difficult examples after some epochs, when test accuracy is highest, and how long each subset takes;
 then what training on difficult examples is worth, and the gradients of each group. Incomplete
 stores will do. --out draws Figs. 3, 5 and 6 of one store, or Fig. 10 of several; --gradients_out
@@ -117,9 +117,12 @@ def _save(fig, path: str) -> None:
 
 
 if __name__ == "__main__":
-    flags.DEFINE_multi_string("store", None, "(required) Directory of a store, PATH or NAME=PATH.")
-    flags.DEFINE_string("out", None, "Where to write the figure: a .png, .pdf or .svg file.")
-    flags.DEFINE_string("gradients_out", None, "Where to write the figure of gradients.")
-    flags.DEFINE_integer("smooth", 1, "Epochs of the sliding mean in figures, odd; 1 is none.")
-    flags.mark_flag_as_required("store")
+    with program.group("What is read and written"):
+        flags.DEFINE_multi_string(
+            "store", None, "Directory of a store, PATH or NAME=PATH.", required=True
+        )
+        flags.DEFINE_string("out", None, "Where to write the figure: a .png, .pdf or .svg file.")
+        flags.DEFINE_string("gradients_out", None, "Where to write the figure of gradients.")
+    with program.group("What is computed"):
+        flags.DEFINE_integer("smooth", 1, "Epochs of the sliding mean in figures, odd; 1 is none.")
     program.run(main)

@@ -1,6 +1,6 @@
 r"""Memorization and influence, with standard errors, from a store of trials.
 
-    python -m analysis.estimate --store=STORE --out=estimates.npz [--influence=class]
+    tfmem estimate --store=STORE --out=estimates.npz [--influence=class]
 
 Algorithm 1 of Feldman & Zhang (2020). The file has the layout that the paper's authors publish, and
 standard errors and trial counts beside it (WORKSPACE.md). Any number of finished trials will do.
@@ -57,22 +57,25 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    flags.DEFINE_string("store", None, "(required) Directory of the store.")
-    flags.DEFINE_string("out", None, "(required) Where to write the estimates, an npz file.")
-    flags.DEFINE_string("trials", None, "START:STOP, to use only those; all by default.")
-    flags.DEFINE_enum(
-        "influence",
-        "class",
-        ["class", "full", "none"],
-        "On the test examples of the same class; full also of every training on every test "
-        "example, a float32 matrix [n, n']; none is memorization only.",
-    )
-    flags.DEFINE_enum(
-        "estimator",
-        CORRECTNESS,
-        ESTIMATORS,
-        "What a trial achieves on an example: 0 or 1, as in the paper, or the probability that it "
-        "gives to the true label, which varies less.",
-    )
-    flags.mark_flags_as_required(["store", "out"])
+    with program.group("What is read and written"):
+        flags.DEFINE_string("store", None, "Directory of the store.", required=True)
+        flags.DEFINE_string(
+            "out", None, "Where to write the estimates, an npz file.", required=True
+        )
+    with program.group("What is computed"):
+        flags.DEFINE_string("trials", None, "START:STOP, to use only those; all by default.")
+        flags.DEFINE_enum(
+            "influence",
+            "class",
+            ["class", "full", "none"],
+            "On the test examples of the same class; full also of every training on every test "
+            "example, a float32 matrix [n, n']; none is memorization only.",
+        )
+        flags.DEFINE_enum(
+            "estimator",
+            CORRECTNESS,
+            ESTIMATORS,
+            "What a trial achieves on an example: 0 or 1, as in the paper, or the probability "
+            "that it gives to the true label, which varies less.",
+        )
     program.run(main)

@@ -1,6 +1,6 @@
 r"""The figures of one estimates file: what was memorized, and who influences whom.
 
-    python -m analysis.figures --estimates=estimates.npz --out=DIR [--dataset=NAME]
+    tfmem figures --estimates=estimates.npz --out=DIR [--dataset=NAME]
 
 Writes into DIR, as .png and .pdf:
 
@@ -12,7 +12,7 @@ Writes into DIR, as .png and .pdf:
 These are Figs. 1 and 3 to 6 of Feldman & Zhang (2020). An estimates file has no pictures: those of
 the first and the third come from --dataset, whose labels and ids must be those of the estimates.
 A file without labels, such as the release's MNIST script writes, needs --dataset for all of them.
-What cannot be drawn is said, and the others are drawn. analysis.removal --out draws Fig. 2.
+What cannot be drawn is said, and the others are drawn. tfmem removal --out draws Fig. 2.
 """
 
 import functools
@@ -173,27 +173,30 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    flags.DEFINE_string("estimates", None, "(required) Estimates file, ours or a published one.")
-    flags.DEFINE_string("out", None, "(required) Folder to write the figures into.")
-    flags.DEFINE_string(
-        "dataset",
-        None,
-        f"The dataset of the estimates, for the pictures: {datasets.known()}.",
-    )
-    flags.DEFINE_string("data_dir", None, "Where TFDS keeps its data; its own default if absent.")
-    flags.DEFINE_integer(
-        "image_size",
-        None,
-        "Side in pixels that pictures are resized to, where a dataset's differ in size.",
-        lower_bound=1,
-    )
-    arguments.define_formats()
-    flags.DEFINE_list(
-        "classes",
-        [],
-        "Classes of Fig. 1, by name or number, such as bee,3; by default the "
-        f"{_CLASSES} with the most memorized examples.",
-    )
-    arguments.define_thresholds()
-    flags.mark_flags_as_required(["estimates", "out"])
+    with program.group("What is read and written"):
+        flags.DEFINE_string(
+            "estimates", None, "Estimates file, ours or a published one.", required=True
+        )
+        flags.DEFINE_string("out", None, "Folder to write the figures into.", required=True)
+        arguments.define_formats()
+        flags.DEFINE_string(
+            "dataset",
+            None,
+            f"The dataset of the estimates, for the pictures: {datasets.known()}.",
+        )
+        arguments.define_data_dir()
+    with program.group("What is shown"):
+        flags.DEFINE_integer(
+            "image_size",
+            None,
+            "Side in pixels that pictures are resized to, where a dataset's differ in size.",
+            lower_bound=1,
+        )
+        flags.DEFINE_list(
+            "classes",
+            [],
+            "Classes of Fig. 1, by name or number, such as bee,3; by default the "
+            f"{_CLASSES} with the most memorized examples.",
+        )
+        arguments.define_thresholds()
     program.run(main)

@@ -1,9 +1,9 @@
 r"""Does the last layer suffice for memorization? Sec. 3.6, Fig. 8.
 
-    python -m analysis.last_layer --estimates=FULL.npz --last_layer=LINEAR.npz [--out=fig8.png]
+    tfmem last_layer --estimates=FULL.npz --last_layer=LINEAR.npz [--out=fig8.png]
 
-Compares the estimates of whole networks (launchers.train_trials) with those of linear classifiers
-on the features of one network (launchers.train_last_layer): test accuracies, how many examples are
+Compares the estimates of whole networks (tfmem train_trials) with those of linear classifiers
+on the features of one network (tfmem train_last_layer): test accuracies, how many examples are
 memorized, and how many pairs of one class have infl >= --infl_threshold, whatever their training
 example's memorization is. --out draws the agreement of these pairs at every threshold.
 """
@@ -55,26 +55,26 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    flags.DEFINE_string("estimates", None, "(required) Estimates file of whole networks.")
-    flags.DEFINE_string(
-        "last_layer", None, "(required) Estimates file of linear classifiers, of the same dataset."
-    )
-    flags.DEFINE_string(
-        "last_layer_store",
-        None,
-        "Store of the linear classifiers, for the test accuracy of the network that it holds.",
-    )
-    flags.DEFINE_multi_string(
-        "out",
-        None,
-        "Where to write Fig. 8: a .png, .pdf or .svg file; give the flag again for another",
-    )
-    for name, default, what in (
-        ("mem_threshold", experiments.MEM_THRESHOLD, "memorization of a memorized example"),
-        ("infl_threshold", experiments.INFL_THRESHOLD, "influence in a pair"),
-    ):
-        flags.DEFINE_float(
-            name, default, f"Lowest {what}, inclusive.", lower_bound=-1, upper_bound=1
+    with program.group("What is read and written"):
+        flags.DEFINE_string("estimates", None, "Estimates file of whole networks.", required=True)
+        flags.DEFINE_string(
+            "last_layer",
+            None,
+            "Estimates file of linear classifiers, of the same dataset.",
+            required=True,
         )
-    flags.mark_flags_as_required(["estimates", "last_layer"])
+        flags.DEFINE_string(
+            "last_layer_store",
+            None,
+            "Store of the linear classifiers, for the test accuracy of the network that it holds.",
+        )
+        flags.DEFINE_multi_string("out", None, "Where to write Fig. 8: a .png, .pdf or .svg file.")
+    with program.group("What is computed"):
+        for name, default, what in (
+            ("mem_threshold", experiments.MEM_THRESHOLD, "memorization of a memorized example"),
+            ("infl_threshold", experiments.INFL_THRESHOLD, "influence in a pair"),
+        ):
+            flags.DEFINE_float(
+                name, default, f"Lowest {what}, inclusive.", lower_bound=-1, upper_bound=1
+            )
     program.run(main)

@@ -1,7 +1,7 @@
-r"""Every number that Feldman & Zhang (2020) state about results, beside the one measured here.
+r"""Every number that Feldman & Zhang (2020) report, beside the one measured here.
 
-    python -m analysis.paper_tables --pairs=imagenet2012=pairs.npz [--out=table.csv]
-    python -m analysis.paper_tables --estimates=cifar100=E.npz --removal=cifar100=STORE ...
+    tfmem paper_tables --pairs=imagenet2012=pairs.npz [--out=table.csv]
+    tfmem paper_tables --estimates=cifar100=E.npz --removal=cifar100=STORE ...
 
 Each input names its dataset: mnist, cifar100 or imagenet2012, which the paper has, or another, such
 as digits, whose numbers are shown in the same form. All inputs are optional, and every flag can be
@@ -47,11 +47,8 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    for name, (form, answers) in INPUTS.items():
-        flags.DEFINE_multi_string(name, None, f"{form}. {answers}")
-    flags.DEFINE_multi_string(
-        "out",
-        None,
-        "Where to write the table: a .csv or .md file; give the flag again for another.",
-    )
+    with program.group("What is read and written"):
+        for name, (form, answers) in INPUTS.items():
+            flags.DEFINE_multi_string(name, None, f"{form}. {answers}")
+        flags.DEFINE_multi_string("out", None, "Where to write the table: a .csv or .md file.")
     program.run(main)

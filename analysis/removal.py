@@ -1,8 +1,8 @@
 r"""What memorized examples are worth: test accuracy of runs without them (Secs. 3.2 and 3.3).
 
-    python -m analysis.removal --store=STORE [--out=removal.png]
+    tfmem removal --store=STORE [--out=removal.png]
 
-Reads a store of launchers.train_removal. For each memorization threshold it prints the accuracy
+Reads a store of tfmem train_removal. For each memorization threshold it prints the accuracy
 without the examples at or above it, and without as many random ones, and their difference; then
 what the training examples of the high-influence pairs are worth, and how much of that is accuracy
 on the test examples that they influence. Incomplete stores will do. --out draws Fig. 2 of Feldman &
@@ -65,10 +65,10 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    flags.DEFINE_string("store", None, "(required) Directory of the store.")
-    flags.DEFINE_string("out", None, "Where to write the figure: a .png, .pdf or .svg file.")
-    flags.DEFINE_string(
-        "estimates", None, "Where the estimates file of the runs is now, if it was moved."
-    )
-    flags.mark_flag_as_required("store")
+    with program.group("What is read and written"):
+        flags.DEFINE_string("store", None, "Directory of the store.", required=True)
+        flags.DEFINE_string("out", None, "Where to write the figure: a .png, .pdf or .svg file.")
+        flags.DEFINE_string(
+            "estimates", None, "Where the estimates file of the runs is now, if it was moved."
+        )
     program.run(main)

@@ -1,6 +1,6 @@
-r"""One self-contained HTML page: what was memorized, whom it helps, and how far to trust it.
+r"""One HTML page: what was memorized, whom it helps, and how far to trust it.
 
-    python -m analysis.report --store=STORE [--out=report.html]
+    tfmem report --store=STORE [--out=report.html]
 
 The page needs no network and no other file: figures, pictures and the script of its sliders are
 inside it. What the sliders choose is in its address: report.html#mem=0.5&infl=0.2..0.4&class=3.
@@ -33,14 +33,13 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    flags.DEFINE_string("store", None, "(required) Directory of the store.")
-    flags.DEFINE_string("out", "report.html", "Where to write the page.")
-    flags.DEFINE_string(
-        "estimates", None, "Estimates file of this dataset to show, instead of computing them."
-    )
-    flags.DEFINE_string(
-        "data_dir", None, "Where TFDS keeps its data, for the pictures; its own default if absent."
-    )
-    arguments.define_thresholds()
-    flags.mark_flag_as_required("store")
+    with program.group("What is read and written"):
+        flags.DEFINE_string("store", None, "Directory of the store.", required=True)
+        flags.DEFINE_string("out", "report.html", "Where to write the page.")
+        flags.DEFINE_string(
+            "estimates", None, "Estimates file of this dataset to show, instead of computing them."
+        )
+        arguments.define_data_dir()
+    with program.group("What is shown"):
+        arguments.define_thresholds()
     program.run(main)

@@ -1,6 +1,6 @@
 r"""The high-influence pairs of an estimates file, and their counts.
 
-    python -m analysis.select_pairs --estimates=estimates.npz --out=pairs.npz
+    tfmem select_pairs --estimates=estimates.npz --out=pairs.npz
 
 Selects training and test examples of one class with mem >= --mem_threshold and
 infl >= --infl_threshold (Sec. 2 of Feldman & Zhang, 2020) and counts what Sec. 3.3 counts. The
@@ -52,12 +52,17 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    flags.DEFINE_string("estimates", None, "(required) Estimates file, ours or a published one.")
-    flags.DEFINE_string("out", None, "(required) Where to write the pairs, an npz file.")
-    flags.DEFINE_string(
-        "dataset", "", f"Dataset whose labels a file without labels goes by: {datasets.known()}."
-    )
-    flags.DEFINE_string("data_dir", None, "Where TFDS keeps its data; TFDS's own default if empty.")
-    arguments.define_thresholds()
-    flags.mark_flags_as_required(["estimates", "out"])
+    with program.group("What is read and written"):
+        flags.DEFINE_string(
+            "estimates", None, "Estimates file, ours or a published one.", required=True
+        )
+        flags.DEFINE_string("out", None, "Where to write the pairs, an npz file.", required=True)
+        flags.DEFINE_string(
+            "dataset",
+            "",
+            f"Dataset whose labels a file without labels goes by: {datasets.known()}.",
+        )
+        arguments.define_data_dir()
+    with program.group("What is computed"):
+        arguments.define_thresholds()
     program.run(main)

@@ -1,12 +1,12 @@
-r"""Memorization scores of models with turn-over dropout, and what Liu, Lin & Jaggi (2021) show.
+r"""Memorization scores of turn-over dropout, and what Liu, Lin & Jaggi (2021) show.
 
-    python -m analysis.turnover --store=STORE [--out=scores.npz] [--figures=DIR]
+    tfmem turnover --store=STORE [--out=scores.npz] [--figures=DIR]
 
-Reads a store of launchers.train_turnover. The score of an example is what its muted sub-network
+Reads a store of tfmem train_turnover. The score of an example is what its muted sub-network
 loses more than its unmuted one (eq. 6), in nats, the mean over the models. It prints accuracies and
 quantiles of the scores; how well they find labels that were corrupted; how soon in training they
 are what they are in the end (App. D); and whom the highest ones influence, where that was estimated
-(eq. 5). --out writes the scores, which launchers.train_dynamics reads. --figures writes into DIR:
+(eq. 5). --out writes the scores, which tfmem train_dynamics reads. --figures writes into DIR:
 
     fig2-scores          how many examples have a score, corrupted and real ones
     fig7-low, fig7-high  the examples of every class with the lowest and the highest scores
@@ -169,16 +169,15 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    flags.DEFINE_string("store", None, "(required) Directory of the store.")
-    flags.DEFINE_string("out", None, "Where to write the scores, an npz file.")
-    flags.DEFINE_string("trials", None, "START:STOP, to use only those models; all by default.")
-    flags.DEFINE_integer(
-        "epoch", None, "After how many epochs; as many as there are by default.", lower_bound=1
-    )
-    flags.DEFINE_string("figures", None, "Folder to write the figures into.")
-    flags.DEFINE_string(
-        "data_dir", None, "Where TFDS keeps its data, for the pictures; its own default if absent."
-    )
-    arguments.define_formats()
-    flags.mark_flag_as_required("store")
+    with program.group("What is read and written"):
+        flags.DEFINE_string("store", None, "Directory of the store.", required=True)
+        flags.DEFINE_string("out", None, "Where to write the scores, an npz file.")
+        flags.DEFINE_string("figures", None, "Folder to write the figures into.")
+        arguments.define_formats()
+        arguments.define_data_dir()
+    with program.group("What is computed"):
+        flags.DEFINE_string("trials", None, "START:STOP, to use only those models; all by default.")
+        flags.DEFINE_integer(
+            "epoch", None, "After how many epochs; as many as there are by default.", lower_bound=1
+        )
     program.run(main)

@@ -1,7 +1,7 @@
 r"""How fast trials are on this machine.
 
-    python -m launchers.benchmark --experiment=digits_mlp
-    python -m launchers.benchmark --suite
+    tfmem benchmark --experiment=digits_mlp
+    tfmem benchmark --suite
 
 With --experiment: trials per hour, and the time that the whole experiment would take. With --suite
 (which is what `make bench` runs): the figures of README.md, "What we measured", as ratios that are
@@ -65,14 +65,15 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    with program.group("What is measured"):
+        flags.DEFINE_bool("suite", False, "Measure the figures of README.md.")
+        flags.DEFINE_integer(
+            "num_trials",
+            None,
+            "How many trials to time; by default one for every place there is.",
+            lower_bound=1,
+        )
     training_flags.define_experiment(required=False)
-    flags.DEFINE_bool("suite", False, "Measure the figures of README.md.")
-    flags.DEFINE_integer(
-        "num_trials",
-        None,
-        "How many trials to time; by default one for every place there is.",
-        lower_bound=1,
-    )
-    training_flags.define_training()
     training_flags.define_overrides()
+    training_flags.define_training()
     program.run(main)

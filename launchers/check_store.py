@@ -1,7 +1,7 @@
-r"""What a store holds, what is missing, what is damaged, and the command that completes it.
+r"""What a store holds and lacks, what of it is damaged, and how it is completed.
 
-    python -m launchers.check_store --store=STORE [--trials=0:1000] [--quarantine]
-    python -m launchers.check_store --store=STORE --watch
+    tfmem check_store --store=STORE [--trials=0:1000] [--quarantine]
+    tfmem check_store --store=STORE --watch
 
 Reads every trial, from its own file or an archive, and verifies its checksums and its content.
 What programs left behind that were killed is removed: temporary files, and claims of trials. Trials
@@ -89,13 +89,14 @@ def report(store: Store, wanted: range, there: Sequence[int], damaged: Mapping[i
 
 
 if __name__ == "__main__":
-    flags.DEFINE_string("store", None, "(required) Directory of the store.")
-    flags.DEFINE_string(
-        "trials",
-        None,
-        "START:STOP that should be there; all that the experiment asks for by default.",
-    )
-    flags.DEFINE_bool("quarantine", False, "Move damaged files to STORE/quarantine.")
-    flags.DEFINE_bool("watch", False, "Show how far the trials are, until all are there.")
-    flags.mark_flag_as_required("store")
+    with program.group("What is read and written"):
+        flags.DEFINE_string("store", None, "Directory of the store.", required=True)
+    with program.group("What is done"):
+        flags.DEFINE_string(
+            "trials",
+            None,
+            "START:STOP that should be there; all that the experiment asks for by default.",
+        )
+        flags.DEFINE_bool("quarantine", False, "Move damaged files to STORE/quarantine.")
+        flags.DEFINE_bool("watch", False, "Show how far the trials are, until all are there.")
     program.run(main)

@@ -1,6 +1,6 @@
-r"""Merges finished trials into few large files, which are kept and copied more easily.
+r"""Merges finished trials into few large files, kept and copied more easily.
 
-    python -m launchers.compact_store --store=STORE [--max_gib=4]
+    tfmem compact_store --store=STORE [--max_gib=4]
 
 Trials with files of their own, and those of small archives, go into new archives under
 STORE/archives: TFRecord files that all programs read as they read single trials. Each is read back
@@ -48,12 +48,13 @@ def _count(number: int, what: str) -> str:
 
 
 if __name__ == "__main__":
-    flags.DEFINE_string("store", None, "(required) Directory of the store.")
-    flags.DEFINE_float(
-        "max_gib",
-        4.0,
-        "Largest size of an archive in GiB; one trial has an archive of its own if it is larger.",
-        lower_bound=1e-6,
-    )
-    flags.mark_flag_as_required("store")
+    with program.group("What is read and written"):
+        flags.DEFINE_string("store", None, "Directory of the store.", required=True)
+        flags.DEFINE_float(
+            "max_gib",
+            4.0,
+            "Largest size of an archive in GiB; one trial has an archive of its own if it is "
+            "larger.",
+            lower_bound=1e-6,
+        )
     program.run(main)

@@ -1,6 +1,6 @@
 r"""The whole job on the handwritten digits that come with scikit-learn.
 
-    python -m launchers.demo [--out=demo]
+    tfmem demo [--out=demo]
 
 Trains 1,000 trials of `digits_mlp`, estimates memorization and influence with standard errors,
 selects the high-influence pairs and writes a page that shows them. Started again, it continues
@@ -79,11 +79,13 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    flags.DEFINE_string("out", "demo", "Directory for the store, the estimates and the page.")
-    flags.DEFINE_integer(
-        "num_trials",
-        experiments.get(_EXPERIMENT).num_trials,
-        "How many trials; more make the estimates more precise.",
-        lower_bound=1,
-    )
+    with program.group("What is trained"):
+        flags.DEFINE_integer(
+            "num_trials",
+            experiments.get(_EXPERIMENT).num_trials,
+            "How many trials; more make the estimates more precise.",
+            lower_bound=1,
+        )
+    with program.group("What is read and written"):
+        flags.DEFINE_string("out", "demo", "Directory for the store, the estimates and the page.")
     program.run(main)

@@ -1,9 +1,9 @@
 r"""Makes a store from somebody else's trials.
 
-    python -m launchers.import_trials --format=arrays --source=trials.npz --store=STORE
-    python -m launchers.import_trials --format=heldout --source=cifar100-inception/0.7 \
+    tfmem import_trials --format=arrays --source=trials.npz --store=STORE
+    tfmem import_trials --format=heldout --source=cifar100-inception/0.7 \
         --dataset=cifar100 --store=STORE
-    python -m launchers.import_trials --format=datamodels --source=FOLDER --dataset=cifar10 \
+    tfmem import_trials --format=datamodels --source=FOLDER --dataset=cifar10 \
         --store=STORE
 
 arrays: one npz file with `subset_mask` bool [t, n] (which trial was trained on which example),
@@ -31,7 +31,7 @@ A source is told from others by its content. Trials that are in the store alread
 
 from absl import flags
 
-from analysis.cli import program
+from analysis.cli import arguments, program
 from tfmem import datasets, imports
 from tfmem.config import ImportConfig
 from tfmem.store.store import Store
@@ -105,15 +105,21 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    flags.DEFINE_enum("format", None, list(imports.FORMATS), "(required) Layout of the source.")
-    flags.DEFINE_string("source", None, "(required) The file or the folder, see above.")
-    flags.DEFINE_string(
-        "store", None, "(required) Directory of the store; made if it is not there."
-    )
-    flags.DEFINE_string("dataset", "", f"Dataset that the examples belong to: {datasets.known()}.")
-    flags.DEFINE_string(
-        "labels", None, "npz file of labels, and ids if it has them, in the order of the source."
-    )
-    flags.DEFINE_string("data_dir", None, "Where TFDS keeps its data; TFDS's own default if empty.")
-    flags.mark_flags_as_required(["format", "source", "store"])
+    with program.group("What is read and written"):
+        flags.DEFINE_enum(
+            "format", None, list(imports.FORMATS), "Layout of the source.", required=True
+        )
+        flags.DEFINE_string("source", None, "The file or the folder, see above.", required=True)
+        flags.DEFINE_string(
+            "store", None, "Directory of the store; made if it is not there.", required=True
+        )
+        flags.DEFINE_string(
+            "dataset", "", f"Dataset that the examples belong to: {datasets.known()}."
+        )
+        flags.DEFINE_string(
+            "labels",
+            None,
+            "npz file of labels, and ids if it has them, in the order of the source.",
+        )
+        arguments.define_data_dir()
     program.run(main)

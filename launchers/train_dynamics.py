@@ -1,20 +1,20 @@
 r"""Follows training epoch by epoch, on easy and on difficult examples (Liu et al., 2021, Sec. 3).
 
-    python -m launchers.train_dynamics --experiment=mnist_mlp4096_dynamics --store=STORE \
+    tfmem train_dynamics --experiment=mnist_mlp4096_dynamics --store=STORE \
         --gradient_batches=40
-    python -m launchers.train_dynamics --experiment=mnist_mlp4096 --store=STORE \
+    tfmem train_dynamics --experiment=mnist_mlp4096 --store=STORE \
         --scores=scores.npz --conditions=everything,without_difficult
 
 Before the first epoch and after every one the store gets which training and test examples are
 predicted right and, on --gradient_batches random mini-batches, statistics of the examples'
-gradients (eqs. 3 and 4). Easy and difficult are told apart by the scores of analysis.turnover
+gradients (eqs. 3 and 4). Easy and difficult are told apart by the scores of tfmem turnover
 (Secs. 3.3), the lowest against the highest; without --scores, by corrupted labels (Sec. 3.2):
 random examples whose labels are real against random ones whose labels were replaced.
 
 Conditions are what a run is trained on: everything (Figs. 3, 4, 5 and 10), everything
 without_difficult examples (the control of Fig. 5), the easy or the difficult subset alone (Fig. 6).
 Run r of condition c is trial c * runs + r of the store. Runs that are there are skipped, so the
-same command continues after an interruption; damaged ones are trained again. analysis.dynamics
+same command continues after an interruption; damaged ones are trained again. tfmem dynamics
 reads the store.
 """
 
@@ -142,35 +142,35 @@ def main() -> int:
 
 if __name__ == "__main__":
     training_flags.define_experiment()
-    flags.DEFINE_string(
-        "store", None, "(required) Directory of the store; made if it is not there."
-    )
-    flags.DEFINE_string(
-        "scores",
-        None,
-        "Scores file (analysis.turnover): its lowest are easy examples, its highest difficult.",
-    )
-    flags.DEFINE_list(
-        "conditions",
-        [config_lib.EVERYTHING],
-        f"What runs are trained on, one or more of {', '.join(config_lib.FOLLOWED)}.",
-    )
-    flags.DEFINE_integer("runs", 1, "How often each condition is run.", lower_bound=1)
-    flags.DEFINE_integer(
-        "subset_size",
-        None,
-        "Training examples in the easy and in the difficult subset; one in six by default.",
-        lower_bound=1,
-    )
-    flags.DEFINE_integer(
-        "gradient_batches",
-        0,
-        "Mini-batches on which the gradients of examples are measured after each epoch (Fig. 4).",
-        lower_bound=0,
-    )
-    flags.DEFINE_string("trials", None, "START:STOP; all runs of all conditions by default.")
+    with program.group("What is trained"):
+        flags.DEFINE_list(
+            "conditions",
+            [config_lib.EVERYTHING],
+            f"What runs are trained on, one or more of {', '.join(config_lib.FOLLOWED)}.",
+        )
+        flags.DEFINE_integer("runs", 1, "How often each condition is run.", lower_bound=1)
+        flags.DEFINE_integer(
+            "subset_size",
+            None,
+            "Training examples in the easy and in the difficult subset; one in six by default.",
+            lower_bound=1,
+        )
+        flags.DEFINE_integer(
+            "gradient_batches",
+            0,
+            "Mini-batches on which the gradients of examples are measured after each epoch "
+            "(Fig. 4).",
+            lower_bound=0,
+        )
+        flags.DEFINE_string("trials", None, "START:STOP; all runs of all conditions by default.")
+    training_flags.define_store()
+    with program.group("What is read and written"):
+        flags.DEFINE_string(
+            "scores",
+            None,
+            "Scores file (tfmem turnover): its lowest are easy examples, its highest difficult.",
+        )
+    training_flags.define_overrides(without=["subset_ratio"])
     training_flags.define_training(stacks=False)
     training_flags.define_launch()
-    training_flags.define_overrides(without=["subset_ratio"])
-    flags.mark_flag_as_required("store")
     program.run(main)

@@ -1,6 +1,6 @@
 r"""Trains linear classifiers on the penultimate features of one network (Sec. 3.6).
 
-    python -m launchers.train_last_layer --experiment=cifar100_last_layer --store=STORE
+    tfmem train_last_layer --experiment=cifar100_last_layer --store=STORE
 
 A network is trained once on the whole training set and its penultimate features of all training and
 test examples are kept, in STORE/network. Each trial then trains a fresh linear classifier on the
@@ -103,17 +103,19 @@ def main() -> int:
 
 if __name__ == "__main__":
     training_flags.define_experiment(last_layer_experiments())
-    flags.DEFINE_string(
-        "store", None, "(required) Directory of the store; made if it is not there."
-    )
-    flags.DEFINE_string("trials", None, "START:STOP; all that the experiment asks for by default.")
-    flags.DEFINE_string("network", None, "Experiment whose network is trained on all examples.")
-    flags.DEFINE_integer("network_epochs", None, "Overrides the network's number of epochs.")
-    flags.DEFINE_string(
-        "feature_layer", None, "Layer whose output are the features; the penultimate by default."
-    )
+    with program.group("What is trained"):
+        flags.DEFINE_string(
+            "trials", None, "START:STOP; all that the experiment asks for by default."
+        )
+        flags.DEFINE_string("network", None, "Experiment whose network is trained on all examples.")
+        flags.DEFINE_integer("network_epochs", None, "Overrides the network's number of epochs.")
+        flags.DEFINE_string(
+            "feature_layer",
+            None,
+            "Layer whose output are the features; the penultimate by default.",
+        )
+    training_flags.define_store()
+    training_flags.define_overrides(without=_MEANINGLESS)
     training_flags.define_training()
     training_flags.define_launch()
-    training_flags.define_overrides(without=_MEANINGLESS)
-    flags.mark_flag_as_required("store")
     program.run(main)

@@ -1,6 +1,6 @@
 r"""Trains on the training set without memorized, random or influential examples (Secs. 3.2, 3.3).
 
-    python -m launchers.train_removal --experiment=digits_mlp --estimates=estimates.npz \
+    tfmem train_removal --experiment=digits_mlp --estimates=estimates.npz \
         --store=STORE [--runs=100] [--thresholds=0.1,0.2,0.3]
 
 The conditions are: nothing removed; for each threshold, the examples with mem >= threshold removed
@@ -8,7 +8,7 @@ and, in runs of their own, as many random ones, chosen anew for each run; and th
 of the high-influence pairs removed. Each condition is run --runs times, and runs of the same number
 share initial weights. Run r of condition c is trial c * runs + r of the store. Runs that are there
 are skipped, so the same command continues after an interruption; damaged ones are trained again.
-analysis.removal reads the store.
+tfmem removal reads the store.
 """
 
 import numpy as np
@@ -111,32 +111,34 @@ def main() -> int:
 
 if __name__ == "__main__":
     training_flags.define_experiment()
-    flags.DEFINE_string(
-        "store", None, "(required) Directory of the store; made if it is not there."
-    )
-    flags.DEFINE_string(
-        "estimates", None, "(required) Estimates file of the dataset, ours or a published one."
-    )
-    flags.DEFINE_integer(
-        "runs",
-        None,
-        f"How often each condition is run; {experiments.REMOVAL_RUNS} by default, and "
-        + ", ".join(f"{runs} for {name}" for name, runs in experiments.REMOVAL_RUNS_OF.items())
-        + ".",
-        lower_bound=1,
-    )
-    flags.DEFINE_string(
-        "thresholds",
-        experiments.flag_value(experiments.REMOVAL_THRESHOLDS),
-        "Memorization values in (0, 1]: examples at or above each are removed; empty for none.",
-    )
-    arguments.define_thresholds()
-    flags.DEFINE_bool(
-        "high_influence", True, "Also remove the training examples of the high-influence pairs."
-    )
-    flags.DEFINE_string("trials", None, "START:STOP; all runs of all conditions by default.")
+    with program.group("What is trained"):
+        flags.DEFINE_integer(
+            "runs",
+            None,
+            f"How often each condition is run; {experiments.REMOVAL_RUNS} by default, and "
+            + ", ".join(f"{runs} for {name}" for name, runs in experiments.REMOVAL_RUNS_OF.items())
+            + ".",
+            lower_bound=1,
+        )
+        flags.DEFINE_string(
+            "thresholds",
+            experiments.flag_value(experiments.REMOVAL_THRESHOLDS),
+            "Memorization values in (0, 1]: examples at or above each are removed; empty for none.",
+        )
+        arguments.define_thresholds()
+        flags.DEFINE_bool(
+            "high_influence", True, "Also remove the training examples of the high-influence pairs."
+        )
+        flags.DEFINE_string("trials", None, "START:STOP; all runs of all conditions by default.")
+    training_flags.define_store()
+    with program.group("What is read and written"):
+        flags.DEFINE_string(
+            "estimates",
+            None,
+            "Estimates file of the dataset, ours or a published one.",
+            required=True,
+        )
+    training_flags.define_overrides(without=["subset_ratio"])
     training_flags.define_training()
     training_flags.define_launch()
-    training_flags.define_overrides(without=["subset_ratio"])
-    flags.mark_flags_as_required(["store", "estimates"])
     program.run(main)

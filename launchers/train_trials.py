@@ -1,7 +1,7 @@
 r"""Trains trials of an experiment and stores them.
 
-    python -m launchers.train_trials --experiment=digits_mlp --store=STORE [--trials=0:1000]
-    python -m launchers.train_trials --experiment=cifar100_resnet50 --describe
+    tfmem train_trials --experiment=digits_mlp --store=STORE [--trials=0:1000]
+    tfmem train_trials --experiment=cifar100_resnet50 --describe
 
 Each trial trains a model on a random subset of the training set (Algorithm 1 of Feldman & Zhang,
 2020) and stores which examples it saw and which of all examples it then predicts correctly. Trials
@@ -72,13 +72,14 @@ def main() -> int:
 
 if __name__ == "__main__":
     training_flags.define_experiment()
-    flags.DEFINE_string(
-        "store", None, "(required) Directory of the store; made if it is not there."
-    )
-    flags.DEFINE_string("trials", None, "START:STOP; all that the experiment asks for by default.")
-    flags.DEFINE_bool("describe", False, "Print the recipe and its sources, and stop.")
+    with program.group("What is trained"):
+        flags.DEFINE_string(
+            "trials", None, "START:STOP; all that the experiment asks for by default."
+        )
+        flags.DEFINE_bool("describe", False, "Print the recipe and its sources, and stop.")
+    training_flags.define_store(required=False)
+    training_flags.define_overrides()
     training_flags.define_training()
     training_flags.define_engine()
     training_flags.define_launch()
-    training_flags.define_overrides()
     program.run(main)

@@ -1,11 +1,11 @@
-r"""Trains models with turn-over dropout, whose sub-networks give memorization scores.
+r"""Trains with turn-over dropout, whose sub-networks give memorization scores.
 
-    python -m launchers.train_turnover --experiment=mnist_mlp4096 --store=STORE [--trials=0:1]
+    tfmem train_turnover --experiment=mnist_mlp4096 --store=STORE [--trials=0:1]
 
 A model is trained on the whole training set (Liu, Lin & Jaggi, 2021, Sec. 2.2): each example
 updates the half of the units that its own mask turns on, and the other half never sees it. After
 every epoch the store gets the loss and the prediction of both halves on every training example,
-from which analysis.turnover computes scores (eq. 6). One model is enough; the scores of more, in
+from which tfmem turnover computes scores (eq. 6). One model is enough; the scores of more, in
 --trials, are averaged. The networks are kept in STORE/networks. --influence=K also estimates what
 the K training examples with the highest scores do to every test example (eq. 5).
 
@@ -122,24 +122,22 @@ def main() -> int:
 
 if __name__ == "__main__":
     training_flags.define_experiment()
-    flags.DEFINE_string(
-        "store", None, "(required) Directory of the store; made if it is not there."
-    )
-    flags.DEFINE_string("trials", None, "START:STOP, models to train; one by default.")
-    flags.DEFINE_bool(
-        "test_examples",
-        False,
-        "Train on the test examples too, so that they have scores: those of Fig. 5.",
-    )
-    flags.DEFINE_integer(
-        "influence",
-        0,
-        "Estimate the influence of so many training examples, those with the highest scores, on "
-        "all test examples.",
-        lower_bound=0,
-    )
+    with program.group("What is trained"):
+        flags.DEFINE_string("trials", None, "START:STOP, models to train; one by default.")
+        flags.DEFINE_bool(
+            "test_examples",
+            False,
+            "Train on the test examples too, so that they have scores: those of Fig. 5.",
+        )
+        flags.DEFINE_integer(
+            "influence",
+            0,
+            "Estimate the influence of so many training examples, those with the highest scores, "
+            "on all test examples.",
+            lower_bound=0,
+        )
+    training_flags.define_store()
+    training_flags.define_overrides(without=["subset_ratio"])
     training_flags.define_training(stacks=False)
     training_flags.define_launch()
-    training_flags.define_overrides(without=["subset_ratio"])
-    flags.mark_flag_as_required("store")
     program.run(main)

@@ -8,6 +8,8 @@ from absl import flags
 
 from tfmem import experiments
 
+# A flag counts as defined by the program that defines it through this.
+flags.disclaim_key_flags()
 _RANGE = re.compile(r"(\d+):(\d+)")
 
 
@@ -25,6 +27,11 @@ def define_thresholds() -> None:
 def define_formats() -> None:
     """Defines --formats, of figures in a folder."""
     flags.DEFINE_list("formats", ["png", "pdf"], "Kinds of files to write: png, pdf, svg.")
+
+
+def define_data_dir() -> None:
+    """Defines --data_dir."""
+    flags.DEFINE_string("data_dir", None, "Where TFDS keeps its data; TFDS's own default if empty.")
 
 
 def parse_range(text: str) -> range:

@@ -7,13 +7,14 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from logging import LogRecord
+from typing import NoReturn
 
 from absl import app, flags, logging
 
+from analysis.cli import usage
+
 FLAGS = flags.FLAGS
-# So that --help of a program lists the flags that it defines through this module.
-flags.disclaim_key_flags()
-_MISSING = re.compile(r"Flag --(\w+) must have a value other than None")
+_HELP = {"h", "?", "help", "helpshort", "helpfull"}
 # Notices that TensorFlow's C++ prints while it is imported, before it can be told not to.
 _NOTICES = re.compile(
     "All log messages before absl|oneDNN custom operations|Could not find cuda drivers|cuInit"
@@ -22,20 +23,34 @@ _NOTICES = re.compile(
 _REMOTE = re.compile("(?:^|=)(?:gs|s3|az|hf)://")
 
 
+@contextlib.contextmanager
+def group(title: str) -> Iterator[None]:
+    """Puts the flags that are defined in the context under a heading of --help."""
+    before = set(FLAGS)
+    yield
+    for name in FLAGS:
+        if name not in before:
+            FLAGS.register_key_flag_for_module(title, FLAGS[name])
+
+
 def _parse_flags(argv: list[str]) -> list[str]:
     """Parses flags; a wrong one ends the program with one line instead of a page of help."""
+    asked = {word.lstrip("-") for word in argv if word.startswith("-")} & _HELP
+    if asked:
+        print(usage.text(full="helpfull" in asked))
+        sys.exit(0)
     try:
-        return app.parse_flags_with_usage(argv) if _asks_for_help(argv) else FLAGS(argv)
+        return FLAGS(argv)
+    except flags.UnrecognizedFlagError as error:
+        near = usage.nearest(error.flagname, usage.own_flags())
+        hint = f": did you mean --{near}?" if near else ""
+        _fail(f"Unknown command line flag {error.flagname!r}{hint} (--help lists the flags)")
     except flags.Error as error:
-        missing = _MISSING.search(str(error))
+        missing = usage.MISSING.search(str(error))
         _fail(f"--{missing[1]} is required" if missing else f"{error} (--help lists the flags)")
 
 
-def _asks_for_help(argv: list[str]) -> bool:
-    return any(word.lstrip("-") in ("help", "helpshort", "helpfull", "helpxml") for word in argv)
-
-
-def _fail(message: str) -> None:
+def _fail(message: str) -> NoReturn:
     print(f"error: {' '.join(message.split())}", file=sys.stderr)
     sys.exit(2)
 

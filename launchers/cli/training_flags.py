@@ -7,7 +7,7 @@ from typing import Any
 
 from absl import flags
 
-from analysis.cli import arguments
+from analysis.cli import arguments, program
 from tfmem import datasets, experiments
 from tfmem.config import (
     CROPS,
@@ -21,24 +21,35 @@ from tfmem.training import trainers
 from tfmem.workers import cluster
 
 FLAGS = flags.FLAGS
-flags.disclaim_key_flags()  # --help of a program lists the flags that it defines through this.
+# A flag counts as defined by the program that defines it through this.
+flags.disclaim_key_flags()
 _CHOICES = {"schedule": SCHEDULES, "crop": CROPS, "precision": PRECISIONS}
 
 
 def define_experiment(
     names: Iterable[str] = experiments.EXPERIMENTS, required: bool = True
 ) -> None:
-    """Defines --experiment and --data_dir.
+    """Defines --experiment.
 
     Args:
       names: the experiments that the program takes.
       required: whether there has to be one.
     """
-    word = "(required) " if required else ""
-    flags.DEFINE_string("experiment", None, f"{word}One of {', '.join(names)}.")
-    flags.DEFINE_string("data_dir", None, "Where TFDS keeps its data; TFDS's own default if empty.")
-    if required:
-        flags.mark_flag_as_required("experiment")
+    with program.group("What is trained"):
+        text = f"One of {', '.join(names)}; tfmem experiments says what they are."
+        flags.DEFINE_string("experiment", None, text, required=required)
+
+
+def define_store(required: bool = True) -> None:
+    """Defines --store and --data_dir.
+
+    Args:
+      required: whether there has to be a store.
+    """
+    with program.group("What is read and written"):
+        text = "Directory of the store; made if it is not there."
+        flags.DEFINE_string("store", None, text, required=required)
+        arguments.define_data_dir()
 
 
 def define_overrides(without: Iterable[str] = ()) -> None:
@@ -47,23 +58,23 @@ def define_overrides(without: Iterable[str] = ()) -> None:
     Args:
       without: fields that mean nothing to the program.
     """
-    for field, text in experiments.OVERRIDES.items():
-        if field in without:
-            continue
-        text = f"Overrides the experiment's. {text}"
-        kind = experiments.field_type(field)
-        if field in _CHOICES:
-            flags.DEFINE_enum(field, None, _CHOICES[field], text)
-        elif kind is bool:
-            flags.DEFINE_bool(field, None, text)
-        elif kind is int:
-            flags.DEFINE_integer(field, None, text)
-        elif kind is float:
-            flags.DEFINE_float(field, None, text)
-        elif field == "dataset":
-            flags.DEFINE_string(field, None, f"Overrides the experiment's: {datasets.known()}.")
-        else:
-            flags.DEFINE_string(field, None, text)
+    with program.group("The recipe (what is given overrides the experiment's)"):
+        for field, text in experiments.OVERRIDES.items():
+            if field in without:
+                continue
+            kind = experiments.field_type(field)
+            if field in _CHOICES:
+                flags.DEFINE_enum(field, None, _CHOICES[field], text)
+            elif kind is bool:
+                flags.DEFINE_bool(field, None, text)
+            elif kind is int:
+                flags.DEFINE_integer(field, None, text)
+            elif kind is float:
+                flags.DEFINE_float(field, None, text)
+            elif field == "dataset":
+                flags.DEFINE_string(field, None, f"Dataset: {datasets.known()}.")
+            else:
+                flags.DEFINE_string(field, None, text)
 
 
 def define_training(stacks: bool = True) -> None:
@@ -72,42 +83,44 @@ def define_training(stacks: bool = True) -> None:
     Args:
       stacks: whether the program can train trials stacked.
     """
-    strategy = (
-        "tf.distribute strategy of one trial: mirrored over all GPUs, default for one device. auto "
-        "is mirrored for ImageNet and default for all others"
-    )
-    xla = "Compile unstacked training with XLA; stacked training always is."
-    if stacks:
-        flags.DEFINE_string(
-            "stack",
-            trainers.STACK_AUTO,
-            "Trials trained together in one compiled step: a number; auto, which stacks dense "
-            "networks; none, which trains one at a time with Keras fit.",
+    with program.group("Where and how"):
+        strategy = (
+            "tf.distribute strategy of one trial: mirrored over all GPUs, default for one device. "
+            "auto is mirrored for ImageNet and default for all others"
         )
-        strategy += "; with --stack=auto, both other values also turn stacking off"
-    else:
-        xla = "Compile training with XLA."
-    flags.DEFINE_enum(
-        "strategy", trainers.STRATEGY_AUTO, ["auto", "mirrored", "default"], f"{strategy}."
-    )
-    flags.DEFINE_bool("xla", False, xla)
-    flags.DEFINE_string(
-        "tensorboard", None, "Folder for TensorBoard logs of unstacked trials; none if empty."
-    )
+        xla = "Compile unstacked training with XLA; stacked training always is."
+        if stacks:
+            flags.DEFINE_string(
+                "stack",
+                trainers.STACK_AUTO,
+                "Trials trained together in one compiled step: a number; auto, which stacks dense "
+                "networks; none, which trains one at a time with Keras fit.",
+            )
+            strategy += "; with --stack=auto, both other values also turn stacking off"
+        else:
+            xla = "Compile training with XLA."
+        flags.DEFINE_enum(
+            "strategy", trainers.STRATEGY_AUTO, ["auto", "mirrored", "default"], f"{strategy}."
+        )
+        flags.DEFINE_bool("xla", False, xla)
+        flags.DEFINE_string(
+            "tensorboard", None, "Folder for TensorBoard logs of unstacked trials; none if empty."
+        )
 
 
 def define_launch() -> None:
     """Defines what a launch does about trials that are interrupted or fail."""
-    flags.DEFINE_float(
-        "checkpoint_seconds",
-        60.0,
-        "An unstacked trial in training is saved at the end of an epoch if so much time has passed "
-        "since it was last; it continues from there.",
-        lower_bound=0.0,
-    )
-    flags.DEFINE_integer(
-        "retries", 2, "How often a trial that failed is trained again.", lower_bound=0
-    )
+    with program.group("When trials are interrupted or fail"):
+        flags.DEFINE_float(
+            "checkpoint_seconds",
+            60.0,
+            "An unstacked trial in training is saved at the end of an epoch if so much time has "
+            "passed since it was last; it continues from there.",
+            lower_bound=0.0,
+        )
+        flags.DEFINE_integer(
+            "retries", 2, "How often a trial that failed is trained again.", lower_bound=0
+        )
 
 
 _ROOM = {
@@ -121,32 +134,33 @@ _ROOM = {
 
 def define_engine() -> None:
     """Defines where trials are trained: in this process, or by Ray, and which of them."""
-    flags.DEFINE_enum(
-        "engine",
-        "local",
-        ["local", "ray"],
-        "local trains in this process; ray on all GPUs of this machine, or of a cluster.",
-    )
-    flags.DEFINE_string(
-        "ray_address",
-        None,
-        "With --engine=ray: a Ray cluster, HOST:PORT, or auto for the one that this machine is "
-        "part of; by default a Ray of this machine alone is started.",
-    )
-    for name, text in _ROOM.items():
-        flags.DEFINE_integer(name, None, f"With --engine=ray: {text}", lower_bound=1)
-    flags.DEFINE_string(
-        "shard",
-        None,
-        "i/N: only every N-th of the trials, from the i-th on, counted from 0: one task of a Slurm "
-        "array.",
-    )
+    with program.group("Where and how"):
+        flags.DEFINE_enum(
+            "engine",
+            "local",
+            ["local", "ray"],
+            "local trains in this process; ray on all GPUs of this machine, or of a cluster.",
+        )
+        flags.DEFINE_string(
+            "ray_address",
+            None,
+            "With --engine=ray: a Ray cluster, HOST:PORT, or auto for the one that this machine is "
+            "part of; by default a Ray of this machine alone is started.",
+        )
+        for name, text in _ROOM.items():
+            flags.DEFINE_integer(name, None, f"With --engine=ray: {text}", lower_bound=1)
+        flags.DEFINE_string(
+            "shard",
+            None,
+            "i/N: only every N-th of the trials, from the i-th on, counted from 0: one task of a "
+            "Slurm array.",
+        )
 
 
 def room() -> cluster.Room | None:
     """Returns what a worker takes of Ray, or None without Ray; ValueError if flags contradict."""
     if FLAGS.engine == "ray":
-        given = {name: FLAGS[name].value for name in _ROOM if FLAGS[name].present}
+        given = {name: getattr(FLAGS, name) for name in _ROOM if FLAGS[name].present}
         return cluster.Room(**given)
     for name in ("ray_address", *_ROOM):
         if FLAGS[name].present:
@@ -188,7 +202,7 @@ def require_images(config: ExperimentConfig) -> None:
     if config.name in experiments.NETWORK_OF:
         raise ValueError(
             f"{config.name} trains on the penultimate features of a network: "
-            "launchers.train_last_layer makes them and its trials"
+            "tfmem train_last_layer makes them and its trials"
         )
 
 

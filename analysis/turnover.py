@@ -43,6 +43,7 @@ from tfmem.config import TurnoverConfig
 from tfmem.datasets import Dataset
 from tfmem.store import kinds
 from tfmem.store.artifacts import read_influence
+from tfmem.store.pictures import load_pictures
 from tfmem.store.store import Store
 
 if TYPE_CHECKING:  # Its imports take a second that --help does not need.
@@ -57,7 +58,7 @@ def _load_pictures(store: Store) -> tuple[Dataset | None, str]:
     try:
         if datasets.uses_tensorflow(store.config.dataset):
             program.import_tensorflow()  # It would print notices.
-        return store.load_pictures(store, FLAGS.data_dir), ""
+        return load_pictures(store, FLAGS.data_dir), ""
     except ValueError as error:
         return None, f"there are no pictures, {error}"
 

@@ -27,7 +27,7 @@ _EXPERIMENT = "digits_mlp"
 
 def train(store: Store, dataset: datasets.Dataset, trials: range) -> str:
     """Trains the trials that are missing; returns what that cost, in words."""
-    missing, _ = store.missing_trials(store, trials)
+    missing, _ = store.missing_trials(trials)
     if not missing:
         return f"{len(trials):,} trials were already in the store"
     program.import_tensorflow()

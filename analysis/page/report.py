@@ -14,6 +14,7 @@ from analysis.page import render
 from tfmem import datasets, experiments
 from tfmem.datasets import Dataset
 from tfmem.disk import atomic
+from tfmem.store.pictures import load_pictures
 from tfmem.store.store import Store
 from tfmem.store.trials import TrialSet
 
@@ -145,7 +146,7 @@ def _read_estimates(path: epath.PathLike, dataset: Dataset) -> Estimates:
 def _with_images(store: Store, data_dir: str | None) -> tuple[Dataset, list[str]]:
     """Returns the store's dataset, with images if they can be had; if not, a note says why."""
     try:
-        return store.load_pictures(store, data_dir), []
+        return load_pictures(store, data_dir), []
     except ValueError as reason:
         logging.warning("no pictures in the report: %s", reason)
         return store.dataset, [f"There are no pictures, ids stand in their place: {reason}."]

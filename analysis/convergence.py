@@ -6,21 +6,18 @@ Splits the trials into two halves at random, estimates from each half alone, and
 Jaccard similarity of the examples with mem >= --mem_threshold and of the high-influence pairs, and
 the mean difference of the estimates over the union of the two sets (Sec. 3.5, eq. 4). It repeats
 this with fewer and fewer trials, and ends with a plain verdict: whether there are enough, and if
-not, about how many would be and when they would be there. It can be asked at any moment, while
+not, about how many would be. It can be asked at any moment, while
 trials are being trained. --probability shows beside it how halves agree that are estimated from the
 probability of the true label, which varies less than whether the prediction is right.
 """
-
-import time
 
 from absl import flags
 
 from analysis.cli import arguments, program
 from analysis.estimates import probability
-from analysis.measures.settling import measure, present, split_halves, split_sizes, table, when
+from analysis.measures.settling import measure, present, split_halves, split_sizes, table
 from tfmem.store import kinds
 from tfmem.store.store import Store
-from tfmem.workers import pace
 
 FLAGS = flags.FLAGS
 
@@ -45,12 +42,6 @@ def main() -> None:
         print("estimated from the probability of the true label, the same halves:")
         print(table(by_probability, *thresholds))
     print(result.verdict)
-    if result.trials_needed is not None:
-        now = time.time()
-        rate = pace.trials_per_hour(store, now)
-        cost = pace.seconds_a_trial(store) if rate is None else None
-        if said := when(result.trials_needed - len(trials), rate, cost, now):
-            print(said)
     if FLAGS.out:
         from analysis.plots import convergence as figure
         from analysis.plots import style

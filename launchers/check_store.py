@@ -19,10 +19,10 @@ from absl import flags
 
 from analysis.cli import arguments, program
 from launchers.cli import progress
-from tfmem.store import compaction
+from tfmem.store.errors import DamagedFileError
 from tfmem.store.store import Store
 from tfmem.words import runs
-from tfmem.workers import claims, logs
+from tfmem.workers import claims, compaction, logs
 
 FLAGS = flags.FLAGS
 
@@ -51,17 +51,24 @@ def main() -> int:
     return report(store, wanted, there, damaged)
 
 
-def quarantine(store: Store, damaged: Mapping[int, str]) -> tuple[list[int], dict[int, str]]:
+def quarantine(
+    store: Store, damaged: Mapping[int, DamagedFileError]
+) -> tuple[list[int], dict[int, DamagedFileError]]:
     """Moves damaged files aside and says so; returns the trials that are left, and the damaged."""
     for problem in [*damaged.values(), *store.damaged_archives()]:
-        print(problem.split("; to ")[0])
+        print(problem.what)
     for path, target in compaction.quarantine(store, damaged):
         print(f"moved {path} to {target}")
     there = store.numbers()
     return there, store.damaged(number for number in there if number in damaged)
 
 
-def report(store: Store, wanted: range, there: Sequence[int], damaged: Mapping[int, str]) -> int:
+def report(
+    store: Store,
+    wanted: range,
+    there: Sequence[int],
+    damaged: Mapping[int, DamagedFileError],
+) -> int:
     """Prints what a store has and lacks, and returns the exit code.
 
     Args:

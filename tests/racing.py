@@ -16,6 +16,8 @@ from tfmem.workers.launch import Launch
 class Trainer:
     """Trains trials of random content, each a function of its number alone."""
 
+    batch_of_trials = 1
+
     def __init__(self, dataset, seconds):
         self._dataset, self._seconds = dataset, seconds
 

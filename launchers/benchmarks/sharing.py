@@ -1,5 +1,6 @@
 """What it costs that launchers share a store: claims, logs, and looks at how far all are."""
 
+import dataclasses
 import tempfile
 import time
 
@@ -27,16 +28,18 @@ _LOOKS = 5
 class _Trainer:
     """Hands out a trial that is made already."""
 
+    batch_of_trials = 1
+
     def __init__(self, trial: Trial):
         self._trial = trial
 
     def train(self, trials, progress, checkpoints):
         for number in trials:
-            yield Trial(number, 0, *self._trial, seconds=1.0)
+            yield dataclasses.replace(self._trial, number=number)
 
 
-def _new_store(folder: str) -> tuple[Store, tuple]:
-    """Returns an empty store, and the content of a trial of it."""
+def _new_store(folder: str) -> tuple[Store, Trial]:
+    """Returns an empty store, and a trial of it."""
     rng = np.random.default_rng(0)
     dataset = planted.plant(*SIZES, pairs=0).dataset
     store = Store.create(folder, ImportConfig("arrays", "x", "", "", STORED), dataset)
@@ -47,7 +50,8 @@ def _new_store(folder: str) -> tuple[Store, tuple]:
         return Predictions(predicted == split.labels, predicted, probability)
 
     subset = rng.random(SIZES[0]) < experiments.SUBSET_RATIO
-    return store, (subset, predictions(dataset.train), predictions(dataset.test))
+    train, test = predictions(dataset.train), predictions(dataset.test)
+    return store, Trial(0, 0, subset, train, test, seconds=1.0)
 
 
 def trials() -> None:
@@ -64,18 +68,18 @@ def trials() -> None:
 
 
 def _stored(folder: str) -> float:
-    store, content = _new_store(folder)
+    store, trial = _new_store(folder)
     start = time.perf_counter()
     for number in range(_TRIALS):
-        store.write(Trial(number, 0, *content, seconds=1.0))
+        store.write(dataclasses.replace(trial, number=number))
     return (time.perf_counter() - start) / _TRIALS
 
 
 def _launched(folder: str) -> float:
-    store, content = _new_store(folder)
+    store, trial = _new_store(folder)
     with Launch(store) as launch:
         start = time.perf_counter()
-        launch.run(_Trainer(content), range(_TRIALS))
+        launch.run(_Trainer(trial), range(_TRIALS))
         return (time.perf_counter() - start) / _TRIALS
 
 
@@ -88,8 +92,7 @@ def looks() -> None:
             store.trial_path(number).touch()
             log.add_later(number, "stored")
         with Claims(store.path / claims.FOLDER, "launch") as held:
-            for number in range(STORED, STORED + CLAIMED):
-                held.take(number)
+            held.take(range(STORED, STORED + CLAIMED))
             start = time.perf_counter()
             for _ in range(_LOOKS):
                 status.read(store, range(2 * STORED))

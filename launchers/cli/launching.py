@@ -43,7 +43,7 @@ def missing_trials(store: Store, trials: range) -> list[int]:
     """Returns the trials that have to be trained; says what is there, and what is damaged."""
     missing, damaged = store.missing_trials(trials)
     for problem in damaged.values():
-        print(problem.split("; to make it again")[0] + ": training it again")
+        print(f"{problem.what}: training it again")
     if len(missing) < len(trials):
         print(f"{len(trials) - len(missing):,} of {len(trials):,} trials are already in the store")
     return missing
@@ -75,7 +75,7 @@ def train_on_ray(
     config: ExperimentConfig,
     trials: Sequence[int],
     missing: Sequence[int],
-    room: cluster.Room,
+    room: cluster.WorkerResources,
 ) -> int:
     """Trains and stores trials on Ray, with one line for all of them; returns the exit code.
 
@@ -91,9 +91,9 @@ def train_on_ray(
     make_trainer = functools.partial(
         trainers.load_trainer, config, data_dir, training_flags.options()
     )
-    job = cluster.Job(str(store.path), make_trainer, FLAGS.retries, FLAGS.checkpoint_seconds)
+    job = cluster.Job(make_trainer, FLAGS.retries, FLAGS.checkpoint_seconds)
     with progress.shown(store, trials):
-        outcome = cluster.run(job, missing, room, FLAGS.ray_address, program.signals_noted)
+        outcome = cluster.run(store, job, missing, room, FLAGS.ray_address, program.signals_noted)
     return report(store, outcome)
 
 

@@ -157,11 +157,11 @@ def define_engine() -> None:
         )
 
 
-def room() -> cluster.Room | None:
+def room() -> cluster.WorkerResources | None:
     """Returns what a worker takes of Ray, or None without Ray; ValueError if flags contradict."""
     if FLAGS.engine == "ray":
-        given = {name: getattr(FLAGS, name) for name in _ROOM if FLAGS[name].present}
-        return cluster.Room(**given)
+        given = {name: FLAGS[name].value for name in _ROOM if FLAGS[name].present}
+        return cluster.WorkerResources(**given)
     for name in ("ray_address", *_ROOM):
         if FLAGS[name].present:
             raise ValueError(f"--{name} has no effect with --engine=local: add --engine=ray")

@@ -15,7 +15,7 @@ from tests.conftest import ROOT, run_program
 from tests.trials import assert_same_trial
 from tfmem.store.store import Store
 from tfmem.workers import claims
-from tfmem.workers.cluster import Room
+from tfmem.workers.cluster import WorkerResources
 
 pytest.importorskip("ray", reason="Ray is not installed: pip install -e '.[cluster]'")
 TRIALS = 6
@@ -217,24 +217,24 @@ def test_a_trial_that_fails_is_retried_and_reported_and_the_others_go_on(tmp_pat
     assert not list((path / "logs").glob("*.failed"))
 
 
-def test_room():
+def test_worker_resources():
     machine = {"CPU": 96.0, "GPU": 8.0}
-    assert Room().workers(machine) == 8
-    assert Room().of(machine) == {"num_cpus": 1, "num_gpus": 1}
-    assert Room(gpus_per_trial=8).workers(machine) == 1
+    assert WorkerResources().workers(machine) == 8
+    assert WorkerResources().of(machine) == {"num_cpus": 1, "num_gpus": 1}
+    assert WorkerResources(gpus_per_trial=8).workers(machine) == 1
     # GPUs that are asked for are waited for: a cluster may grow on demand.
-    assert Room(gpus_per_trial=8).of({"CPU": 16.0}) == {"num_cpus": 1, "num_gpus": 8}
-    assert Room(gpus_per_trial=8).workers({"CPU": 16.0}) == 0
-    assert Room(gpus_per_trial=1).of({}) == {"num_cpus": 1, "num_gpus": 1}
-    assert Room(gpus_per_trial=3).workers(machine) == 2
-    assert Room(trials_per_gpu=4).workers(machine) == 32
-    assert Room(trials_per_gpu=10).workers({"CPU": 96.0, "GPU": 1.0}) == 10
-    assert Room(trials_per_gpu=4).of(machine) == {"num_cpus": 1, "num_gpus": 0.25}
-    assert Room(trials_per_gpu=4, cpus_per_trial=6).workers(machine) == 16
-    assert Room(cpus_per_trial=6).workers({"CPU": 16.0}) == 2
-    assert Room(cpus_per_trial=6).of({"CPU": 16.0}) == {"num_cpus": 6}
+    assert WorkerResources(gpus_per_trial=8).of({"CPU": 16.0}) == {"num_cpus": 1, "num_gpus": 8}
+    assert WorkerResources(gpus_per_trial=8).workers({"CPU": 16.0}) == 0
+    assert WorkerResources(gpus_per_trial=1).of({}) == {"num_cpus": 1, "num_gpus": 1}
+    assert WorkerResources(gpus_per_trial=3).workers(machine) == 2
+    assert WorkerResources(trials_per_gpu=4).workers(machine) == 32
+    assert WorkerResources(trials_per_gpu=10).workers({"CPU": 96.0, "GPU": 1.0}) == 10
+    assert WorkerResources(trials_per_gpu=4).of(machine) == {"num_cpus": 1, "num_gpus": 0.25}
+    assert WorkerResources(trials_per_gpu=4, cpus_per_trial=6).workers(machine) == 16
+    assert WorkerResources(cpus_per_trial=6).workers({"CPU": 16.0}) == 2
+    assert WorkerResources(cpus_per_trial=6).of({"CPU": 16.0}) == {"num_cpus": 6}
     with pytest.raises(ValueError, match=r"--gpus_per_trial=8 and --trials_per_gpu=2 contradict"):
-        Room(gpus_per_trial=8, trials_per_gpu=2)
+        WorkerResources(gpus_per_trial=8, trials_per_gpu=2)
 
 
 @pytest.mark.slow

@@ -8,6 +8,7 @@ A record is: its length (uint64), a masked CRC-32C of the length, the data, a ma
 data, all little-endian.
 """
 
+import io
 import struct
 from collections.abc import Iterable, Mapping, Sequence
 from typing import BinaryIO
@@ -112,7 +113,7 @@ def decode_example(data: bytes) -> dict[str, list[bytes] | np.ndarray]:
         example = _Example.FromString(data)
     except message.DecodeError as error:
         raise ValueError("a record is not a tf.train.Example") from error
-    features = {}
+    features: dict[str, list[bytes] | np.ndarray] = {}
     for name, feature in example.features.feature.items():
         kind = feature.WhichOneof("kind")
         if kind == "bytes_list":
@@ -154,52 +155,40 @@ def decode(content: bytes) -> list[bytes]:
     Raises:
       ValueError: the file ends inside a record, or a checksum does not match.
     """
-    records = []
-    position = 0
-    while position < len(content):
-        start = position + HEADER_BYTES
-        length = _length(content[position:start], len(records))
-        end, position = start + length, start + length + FOOTER_BYTES
-        records.append(_checked(content[start:end], content[end:position], length, len(records)))
+    file, records = io.BytesIO(content), []
+    while file.tell() < len(content):
+        records.append(read(file, len(content) - file.tell(), len(records)))
     return records
 
 
-def read(file: BinaryIO, room: int, number: int = 0) -> bytes:
+def read(file: BinaryIO, left: int, number: int = 0) -> bytes:
     """Reads one record where an open file stands.
 
     Args:
       file: open for reading.
-      room: how many bytes of it are left, so that no length is believed that cannot be.
+      left: how many bytes of it are left, so that no length is believed that cannot be.
       number: of the record, for messages.
 
     Raises:
       ValueError: there is no whole record, or a checksum does not match.
     """
-    length = _length(file.read(HEADER_BYTES), number)
-    if HEADER_BYTES + length + FOOTER_BYTES > room:
+    whole = size(file.read(HEADER_BYTES), number)
+    if whole > left:
         raise ValueError(f"the file ends inside record {number}")
-    data = file.read(length)
-    return _checked(data, file.read(FOOTER_BYTES), length, number)
-
-
-def is_header(data: bytes) -> bool:
-    """Returns whether a record may begin with these bytes: a length and its checksum."""
-    return _CRC.unpack_from(data, _LENGTH.size)[0] == _masked_crc(data[: _LENGTH.size])
-
-
-def _length(header: bytes, number: int) -> int:
-    """Returns the length of the data of the record with this header."""
-    if len(header) < HEADER_BYTES:
-        raise ValueError(f"the file ends inside the header of record {number}")
-    if not is_header(header):
-        raise ValueError(f"the length of record {number} fails its checksum")
-    return _LENGTH.unpack_from(header)[0]
-
-
-def _checked(data: bytes, crc: bytes, length: int, number: int) -> bytes:
-    """Returns the data of a record if it is as long as its header says, and has its checksum."""
-    if len(data) < length or len(crc) < FOOTER_BYTES:
-        raise ValueError(f"the file ends inside record {number}")
-    if _CRC.unpack(crc)[0] != _masked_crc(data):
+    data = file.read(whole - HEADER_BYTES - FOOTER_BYTES)
+    if file.read(FOOTER_BYTES) != _CRC.pack(_masked_crc(data)):
         raise ValueError(f"record {number} fails its checksum")
     return data
+
+
+def size(header: bytes, number: int = 0) -> int:
+    """Returns how many bytes the record with this header has, header and all.
+
+    Raises:
+      ValueError: the header is cut off, or fails its checksum.
+    """
+    if len(header) < HEADER_BYTES:
+        raise ValueError(f"the file ends inside the header of record {number}")
+    if _CRC.unpack_from(header, _LENGTH.size)[0] != _masked_crc(header[: _LENGTH.size]):
+        raise ValueError(f"the length of record {number} fails its checksum")
+    return HEADER_BYTES + _LENGTH.unpack_from(header)[0] + FOOTER_BYTES

@@ -9,8 +9,8 @@ trial's records are, in bytes from the end of the index. These follow, trial aft
 very bytes that are a trial's own file. So a trial is read by itself from one range of the file, and
 all are read in one pass.
 
-What an index says is believed only if it fits the file. An archive whose index is damaged is
-searched for its trials, record by record.
+An index is believed as far as the file goes. Where it is damaged, the records are read in order, up
+to the first that is broken.
 """
 
 import contextlib
@@ -23,13 +23,13 @@ import numpy as np
 from etils import epath
 
 from tfmem.disk import tfrecord
+from tfmem.words import counted, runs
 
 _NAME = re.compile(r"trials-\d{6,}-\d{6,}\.[0-9a-f]{8}\.tfrecord")
 _COLUMNS = ("trial", "offset", "size")
 # What the index takes at most: names and headers, and per trial three numbers of 63 bits.
 _INDEX_BYTES = 200
 _INDEX_BYTES_A_TRIAL = 3 * 9
-_SEARCHED_BYTES = 2**20  # At once, for a record after damaged bytes.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,15 +66,22 @@ class Archive:
     Attributes:
       path: the file.
       size: of the file, in bytes.
-      parts: the trials that were found, by number.
-      problem: what is wrong with the file as a whole, so that trials may be missing; or None. That
-        the trials themselves are sound is not said.
+      parts: the trials that were found, by number; that they are sound is not said.
+      problem: what is wrong with the file as a whole, so that trials may be missing; or None.
     """
 
     path: epath.Path
     size: int
     parts: Mapping[int, Part]
     problem: str | None = None
+
+    def damage(self) -> str:
+        """Says what is wrong with the file as a whole, and what was found and was not reached."""
+        found = counted(len(self.parts), "trial is", "trials are")
+        first, last = map(int, re.findall(r"\d{6,}", self.path.name)[:2])
+        left = range(max(self.parts, default=first - 1) + 1, last + 1)
+        lost = f", {runs(left)} not reached" if left else ""
+        return f"{self.path} is damaged ({self.problem}): {found} found in it{lost}"
 
 
 def is_name(name: str) -> bool:
@@ -97,7 +104,8 @@ def name(contents: Sequence[Content], other: int = 0) -> str:
 
 def groups(contents: Sequence[Content], max_bytes: float) -> Iterator[list[Content]]:
     """Yields ascending trials in groups whose archives have at most `max_bytes`, or one trial."""
-    group, size = [], _INDEX_BYTES
+    group: list[Content] = []
+    size = _INDEX_BYTES
     for content in contents:
         added = content.size + _INDEX_BYTES_A_TRIAL
         if group and size + added > max_bytes:
@@ -123,7 +131,7 @@ def encode_index(contents: Sequence[Content]) -> bytes:
 
 
 def inspect(path: epath.Path) -> Archive:
-    """Reads the index of an archive, or where it is damaged, finds the trials without.
+    """Reads the index of an archive, or where it is damaged, the records in order.
 
     Raises:
       FileNotFoundError: there is no such file.
@@ -133,7 +141,7 @@ def inspect(path: epath.Path) -> Archive:
         try:
             parts, end = _read_index(file, size)
         except ValueError as error:
-            return Archive(path, size, _search(file, size), str(error))
+            return Archive(path, size, _read_in_order(file, size), str(error))
     if end == size:
         return Archive(path, size, parts)
     parts = {trial: part for trial, part in parts.items() if part.position + part.size <= size}
@@ -145,8 +153,7 @@ class Reader:
 
     def __init__(self):
         self._opened = contextlib.ExitStack()
-        self._path: epath.Path | None = None
-        self._file: BinaryIO | None = None
+        self._file: tuple[epath.Path, BinaryIO] | None = None
 
     def __enter__(self) -> "Reader":
         return self
@@ -161,13 +168,13 @@ class Reader:
           FileNotFoundError: the archive is no longer there.
         """
         part = archive.parts[trial]
-        if self._path != archive.path:
+        if self._file is None or self._file[0] != archive.path:
             self._close(None)
-            self._file = self._opened.enter_context(archive.path.open("rb"))
-            self._path = archive.path
+            self._file = archive.path, self._opened.enter_context(archive.path.open("rb"))
+        file = self._file[1]
         try:
-            self._file.seek(part.position)
-            return self._file.read(part.size)
+            file.seek(part.position)
+            return file.read(part.size)
         except Exception as error:
             # On gs:// a file that is not there is missed when it is read, and only who closes it
             # with the error gets a FileNotFoundError.
@@ -175,7 +182,7 @@ class Reader:
             raise
 
     def _close(self, error: Exception | None) -> None:
-        self._path = None
+        self._file = None
         self._opened.__exit__(type(error), error, None) if error else self._opened.close()
 
 
@@ -189,14 +196,15 @@ def _read_index(file: BinaryIO, size: int) -> tuple[dict[int, Part], int]:
     index = tfrecord.decode_example(record)
     if index.get("record") != [b"index"]:
         raise ValueError("its first record is not an index")
-    columns = [index.get(name) for name in _COLUMNS]
-    if any(getattr(column, "dtype", None) != np.int64 for column in columns):
+    columns = [column for column in map(index.get, _COLUMNS) if isinstance(column, np.ndarray)]
+    if [column.dtype for column in columns] != [np.int64] * len(_COLUMNS):
         raise ValueError(f"its index lacks one of {', '.join(_COLUMNS)}")
     trials, offsets, sizes = (column.tolist() for column in columns)
     if not len(trials) == len(offsets) == len(sizes):
         raise ValueError("its index has columns of different lengths")
-    start = tfrecord.HEADER_BYTES + len(record) + tfrecord.FOOTER_BYTES
-    parts, last, end = {}, -1, 0
+    start = file.tell()
+    parts: dict[int, Part] = {}
+    last, end = -1, 0
     for trial, offset, length in zip(trials, offsets, sizes, strict=True):
         if trial <= last or offset != end or length < 1:
             raise ValueError(f"its index is wrong at trial {trial}")
@@ -205,22 +213,25 @@ def _read_index(file: BinaryIO, size: int) -> tuple[dict[int, Part], int]:
     return parts, start + end
 
 
-def _search(file: BinaryIO, size: int) -> dict[int, Part]:
-    """Finds trials by their records: each from a record `trial` to the next, or to the end.
+def _read_in_order(file: BinaryIO, size: int) -> dict[int, Part]:
+    """Finds trials by their records, up to the first that is broken: each begins with `trial`.
 
-    A trial that is followed by anything else may lack its last records, and is left out.
+    The index is passed over by its length. The last trial may lack records, which its own say.
     """
     parts: dict[int, Part] = {}
-    number, start, end = None, 0, 0
-    for position, stop, record in _records(file, size):
-        found, adjacent = _trial_number(record), position == end
-        if found is not None or not adjacent:
-            if number is not None and adjacent:
-                parts.setdefault(number, Part(start, position - start))
-            number, start = found, position
-        end = stop
-    if number is not None and end == size:
-        parts.setdefault(number, Part(start, size - start))
+    file.seek(0)
+    with contextlib.suppress(ValueError):
+        position = tfrecord.size(file.read(tfrecord.HEADER_BYTES))
+        trial = None
+        while position < size:
+            file.seek(position)
+            record = tfrecord.read(file, size - position)
+            number = _trial_number(record)
+            if number is not None:
+                trial, start = number, position
+            position = file.tell()
+            if trial is not None:
+                parts[trial] = Part(start, position - start)
     return parts
 
 
@@ -232,36 +243,3 @@ def _trial_number(record: bytes) -> int | None:
     except (ValueError, KeyError, IndexError, OverflowError):
         return None
     return number if number >= 0 else None
-
-
-def _records(file: BinaryIO, size: int) -> Iterator[tuple[int, int, bytes]]:
-    """Yields (start, end, data) of all sound records, whatever is between them."""
-    position = 0
-    while position < size:
-        file.seek(position)
-        try:
-            record = tfrecord.read(file, size - position)
-        except ValueError:
-            position = _next_header(file, position + 1, size)
-            continue
-        end = position + tfrecord.HEADER_BYTES + len(record) + tfrecord.FOOTER_BYTES
-        yield position, end, record
-        position = end
-
-
-def _next_header(file: BinaryIO, start: int, size: int) -> int:
-    """Returns the first position from `start` where a record may begin; `size` if there is none."""
-    for begin in range(start, size, _SEARCHED_BYTES):
-        file.seek(begin)
-        data = file.read(_SEARCHED_BYTES + tfrecord.HEADER_BYTES - 1)
-        count = len(data) - tfrecord.HEADER_BYTES + 1
-        if count < 1:
-            break
-        # A length has 8 bytes, lowest first. Only where it is not 0, and less than 2^40, are
-        # checksums computed.
-        length = np.lib.stride_tricks.sliding_window_view(np.frombuffer(data, np.uint8), count)[:8]
-        likely = length[:5].any(axis=0) & ~length[5:].any(axis=0)
-        for position in np.flatnonzero(likely).tolist():
-            if tfrecord.is_header(data[position : position + tfrecord.HEADER_BYTES]):
-                return begin + position
-    return size

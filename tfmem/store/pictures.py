@@ -1,4 +1,4 @@
-"""The images of a store's examples, which are not in the store."""
+"""The images of the examples that a store's trials were made on."""
 
 import numpy as np
 
@@ -32,8 +32,8 @@ def _same_examples(dataset: Dataset, store: Store) -> bool:
     if store.config.kind != "last_layer":
         return dataset.fingerprint == store.fingerprint
     # Its fingerprint is that of the features; the examples are known by their ids and labels.
+    splits = (dataset.train, store.dataset.train), (dataset.test, store.dataset.test)
     return all(
-        np.array_equal(getattr(getattr(dataset, split), field), getattr(known, field))
-        for split, known in (("train", store.dataset.train), ("test", store.dataset.test))
-        for field in ("ids", "labels")
+        np.array_equal(found.ids, known.ids) and np.array_equal(found.labels, known.labels)
+        for found, known in splits
     )

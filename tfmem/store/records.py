@@ -2,6 +2,9 @@
 
 import dataclasses
 import functools
+import json
+import platform
+from importlib import metadata
 
 import numpy as np
 
@@ -9,6 +12,22 @@ from tfmem.datasets import Dataset, Split
 from tfmem.disk import bits, tfrecord
 from tfmem.store import epochs
 from tfmem.store.trials import Predictions, Trial
+
+PROBABILITY = "label_probability"
+# What a source may not know, and the type of each value.
+OPTIONAL = {"predicted": np.dtype("<u2"), PROBABILITY: np.dtype("<f2")}
+
+
+@functools.cache
+def versions() -> dict[str, str]:
+    """Returns the versions of Python and of the libraries that numbers depend on."""
+    found = {"python": platform.python_version()}
+    for package in ("tfmem", "tensorflow", "keras", "numpy", "tensorflow-datasets", "scikit-learn"):
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,28 +88,53 @@ def decode_dataset(content: bytes, name: str) -> Dataset:
     return Dataset(name, train, test, class_names)
 
 
-def encode_predictions(
-    record: str, predictions: Predictions, count: int
-) -> dict[str, tfrecord.Feature]:
-    arrays = {
-        field.name: getattr(predictions, field.name) for field in dataclasses.fields(predictions)
+def encode_trial(made_for: MadeFor, trial: Trial) -> bytes:
+    """Returns the content of a trial's own file; ValueError if an array has the wrong length."""
+    splits = made_for.dataset.train, made_for.dataset.test
+    if trial.subset.shape != (len(splits[0]),):
+        raise ValueError(f"subset has shape {trial.subset.shape}, expected ({len(splits[0])},)")
+    about: dict[str, tfrecord.Feature] = {
+        "record": b"trial",
+        "trial": np.array([trial.number]),
+        "subset_size": np.array([trial.subset.sum()]),
+        "subset_accuracy": np.array([trial.subset_accuracy]),
+        "test_accuracy": np.array([trial.test_accuracy]),
+        "config_digest": made_for.digest.encode(),
+        "versions": json.dumps(versions()).encode(),
     }
-    for name, array in arrays.items():
-        if array is not None and array.shape != (count,):
-            raise ValueError(f"{record} {name} has shape {array.shape}, expected ({count},)")
-    features: dict[str, tfrecord.Feature] = {
-        "record": record.encode(),
-        "count": np.array([count]),
-        "correct": bits.pack(predictions.correct).tobytes(),
-    }
-    for name, dtype in OPTIONAL.items():
-        if arrays[name] is not None:
-            features[name] = arrays[name].astype(dtype).tobytes()
-    return features
+    if not trial.subset.all():
+        about["heldout_accuracy"] = np.array([trial.heldout_accuracy])
+    if trial.epochs:
+        about["epochs"] = np.array([len(trial.epochs)])
+    if trial.base_seed is not None:
+        about["base_seed"] = np.array([trial.base_seed])
+    if trial.seconds is not None:
+        about["seconds"] = np.array([trial.seconds], np.float32)
+    train = _encode_predictions("train", trial.train, len(splits[0]))
+    train["subset"] = bits.pack(trial.subset).tobytes()
+    test = _encode_predictions("test", trial.test, len(splits[1]))
+    records = [tfrecord.encode_example(record) for record in (about, train, test)]
+    records += [epochs.encode(number, epoch) for number, epoch in trial.epochs.items()]
+    return tfrecord.encode(records)
 
 
-PROBABILITY = "label_probability"
-OPTIONAL = {"predicted": np.dtype("<u2"), PROBABILITY: np.dtype("<f2")}
+def decode_trial(made_for: MadeFor, number: int, content: bytes) -> Trial:
+    """The inverse of `encode_trial`.
+
+    Raises:
+      ValueError: it is not that trial of that store; also KeyError and IndexError, where a record
+        lacks something.
+    """
+    about, train, test, *followed = verify(made_for, number, content)
+    return Trial(
+        number=number,
+        base_seed=int(about["base_seed"][0]) if "base_seed" in about else None,
+        subset=_unpack(train["subset"][0], len(made_for.dataset.train)),
+        train=_decode_predictions(train, len(made_for.dataset.train)),
+        test=_decode_predictions(test, len(made_for.dataset.test)),
+        seconds=float(about["seconds"][0]) if "seconds" in about else None,
+        epochs=dict(map(epochs.decode, followed)),
+    )
 
 
 def decode_records(made_for: MadeFor, number: int, content: bytes) -> list[dict]:
@@ -140,17 +184,24 @@ def verify(made_for: MadeFor, number: int, content: bytes) -> list[dict]:
     return records
 
 
-def decode_trial(made_for: MadeFor, number: int, content: bytes) -> Trial:
-    about, train, test, *followed = verify(made_for, number, content)
-    return Trial(
-        number=number,
-        base_seed=int(about["base_seed"][0]) if "base_seed" in about else None,
-        subset=_unpack(train["subset"][0], len(made_for.dataset.train)),
-        train=_decode_predictions(train, len(made_for.dataset.train)),
-        test=_decode_predictions(test, len(made_for.dataset.test)),
-        seconds=float(about["seconds"][0]) if "seconds" in about else None,
-        epochs=dict(map(epochs.decode, followed)),
-    )
+def _encode_predictions(
+    record: str, predictions: Predictions, count: int
+) -> dict[str, tfrecord.Feature]:
+    arrays = {
+        field.name: getattr(predictions, field.name) for field in dataclasses.fields(predictions)
+    }
+    for name, array in arrays.items():
+        if array is not None and array.shape != (count,):
+            raise ValueError(f"{record} {name} has shape {array.shape}, expected ({count},)")
+    features: dict[str, tfrecord.Feature] = {
+        "record": record.encode(),
+        "count": np.array([count]),
+        "correct": bits.pack(predictions.correct).tobytes(),
+    }
+    for name, dtype in OPTIONAL.items():
+        if arrays[name] is not None:
+            features[name] = arrays[name].astype(dtype).tobytes()
+    return features
 
 
 def _decode_predictions(record: dict, count: int) -> Predictions:

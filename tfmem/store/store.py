@@ -8,34 +8,25 @@
       checkpoints/trial-000042/       only while that trial is being trained
 
 A trial's file appears by rename, so it is whole or it is absent, and checksums are verified on
-every read. WORKSPACE.md describes the records.
-
-A trial that has a file of its own is read from there, whatever archives have; of several archives
-the largest sound one is read. What goes while a store is read has gone into another file: it is
-looked for again.
+every read. docs/formats.md describes the records, `tfmem.store.places` which file is read.
 """
 
-import contextlib
-import functools
 import json
-import platform
 import shlex
 from collections.abc import Callable, Iterable, Sequence
-from importlib import metadata
 from typing import Any
 
 import numpy as np
-from absl import logging
 from etils import epath
 
 from tfmem import config as config_lib
 from tfmem import experiments
 from tfmem.datasets import Dataset
-from tfmem.disk import atomic, bits, tfrecord
+from tfmem.disk import atomic, bits
 from tfmem.disk.bits import BitMatrix
-from tfmem.store import archives, epochs
-from tfmem.store.archives import Archive, Reader
-from tfmem.store.places import TRIAL_NAME, Places, about_archive
+from tfmem.store.archives import Reader
+from tfmem.store.errors import DamagedFileError, StoreError
+from tfmem.store.places import Places
 from tfmem.store.records import (
     OPTIONAL,
     PROBABILITY,
@@ -44,21 +35,13 @@ from tfmem.store.records import (
     decode_records,
     decode_trial,
     encode_dataset,
-    encode_predictions,
+    encode_trial,
     verify,
+    versions,
 )
 from tfmem.store.trials import Trial, TrialSet
 
 _FORMAT = 1
-_ATTEMPTS = 10  # To find what others move meanwhile.
-
-
-class StoreError(ValueError):
-    """A store that cannot be used as asked; the message says what to do."""
-
-
-class DamagedFileError(StoreError):
-    """A file that is not what was written; the message names it and what makes it again."""
 
 
 class Store:
@@ -66,16 +49,13 @@ class Store:
 
     def __init__(self, path: epath.Path, config: config_lib.Config, dataset: Dataset, about: dict):
         self.path = path
+        self.places = Places(path)
         self.config = config
         self.dataset = dataset  # Without images.
         self.fingerprint: str = about["dataset_fingerprint"]
         self.versions: dict[str, str] = about["versions"]  # Of what made the store.
         self.digest = config_lib.digest(config, self.fingerprint)
         self._made_for = MadeFor(self.digest, dataset)
-        # As they were when they were last listed.
-        self._loose: set[int] | None = None  # Trials with a file of their own; None before that.
-        self._archives: dict[str, Archive] = {}  # By name, which says what they hold.
-        self._archived: dict[int, Archive] = {}  # By trial, the one that is read.
 
     @staticmethod
     def exists(path: epath.PathLike) -> bool:
@@ -132,8 +112,8 @@ class Store:
         path = epath.Path(path)
         if not cls.exists(path):
             raise StoreError(
-                f"{path} is not a store: it has no experiment.json; "
-                "launchers.train_trials or launchers.import_trials makes one"
+                f"{path} is not a store: it has no experiment.json",
+                "launchers.train_trials or launchers.import_trials makes one",
             )
         config, about = _read_about(path / "experiment.json")
         dataset_path = path / "dataset.tfrecord"
@@ -142,18 +122,18 @@ class Store:
         except (ValueError, KeyError, OSError) as error:
             command = experiments.completion_command(config, str(path), 0, 1)
             raise DamagedFileError(
-                f"{dataset_path} is damaged ({_reason(error)}): remove it and run: {command}"
+                f"{dataset_path} is damaged ({_reason(error)})", f"remove it and run: {command}"
             ) from error
         return cls(path, config, dataset, about)
 
     def trial_path(self, number: int) -> epath.Path:
         """Returns where a trial's own file is, if it has one."""
-        return self.path / "trials" / f"trial-{number:06d}.tfrecord"
+        return self.places.trial_path(number)
 
     @property
     def archive_folder(self) -> epath.Path:
         """Where archives are; it need not be there."""
-        return self.path / "archives"
+        return self.places.archive_folder
 
     @property
     def checkpoint_folder(self) -> epath.Path:
@@ -162,37 +142,25 @@ class Store:
 
     def remove_abandoned(self) -> None:
         """Removes temporary files of processes that are no longer running."""
-        for folder in (self.path, self.path / "trials", self.archive_folder):
+        for folder in (self.path, self.places.trial_folder, self.archive_folder):
             atomic.remove_abandoned(folder)
 
     def numbers(self) -> list[int]:
         """Returns the trials that are there, ascending; their content is not verified."""
-        places = self.places()
-        return sorted(places.loose | places.archived.keys())
+        return self.places.look()
 
-    def places(self) -> Places:
-        """Returns where the trials are."""
-        listed = self._list_archives()
-        while True:
-            names = map(TRIAL_NAME.fullmatch, atomic.names(self.path / "trials"))
-            self._loose = {int(name[1]) for name in names if name}
-            before, listed = listed, self._list_archives()
-            # In an archive that came meanwhile may be trials whose files went before this listing.
-            if listed == before:
-                return Places(set(self._loose), self._archived, list(self._archives.values()))
-
-    def damaged_archives(self) -> list[str]:
+    def damaged_archives(self) -> list[DamagedFileError]:
         """Returns what is wrong with archives as files, and the command that mends them.
 
         What is wrong with single trials in archives is `damaged`'s to say.
         """
+        self.places.look_for_archives()
         command = shlex.join(
             ["python", "-m", "launchers.check_store", f"--store={self.path}", "--quarantine"]
         )
-        self._list_archives()
         return [
-            f"{about_archive(archive)}; to keep these and move it aside, run: {command}"
-            for archive in self._archives.values()
+            DamagedFileError(archive.damage(), f"to keep these and move it aside, run: {command}")
+            for archive in self.places.archives.values()
             if archive.problem
         ]
 
@@ -209,61 +177,35 @@ class Store:
           ValueError: an array has the wrong length.
           OSError: the file cannot be written; the error names it.
         """
-        sizes = {"train": len(self.dataset.train), "test": len(self.dataset.test)}
-        if trial.subset.shape != (sizes["train"],):
-            raise ValueError(f"subset has shape {trial.subset.shape}, expected ({sizes['train']},)")
-        about: dict[str, tfrecord.Feature] = {
-            "record": b"trial",
-            "trial": np.array([trial.number]),
-            "subset_size": np.array([trial.subset.sum()]),
-            "subset_accuracy": np.array([trial.subset_accuracy]),
-            "test_accuracy": np.array([trial.test_accuracy]),
-            "config_digest": self.digest.encode(),
-            "versions": json.dumps(versions()).encode(),
-        }
-        if not trial.subset.all():
-            about["heldout_accuracy"] = np.array([trial.heldout_accuracy])
-        if trial.epochs:
-            about["epochs"] = np.array([len(trial.epochs)])
-        if trial.base_seed is not None:
-            about["base_seed"] = np.array([trial.base_seed])
-        if trial.seconds is not None:
-            about["seconds"] = np.array([trial.seconds], np.float32)
-        train = encode_predictions("train", trial.train, sizes["train"])
-        train["subset"] = bits.pack(trial.subset).tobytes()
-        test = encode_predictions("test", trial.test, sizes["test"])
-        records = [tfrecord.encode_example(record) for record in (about, train, test)]
-        records += [epochs.encode(number, epoch) for number, epoch in trial.epochs.items()]
-        content, path = tfrecord.encode(records), self.trial_path(trial.number)
-        self._list_archives()
-        archived = trial.number in self._archived and not path.exists()
-        if archived and not self.damaged([trial.number]):
+        content, path = encode_trial(self._made_for, trial), self.trial_path(trial.number)
+        if self.has(trial.number):
             return False
-        created = atomic.create_bytes(path, content)
-        if self._loose is not None:
-            self._loose.add(trial.number)
-        if created:
-            return True
-        if not self.damaged([trial.number]):
+        if not atomic.create_bytes(path, content):
+            # It is damaged, or somebody else has just stored it.
+            if self.has(trial.number):
+                return False
+            atomic.write_bytes(path, content)
+        return True
+
+    def has(self, number: int) -> bool:
+        """Returns whether a trial is there and sound."""
+        try:
+            with Reader() as reader:
+                self._read(number, verify, reader)
+        except StoreError:
             return False
-        atomic.write_bytes(path, content)
         return True
 
     def read(self, number: int) -> Trial:
         """Returns a trial, verified.
 
         Raises:
-          DamagedFileError: the file is not one that `write` made for this store; the message has
-            the command that makes the trial again.
+          DamagedFileError: the file is not one that `write` made for this store; it says by which
+            command the trial is made again.
           StoreError: the trial is not in the store.
         """
         with Reader() as reader:
             return self._read(number, decode_trial, reader)
-
-    def content(self, number: int) -> bytes:
-        """Returns a trial as the bytes of its own file, not verified; raises as `read`."""
-        with Reader() as reader:
-            return self._find(number, reader)[1]
 
     def verify(self, number: int, content: bytes, path: epath.Path) -> None:
         """Raises DamagedFileError, as `read`, if that is not the content of a trial.
@@ -295,20 +237,24 @@ class Store:
         """
         numbers = self.numbers() if numbers is None else list(numbers)
         if not numbers:
-            raise StoreError(f"{self.path} has no finished trials yet: {self.command()}")
+            raise StoreError(f"{self.path} has no finished trials yet", f"run: {self.command()}")
         n, n_test = len(self.dataset.train), len(self.dataset.test)
         subset = np.empty((len(numbers), bits.packed_length(n)), np.uint8)
         train_correct = np.empty_like(subset)
         test_correct = np.empty((len(numbers), bits.packed_length(n_test)), np.uint8)
-        sizes = (n, n_test) if probabilities else ()
-        probability = [np.empty((len(numbers), size), np.float16) for size in sizes]
+        train_probability, test_probability = (
+            np.empty((len(numbers), size), np.float16) if probabilities else None
+            for size in (n, n_test)
+        )
         with Reader() as reader:
             for row, number in enumerate(numbers):
                 _, train, test, *_ = self._read(number, decode_records, reader)
                 subset[row] = np.frombuffer(train["subset"][0], np.uint8)
                 train_correct[row] = np.frombuffer(train["correct"][0], np.uint8)
                 test_correct[row] = np.frombuffer(test["correct"][0], np.uint8)
-                for array, record in zip(probability, (train, test), strict=False):
+                for array, record in ((train_probability, train), (test_probability, test)):
+                    if array is None:
+                        continue
                     if PROBABILITY not in record:
                         raise StoreError(
                             f"trial {number} of {self.path} has no probabilities of the true "
@@ -323,12 +269,13 @@ class Store:
             test_correct=BitMatrix(test_correct, n_test),
             train_labels=self.dataset.train.labels,
             test_labels=self.dataset.test.labels,
-            **dict(zip(("train_probability", "test_probability"), probability, strict=False)),
+            train_probability=train_probability,
+            test_probability=test_probability,
         )
 
     def damaged(
         self, numbers: Iterable[int], on_trial: Callable[[int], None] = lambda number: None
-    ) -> dict[int, str]:
+    ) -> dict[int, DamagedFileError]:
         """Reads the given trials and returns the damaged ones, each with what is wrong."""
         found = {}
         with Reader() as reader:
@@ -336,12 +283,12 @@ class Store:
                 try:
                     self._read(number, verify, reader)
                 except DamagedFileError as error:
-                    found[number] = str(error)
+                    found[number] = error
                 on_trial(number)
         return found
 
-    def missing_trials(self, trials: range) -> tuple[list[int], dict[int, str]]:
-        """Returns the trials that have to be trained, and what is wrong with the damaged ones."""
+    def missing_trials(self, trials: range) -> tuple[list[int], dict[int, DamagedFileError]]:
+        """Returns those of the trials that have to be trained, and the damaged ones among them."""
         there = set(self.numbers())
         damaged = self.damaged(number for number in trials if number in there)
         return [number for number in trials if number not in there or number in damaged], damaged
@@ -351,55 +298,22 @@ class Store:
         stop = self.config.num_trials if stop is None else stop
         return experiments.completion_command(self.config, str(self.path), start, stop)
 
-    def _list_archives(self) -> set[str]:
-        """Looks which archives there are, and what those hold that are new; returns their names."""
-        for left in reversed(range(_ATTEMPTS)):
-            names = sorted(filter(archives.is_name, atomic.names(self.archive_folder)))
-            try:
-                found = {name: self._archives.get(name) or self._inspect(name) for name in names}
-                break
-            except FileNotFoundError:  # Merged into another one meanwhile.
-                if not left:
-                    raise
-        if found.keys() != self._archives.keys():
-            order = sorted(found.values(), key=lambda archive: (not archive.problem, archive.size))
-            self._archived = {number: archive for archive in order for number in archive.parts}
-            self._archives = found
-        return set(names)
-
-    def _inspect(self, name: str) -> Archive:
-        archive = archives.inspect(self.archive_folder / name)
-        if archive.problem:
-            logging.warning("%s", about_archive(archive))
-        return archive
-
-    def _find(self, number: int, reader: Reader) -> tuple[epath.Path, bytes]:
-        """Returns the file that a trial is in, and the trial's bytes."""
-        path = self.trial_path(number)
-        for _ in range(_ATTEMPTS):
-            archive = self._archived.get(number)
-            if archive is None or self._loose is None or number in self._loose:
-                with contextlib.suppress(FileNotFoundError):
-                    return path, path.read_bytes()
-            if archive is not None:
-                with contextlib.suppress(FileNotFoundError):
-                    return archive.path, reader.read(archive, number)
-            known = self._archives.keys()
-            if self._list_archives() == known:
-                break
-        command = self.command(number, number + 1)
-        raise StoreError(f"trial {number} is not in {self.path}; run: {command}")
-
     def _read(self, number: int, decode: Callable[..., Any], reader: Reader) -> Any:
-        path, content = self._find(number, reader)
-        try:
-            return self._decoded(decode, number, content, path)
-        except DamagedFileError:
-            own = self.trial_path(number)
-            if path == own or not own.exists():
-                raise
-            # It was made again since the files were listed.
-            return self._decoded(decode, number, own.read_bytes(), own)
+        """Returns the first version of a trial that is sound; one in its own file is the only one.
+
+        Raises:
+          StoreError: as `read`.
+        """
+        damaged = None
+        for path, content in self.places.versions(number, reader):
+            try:
+                return self._decoded(decode, number, content, path)
+            except DamagedFileError as error:
+                damaged = damaged if damaged and path != self.trial_path(number) else error
+        if damaged:
+            raise damaged
+        command = self.command(number, number + 1)
+        raise StoreError(f"trial {number} is not in {self.path}", f"run: {command}")
 
     def _decoded(
         self, decode: Callable[..., Any], number: int, content: bytes, path: epath.Path
@@ -410,20 +324,8 @@ class Store:
             what = path if path == self.trial_path(number) else f"trial {number} in {path}"
             command = self.command(number, number + 1)
             raise DamagedFileError(
-                f"{what} is damaged ({_reason(error)}); to make it again, run: {command}"
+                f"{what} is damaged ({_reason(error)})", f"to make it again, run: {command}"
             ) from error
-
-
-@functools.cache
-def versions() -> dict[str, str]:
-    """Returns the versions of Python and of the libraries that numbers depend on."""
-    found = {"python": platform.python_version()}
-    for package in ("tfmem", "tensorflow", "keras", "numpy", "tensorflow-datasets", "scikit-learn"):
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
 
 
 def _reason(error: Exception) -> str:
@@ -441,6 +343,6 @@ def _read_about(path: epath.Path) -> tuple[config_lib.Config, dict[str, Any]]:
         return config_lib.from_dict(about["config"]), about
     except (ValueError, KeyError, TypeError) as error:
         raise DamagedFileError(
-            f"{path} cannot be read ({_reason(error)}): restore it from a copy, or give another "
-            "--store; the trials beside it are untouched"
+            f"{path} cannot be read ({_reason(error)})",
+            "restore it from a copy, or give another --store: the trials beside it are untouched",
         ) from error

@@ -1,10 +1,11 @@
 """Which trial is being trained by whom, so that all who train for one store share its trials.
 
-    STORE/claims/trial-000042.json    while that trial is in training
+    STORE/claims/trial-000042.json        while that trial is in training
+    STORE/claims/compaction-000000.json   while files are moved (`tfmem.workers.compaction`)
 
 A claim saves work, no more: what two have trained is stored once all the same (`Store.write`). It
 is renewed as long as its trial is in training. Who finds one whose process has ended, or that has
-not been renewed for long, takes the trial over.
+not been renewed for long, writes its own in its place, and after a while reads which one is there.
 """
 
 import contextlib
@@ -14,7 +15,7 @@ import re
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from absl import logging
 from etils import epath
@@ -27,11 +28,10 @@ RENEW_SECONDS = 10.0
 # A claim of another machine that is not renewed for so long is nobody's. Clocks of machines that
 # share a store have to agree to less than that.
 LEASE_SECONDS = 300.0
-# Where files cannot be created exclusively, a claim counts if it is still there after a while.
+# A claim counts, unless it was created exclusively, if it is still there after so long.
 _CONFIRM_SECONDS = 1.0
-_NAME = re.compile(r"trial-(\d{6,})\.json")
-_KEY = re.compile("[0-9a-f]{32}")
-_TAKING_OVER = re.compile(rf"{_NAME.pattern}\.[0-9a-f]*\.taken")
+TRIAL, COMPACTION = "trial", "compaction"
+_NAME = re.compile(rf"({TRIAL}|{COMPACTION})-\d{{6,}}\.json")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,9 +62,7 @@ class Claim:
             found = json.loads(content)
             process = Process.parse(found["process"])
             key, launch, progress = found["key"], found["launch"], float(found["progress"])
-            if not _KEY.fullmatch(key):  # It becomes part of a file's name.
-                raise ValueError(f"{key!r} is no key")
-            return cls(trial, process, key, str(launch), min(max(progress, 0.0), 1.0))
+            return cls(trial, process, str(key), str(launch), min(max(progress, 0.0), 1.0))
         except (ValueError, TypeError, KeyError):
             return cls(trial, None, "", "", 0.0)
 
@@ -75,8 +73,9 @@ class Claims:
     Args:
       folder: where claims are.
       launch: names what the process is part of.
-      on_taken_over: called with the claim of a process that has ended, when its trial is taken
+      on_taken_over: called with the claim of a process that has ended, when its trial was taken
         over; it may say no by returning False.
+      kind: what is claimed, TRIAL or COMPACTION.
     """
 
     def __init__(
@@ -84,10 +83,12 @@ class Claims:
         folder: epath.PathLike,
         launch: str,
         on_taken_over: Callable[[Claim], bool] = lambda claim: True,
+        kind: str = TRIAL,
     ):
         self._folder = epath.Path(folder)
         self._launch = launch
         self._on_taken_over = on_taken_over
+        self._kind = kind
         self._process = processes.current()
         self._key = uuid.uuid4().hex
         self._held: set[int] = set()
@@ -108,17 +109,32 @@ class Claims:
             with contextlib.suppress(OSError):
                 self.release(trial)
 
-    def take(self, trial: int) -> bool:
-        """Claims a trial; returns whether it may be trained now.
+    def take(self, trials: Iterable[int]) -> list[int]:
+        """Claims trials; returns those that may be trained now.
 
         Raises:
-          OSError: the claim cannot be written.
+          OSError: a claim cannot be written.
         """
-        if not self._create(trial) and not self._take_over(trial):
-            return False
-        with self._lock:
-            self._held.add(trial)
-        return True
+        taken: list[int] = []
+        abandoned: dict[int, Claim] = {}
+        for trial in trials:
+            path, content = self._path(trial), self._claim(trial, 0.0)
+            if not atomic.create_bytes(path, content, durable=False):
+                claim = read(path)
+                if claim is None or not _is_abandoned(path, claim):
+                    continue
+                abandoned[trial] = claim
+                atomic.write_bytes(path, content, durable=False)
+            with self._lock:
+                self._held.add(trial)
+            taken.append(trial)
+        if abandoned or (taken and not atomic.is_local(self._folder)):
+            time.sleep(_CONFIRM_SECONDS)
+            for trial in taken:
+                claim, is_mine = abandoned.get(trial), self._is_mine(self._path(trial))
+                if not is_mine or (claim and not self._on_taken_over(claim)):
+                    self.release(trial)
+        return [trial for trial in taken if trial in self._held]
 
     def release(self, trial: int) -> None:
         """Gives a trial back, trained or not."""
@@ -141,37 +157,10 @@ class Claims:
             return dict.fromkeys(sorted(self._held), share)
 
     def _path(self, trial: int) -> epath.Path:
-        return self._folder / f"trial-{trial:06d}.json"
+        return self._folder / f"{self._kind}-{trial:06d}.json"
 
     def _claim(self, trial: int, progress: float) -> bytes:
         return Claim(trial, self._process, self._key, self._launch, progress).encode()
-
-    def _create(self, trial: int) -> bool:
-        path = self._path(trial)
-        if not atomic.create_bytes(path, self._claim(trial, 0.0), durable=False):
-            return False
-        if atomic.is_local(path):
-            return True
-        time.sleep(_CONFIRM_SECONDS)
-        return self._is_mine(path)
-
-    def _take_over(self, trial: int) -> bool:
-        """Takes the claim of a process that has ended; returns whether the trial may be trained."""
-        path = self._path(trial)
-        claim = read(path)
-        if claim is None:  # It has just been given back.
-            return self._create(trial)
-        if not _is_abandoned(path, claim):
-            return False
-        with _alone(path, claim) as is_alone:
-            if not is_alone:
-                return False
-            if not self._on_taken_over(claim):
-                path.unlink(missing_ok=True)
-                return False
-            # In its place at once: no moment in which another could create it.
-            atomic.write_bytes(path, self._claim(trial, 0.0), durable=False)
-            return True
 
     def _is_mine(self, path: epath.Path) -> bool:
         claim = read(path)
@@ -196,14 +185,14 @@ def read(path: epath.Path) -> Claim | None:
         content = path.read_bytes()
     except FileNotFoundError:
         return None
-    return Claim.decode(int(_NAME.fullmatch(path.name)[1]), content)
+    return Claim.decode(int(path.stem.rpartition("-")[2]), content)
 
 
-def held(folder: epath.PathLike) -> Iterator[Claim]:
-    """Yields the claims of trials that are being trained."""
-    for path in _paths(epath.Path(folder)):
-        claim = read(path)
-        if claim is not None and not _is_abandoned(path, claim):
+def held(folder: epath.PathLike, kind: str = TRIAL) -> Iterator[Claim]:
+    """Yields the claims of trials that are being trained, or of another kind."""
+    for path in _paths(folder):
+        claim = read(path) if path.name.startswith(kind) else None
+        if claim and not _is_abandoned(path, claim):
             yield claim
 
 
@@ -217,20 +206,15 @@ def remove_abandoned(folder: epath.PathLike, but_of: str | None = None) -> None:
     Raises:
       OSError: it cannot be removed.
     """
-    folder = epath.Path(folder)
-    for name in filter(_TAKING_OVER.fullmatch, atomic.names(folder)):
-        _remove_marker_if_abandoned(folder / name)
     atomic.remove_abandoned(folder)
     for path in _paths(folder):
         claim = read(path)
-        if claim is not None and claim.launch != but_of and _is_abandoned(path, claim):
-            with _alone(path, claim) as is_alone:
-                if is_alone:
-                    path.unlink(missing_ok=True)
+        if claim and claim.launch != but_of and _is_abandoned(path, claim):
+            path.unlink(missing_ok=True)
 
 
-def _paths(folder: epath.Path) -> list[epath.Path]:
-    return [folder / name for name in filter(_NAME.fullmatch, atomic.names(folder))]
+def _paths(folder: epath.PathLike) -> list[epath.Path]:
+    return [epath.Path(folder) / name for name in filter(_NAME.fullmatch, atomic.names(folder))]
 
 
 def _is_abandoned(path: epath.Path, claim: Claim) -> bool:
@@ -241,29 +225,3 @@ def _is_abandoned(path: epath.Path, claim: Claim) -> bool:
         except FileNotFoundError:
             return False  # It has just been given back.
     return not running
-
-
-@contextlib.contextmanager
-def _alone(path: epath.Path, claim: Claim) -> Iterator[bool]:
-    """Yields whether an abandoned claim is still there, and this process alone may replace it."""
-    marker = path.parent / f"{path.name}.{claim.key}.taken"
-    if not atomic.create_bytes(marker, str(processes.current()).encode(), durable=False):
-        _remove_marker_if_abandoned(marker)  # For the next time.
-        yield False
-        return
-    try:
-        found = read(path)
-        yield found is not None and found.key == claim.key
-    finally:
-        marker.unlink(missing_ok=True)
-
-
-def _remove_marker_if_abandoned(marker: epath.Path) -> None:
-    try:
-        process = Process.parse(marker.read_bytes().decode())
-    except FileNotFoundError:
-        return
-    except ValueError:
-        process = None
-    if _is_abandoned(marker, Claim(0, process, "", "", 0.0)):
-        marker.unlink(missing_ok=True)

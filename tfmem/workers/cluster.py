@@ -8,6 +8,7 @@ but the pace.
 
 import contextlib
 import dataclasses
+import functools
 import math
 import os
 import re
@@ -42,7 +43,7 @@ _OF_THIS_MACHINE = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Room:
+class WorkerResources:
     """What a worker takes of a machine.
 
     Attributes:
@@ -81,16 +82,14 @@ class Room:
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """What every worker does.
+    """How every worker trains.
 
     Attributes:
-      store: where trials go; it exists.
       make_trainer: returns what trains them, from how many CPU cores it may compute on (None: all).
       retries: how often a trial that failed is trained again.
       checkpoint_seconds: how much time passes between two checkpoints of a trial.
     """
 
-    store: str
     make_trainer: Callable[[int | None], Any]
     retries: int = 0
     checkpoint_seconds: float = 60.0
@@ -110,18 +109,20 @@ def _never() -> Iterator[Callable[[], None]]:
 
 
 def run(
+    store: Store,
     job: Job,
     trials: Sequence[int],
-    room: Room = Room(),
+    resources: WorkerResources = WorkerResources(),
     address: str | None = None,
     checking: Callable[[], contextlib.AbstractContextManager] = _never,
 ) -> Outcome:
     """Trains the trials on Ray and stores each one when it is finished.
 
     Args:
-      job: what workers do.
+      store: where trials go.
+      job: how workers train.
       trials: numbers of the store's trials that have to be trained.
-      room: what a worker takes.
+      resources: what a worker takes.
       address: of a Ray cluster, or `auto` for the one that runs here; None starts a Ray of this
         machine alone, which listens to nobody else.
       checking: returns a context that is entered when Ray is there, and has set up how it handles
@@ -135,15 +136,22 @@ def run(
       OSError: the store cannot be read.
     """
     with _connected(address) as ray, checking() as check:
-        return _Driver(ray, job, trials, room, elastic=address is not None).run(check)
+        return _Driver(ray, store, job, trials, resources, address is not None).run(check)
 
 
 class _Driver:
     """Keeps as many workers as there is room for, until no trial is left."""
 
-    def __init__(self, ray, job: Job, trials: Sequence[int], room: Room, elastic: bool):
-        self._ray, self._job, self._room = ray, job, room
-        self._store = Store.open(job.store)
+    def __init__(
+        self,
+        ray,
+        store: Store,
+        job: Job,
+        trials: Sequence[int],
+        resources: WorkerResources,
+        elastic: bool,
+    ):
+        self._ray, self._store, self._job, self._resources = ray, store, job, resources
         self._logs = Logs(self._store.path / logs.FOLDER)
         self._name = uuid.uuid4().hex
         self._left = set(trials)
@@ -152,13 +160,13 @@ class _Driver:
         self._tasks: list = []
         self._crashes = 0
         self._any_stored = False
-        asked = room.of(ray.cluster_resources())
+        asked = resources.of(ray.cluster_resources())
         if not elastic and not self._capacity():
             raise ValueError(
                 f"no worker has room here: each takes {_words(asked)}, and this machine has "
                 f"{_words(_as_asked(ray.cluster_resources()))}"
             )
-        cores = None if "num_gpus" in asked else room.cpus_per_trial
+        cores = None if "num_gpus" in asked else resources.cpus_per_trial
         self._worker = ray.remote(
             **asked,
             max_calls=1,  # A fresh process each: what broke may be the process.
@@ -166,7 +174,7 @@ class _Driver:
             retry_exceptions=[_TryAgain],
             scheduling_strategy="SPREAD",
         )(_work)
-        self._how = cores, (room.trials_per_gpu or 1) > 1
+        self._how = cores, (resources.trials_per_gpu or 1) > 1
 
     def run(self, check: Callable[[], None]) -> Outcome:
         changed, next_look = True, 0.0
@@ -208,13 +216,14 @@ class _Driver:
     def _capacity(self) -> int:
         """Returns how many workers there is room for."""
         nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
-        return sum(self._room.workers(resources) for resources in nodes)
+        return sum(map(self._resources.workers, nodes))
 
     def _submit(self, free: set[int]) -> None:
         # As many again wait: where machines are added on demand, that is the demand.
         wanted = min(len(free), 2 * max(self._capacity(), 1) - len(self._tasks))
         if wanted > 0:
-            shared = self._ray.put((self._job, sorted(free), self._name, os.getcwd()))
+            path = str(self._store.path)
+            shared = self._ray.put((path, self._job, sorted(free), self._name, os.getcwd()))
             self._tasks += [self._worker.remote(shared, *self._how) for _ in range(wanted)]
 
     def _wait(self) -> bool:
@@ -264,18 +273,13 @@ def _connected(address: str | None) -> Iterator[Any]:
         import ray
     except ImportError as error:
         raise ValueError('Ray is not installed: pip install -e ".[cluster]"') from error
-    quiet = dict(log_to_driver=False, logging_level="ERROR")
+    start = functools.partial(ray.init, log_to_driver=False, logging_level="ERROR")
     if address is None:
-        ray.init(
-            "local",
-            include_dashboard=False,
-            object_store_memory=_OBJECT_STORE_BYTES,
-            **quiet,
-        )
+        start("local", include_dashboard=False, object_store_memory=_OBJECT_STORE_BYTES)
     else:
         try:
             _require_answer(address)
-            ray.init(address, **quiet)
+            start(address)
         except (OSError, RuntimeError, ValueError) as error:
             reason = str(error).strip().splitlines()[0]
             raise ValueError(f"--ray_address={address} cannot be reached: {reason}") from error
@@ -309,21 +313,24 @@ def _words(asked: Mapping[str, float]) -> str:
     return " and ".join(parts)
 
 
-def _work(shared: tuple[Job, Sequence[int], str, str], cores: int | None, shares_gpu: bool) -> None:
+def _work(
+    shared: tuple[str, Job, Sequence[int], str, str], cores: int | None, shares_gpu: bool
+) -> None:
     """In a worker: trains trials until nobody else has left any.
 
     Args:
-      shared: the job, the trials, the name of the launch, and the folder that it was launched in.
+      shared: the store's path, the job, the trials, the name of the launch, and the folder that it
+        was launched in.
       cores: CPU cores that it may compute on; None if it has a GPU.
       shares_gpu: whether others have the same GPU.
     """
-    job, trials, name, folder = shared
+    path, job, trials, name, folder = shared
     with contextlib.suppress(OSError):
         os.chdir(folder)  # Relative paths, of datasets too, are those of who launched it.
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     if shares_gpu:
         os.environ["TF_FORCE_GPU_ALLOW_GROWTH"] = "true"
-    store = Store.open(job.store)
+    store = Store.open(path)
     launch = Launch(store, job.retries, job.checkpoint_seconds, name, leaves_retries=True)
     with _printing_to(store), launch:
         # Before TensorFlow is imported: often nothing is left.

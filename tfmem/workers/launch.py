@@ -12,11 +12,11 @@ import socket
 import traceback
 import uuid
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from absl import logging
 
-from tfmem.store.store import Store, StoreError
+from tfmem.store.store import Store
 from tfmem.store.trials import Trial
 from tfmem.training.checkpoints import Checkpoints
 from tfmem.training.failures import DivergedError, Failed
@@ -112,8 +112,12 @@ class Launch:
     ) -> bool:
         """Trains the trials that no other launch trains, and stores each one when it is finished.
 
+        It takes as many trials at once as the trainer trains at once, or twice as many where these
+        are stacks: while one is stored the next is in training, and what is left is for others.
+
         Args:
-          trainer: has `train(trials, progress, checkpoints)`, which yields finished trials.
+          trainer: has `batch_of_trials`, and `train(trials, progress, checkpoints)`, which yields
+            finished trials.
           trials: their numbers, as the trainer counts them.
           first: the number in the store of the trainer's trial 0.
           before_write: called with each finished trial, before it is stored.
@@ -128,12 +132,16 @@ class Launch:
         folder, digest = self.store.checkpoint_folder, self.store.digest
         checkpoints = Checkpoints(folder, digest, self._checkpoint_seconds, first)
         checkpoints.remove_finished(self.store.numbers())
-        left, again = deque(trials), deque()
-        self._skipped: list[int] = []
+        at_once = trainer.batch_of_trials * (2 if trainer.batch_of_trials > 1 else 1)
+        left, again = deque(first + trial for trial in trials), deque[int]()
+        skipped: list[int] = []
+        any_taken = False
         while left or again:
             # What failed is trained by itself: trials of one stack fail together.
-            taken = _Taken(self, left or deque([again.popleft()]), first)
-            training = trainer.train(taken, self.claims.advance, checkpoints)
+            taken = self._take(left or deque([again.popleft()]), at_once, skipped)
+            any_taken |= bool(taken)
+            asked = [number - first for number in taken]
+            training = trainer.train(asked, self.claims.advance, checkpoints)
             with contextlib.closing(training) as results:  # Whatever ends this, ends it.
                 for result in results:
                     number = first + result.number
@@ -145,11 +153,11 @@ class Launch:
                     elif not self._fail(number, result.error):
                         if self._leaves_retries:
                             return False
-                        again.append(result.number)
-            if taken.count and not again:
+                        again.append(number)
+            if any_taken and not left and not again:
                 # A second look at what others had: they may have been stopped.
-                left, self._skipped = deque(number - first for number in self._skipped), []
-        self._elsewhere += self._skipped
+                left, skipped, any_taken = deque(skipped), [], False
+        self._elsewhere += skipped
         return True
 
     def has_work(self, trials: Iterable[int]) -> bool:
@@ -158,23 +166,35 @@ class Launch:
         return any(
             number not in held
             and not self._is_given_up(self.logs.failure(number))
-            and not _is_stored(self.store, number)
+            and not self.store.has(number)
             for number in trials
         )
 
     def _is_given_up(self, failure: Failure | None) -> bool:
         return failure is not None and failure.launch == self.name and failure.is_final
 
-    def _take(self, number: int) -> bool:
-        """Claims a trial of the store; returns whether it has to be trained here and now."""
-        if not self.claims.take(number):
-            if number not in self._failed:
-                self._skipped.append(number)
-            return False
+    def _take(self, left: deque[int], count: int, skipped: list[int]) -> list[int]:
+        """Claims trials of the store that have to be trained here and now.
+
+        Args:
+          left: those to ask for, in order; those that were asked for are removed.
+          count: how many to take at most.
+          skipped: those that others have are added.
+        """
+        taken: list[int] = []
+        while left and len(taken) < count:
+            asked = [left.popleft() for _ in range(min(count - len(taken), len(left)))]
+            claimed = self.claims.take(asked)
+            skipped += [n for n in asked if n not in claimed and n not in self._failed]
+            taken += filter(self._begin, claimed)
+        return taken
+
+    def _begin(self, number: int) -> bool:
+        """Begins a trial that is claimed; returns whether it has to be trained."""
         failure = self.logs.failure(number)
-        if self._is_given_up(failure):
+        if failure and self._is_given_up(failure):
             self._failed[number] = failure
-        if number in self._failed or _is_stored(self.store, number):
+        if number in self._failed or self.store.has(number):
             self.claims.release(number)
             return False
         attempt = 1 + (failure.attempts if failure and failure.launch == self.name else 0)
@@ -218,33 +238,6 @@ class Launch:
         self._failed[failure.trial] = failure
         if not self._stored and len(self._failed) >= HOPELESS:
             raise HopelessError(self._failed.values(), self.logs)
-
-
-class _Taken:
-    """Trials, each claimed when it is asked for, as the trainer counts them."""
-
-    def __init__(self, launch: Launch, numbers: deque, first: int):
-        self._launch, self._numbers, self._first = launch, numbers, first
-        self.count = 0  # That could be claimed.
-
-    def __iter__(self) -> Iterator[int]:
-        while self._numbers:
-            number = self._numbers.popleft()
-            if self._launch._take(self._first + number):
-                self.count += 1
-                yield number
-
-    def __length_hint__(self) -> int:
-        return len(self._numbers)
-
-
-def _is_stored(store: Store, number: int) -> bool:
-    """Returns whether a trial is there and sound."""
-    try:
-        store.read(number)
-    except StoreError:
-        return False
-    return True
 
 
 def _where() -> str:

@@ -1,6 +1,7 @@
 """Who trains which trial."""
 
 import dataclasses
+import itertools
 import json
 import os
 import subprocess
@@ -10,18 +11,24 @@ import time
 import pytest
 
 from tests.conftest import ROOT
+from tests.interrupting import kill_everywhere
 from tfmem.disk import processes
 from tfmem.disk.processes import Process
 from tfmem.workers import claims
 from tfmem.workers.claims import Claim, Claims
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def ended():
     """A process of this machine that has ended."""
     code = "from tfmem.disk import processes; print(processes.current())"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     return Process.parse(done.stdout.strip())
+
+
+@pytest.fixture(autouse=True)
+def _without_waiting(monkeypatch):
+    monkeypatch.setattr(claims, "_CONFIRM_SECONDS", 0)
 
 
 def write_claim(folder, trial, process, launch="theirs", seconds_ago=0.0):
@@ -59,12 +66,12 @@ def test_a_zombie_has_ended():
 
 def test_one_of_two_takes_a_trial_and_gives_it_back(tmp_path):
     with Claims(tmp_path, "a") as ours, Claims(tmp_path, "b") as theirs:
-        assert ours.take(7)
-        assert not theirs.take(7)
-        assert theirs.take(8)
+        assert ours.take([7]) == [7]
+        assert theirs.take([7]) == []
+        assert theirs.take([8]) == [8]
         assert {claim.trial: claim.launch for claim in claims.held(tmp_path)} == {7: "a", 8: "b"}
         ours.release(7)
-        assert theirs.take(7)
+        assert theirs.take([7]) == [7]
     assert list(tmp_path.iterdir()) == []
 
 
@@ -73,7 +80,7 @@ def test_the_trial_of_a_process_that_has_ended_is_taken_over(tmp_path, ended):
     assert list(claims.held(tmp_path)) == []
     found = []
     with Claims(tmp_path, "ours", lambda claim: found.append(claim) or True) as ours:
-        assert ours.take(3)
+        assert ours.take([3]) == [3]
         (claim,) = claims.held(tmp_path)
         assert claim.process == processes.current()
     assert [(claim.trial, claim.process, claim.launch) for claim in found] == [(3, ended, "theirs")]
@@ -82,7 +89,7 @@ def test_the_trial_of_a_process_that_has_ended_is_taken_over(tmp_path, ended):
 def test_a_trial_that_is_not_to_be_taken_over_is_nobodys(tmp_path, ended):
     write_claim(tmp_path, 3, ended)
     with Claims(tmp_path, "ours", lambda claim: False) as ours:
-        assert not ours.take(3)
+        assert ours.take([3]) == []
     assert list(tmp_path.iterdir()) == []
 
 
@@ -92,8 +99,8 @@ def test_claims_of_other_machines_count_while_they_are_renewed(tmp_path):
     write_claim(tmp_path, 2, elsewhere, seconds_ago=claims.LEASE_SECONDS + 60)
     assert [claim.trial for claim in claims.held(tmp_path)] == [1]
     with Claims(tmp_path, "ours") as ours:
-        assert not ours.take(1)
-        assert ours.take(2)
+        assert ours.take([1]) == []
+        assert ours.take([2]) == [2]
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"process": "x"}', b'{"progress": null}'])
@@ -101,16 +108,15 @@ def test_a_claim_that_cannot_be_read_is_that_of_an_unknown_process(tmp_path, con
     path = tmp_path / "trial-000005.json"
     path.write_bytes(content)
     with Claims(tmp_path, "ours") as ours:
-        assert not ours.take(5)
+        assert ours.take([5]) == []
         os.utime(path, (1, 1))
-        assert ours.take(5)
+        assert ours.take([5]) == [5]
 
 
 def test_claims_are_renewed_with_their_progress(tmp_path, monkeypatch):
     monkeypatch.setattr(claims, "RENEW_SECONDS", 0.01)
     with Claims(tmp_path, "ours") as ours:
-        ours.take(1)
-        ours.take(2)
+        ours.take([1, 2])
         ours.advance(0.5)  # Of the two together: a quarter of each.
         assert ours.progress() == {1: 0.25, 2: 0.25}
         path = tmp_path / "trial-000001.json"
@@ -127,7 +133,7 @@ def test_a_claim_that_others_have_taken_over_is_theirs(tmp_path, monkeypatch):
     """As after a machine that slept for longer than a lease."""
     monkeypatch.setattr(claims, "RENEW_SECONDS", 0.01)
     with Claims(tmp_path, "ours") as ours:
-        ours.take(1)
+        ours.take([1])
         path = write_claim(tmp_path, 1, processes.current())
         content = path.read_bytes()
         time.sleep(0.1)  # Several times that it would be renewed.
@@ -144,7 +150,7 @@ def test_of_many_processes_one_takes_over(tmp_path, ended):
         "import sys, time; from tfmem.workers.claims import Claims;"
         "ours = Claims(sys.argv[1], 'x');"
         "print('ready', flush=True); sys.stdin.readline();"
-        "print(*[trial for trial in range(50) if ours.take(trial)], flush=True);"
+        "print(*ours.take(range(50)), flush=True);"
         "sys.stdin.readline()"
     )
     racers = [
@@ -170,19 +176,41 @@ def test_of_many_processes_one_takes_over(tmp_path, ended):
     assert list(folder.iterdir()) == []
 
 
-def test_what_a_process_left_that_died_while_it_took_over(tmp_path, ended):
-    path = write_claim(tmp_path, 3, ended)
-    marker = tmp_path / f"{path.name}.{3:032x}.taken"
-    marker.write_text(str(processes.current()))
-    with Claims(tmp_path, "ours") as ours:
-        assert not ours.take(3)  # Another is just taking it over.
-        assert marker.exists()
-        marker.write_text(str(ended))
-        assert not ours.take(3)  # It has died. The marker is removed, for the next time.
-        assert ours.take(3)
-    marker.write_text(str(ended))
-    claims.remove_abandoned(tmp_path)
-    assert list(tmp_path.iterdir()) == []
+def test_of_two_that_take_over_at_once_who_wrote_last_has_it(tmp_path, ended, monkeypatch):
+    write_claim(tmp_path, 3, ended)
+    write_claim(tmp_path, 4, ended)
+
+    def another_writes(seconds):
+        write_claim(tmp_path, 3, processes.current())
+
+    taken_over = []
+    with Claims(tmp_path, "ours", lambda claim: taken_over.append(claim.trial) or True) as ours:
+        monkeypatch.setattr(claims.time, "sleep", another_writes)
+        assert ours.take([3, 4, 5]) == [4, 5]
+        assert sorted(ours.progress()) == [4, 5]
+    assert taken_over == [4]
+    assert [path.name for path in tmp_path.iterdir()] == ["trial-000003.json"]
+
+
+def test_killed_at_any_moment_a_claim_is_taken_over_and_nothing_is_left(tmp_path, ended):
+    folders = (tmp_path / str(number) for number in itertools.count())
+
+    def begin():
+        folder = next(folders)
+        write_claim(folder, 1, ended)
+        return folder
+
+    def claim_and_give_back(folder):
+        with Claims(folder, "killed") as ours:
+            assert ours.take([1, 2]) == [1, 2]
+
+    def another_takes_all(folder):
+        with Claims(folder, "another") as theirs:
+            assert theirs.take([1, 2]) == [1, 2]
+        claims.remove_abandoned(folder)
+        assert list(folder.iterdir()) == []
+
+    assert kill_everywhere(begin, claim_and_give_back, another_takes_all) > 6
 
 
 @pytest.mark.parametrize("key", ["../../../etc/x", "", "A" * 32, 5, None])
@@ -191,8 +219,7 @@ def test_no_name_of_a_file_comes_from_what_a_claim_holds(tmp_path, key, ended):
     path = write_claim(folder, 3, ended)
     found = json.loads(path.read_bytes())
     path.write_bytes(json.dumps({**found, "key": key}).encode())
-    os.utime(path, (1, 1))
-    assert claims.read(folder / path.name).key == ""
     with Claims(folder, "ours") as ours:
-        assert ours.take(3)
+        assert ours.take([3]) == [3]
+        assert [entry.name for entry in folder.iterdir()] == ["trial-000003.json"]
     assert [entry.name for entry in tmp_path.rglob("*")] == ["claims"]

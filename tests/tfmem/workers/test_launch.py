@@ -33,13 +33,13 @@ class Trainer:
     """
 
     def __init__(self, store, errors=(), stack=1):
-        self._store, self._stack = store, stack
+        self._store, self.batch_of_trials = store, stack
         self._errors = {number: list(of_trial) for number, of_trial in dict(errors).items()}
         self.groups = []
 
     def train(self, trials, progress, checkpoints):
         left = iter(trials)
-        while group := list(itertools.islice(left, self._stack)):
+        while group := list(itertools.islice(left, self.batch_of_trials)):
             self.groups.append(group)
             error = next((self._errors[n].pop(0) for n in group if self._errors.get(n)), None)
             for number in group:
@@ -160,8 +160,7 @@ def test_a_process_that_may_be_broken_leaves_the_retry_to_another(store):
 
 def test_what_others_train_is_left_to_them_unless_they_end(store):
     with Claims(store.path / claims.FOLDER, "theirs") as theirs:
-        theirs.take(1)
-        theirs.take(2)
+        theirs.take([1, 2])
 
         class Watching(Trainer):
             def train(self, trials, progress, checkpoints):
@@ -249,8 +248,7 @@ def test_a_log_that_is_no_text_any_more_is_added_to(store):
 def test_status_adds_up(store):
     trained(store, Trainer(store), range(2))
     with Claims(store.path / claims.FOLDER, "theirs") as theirs:
-        for number in (2, 3, 50):
-            theirs.take(number)
+        theirs.take([2, 3, 50])
         found = status.read(store, range(10), fresh={2: 0.5, 3: 0.25})
         assert (found.total, found.done, found.running, found.failed) == (10, 2, 2, 0)
         assert found.work == 2.75

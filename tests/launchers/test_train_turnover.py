@@ -2,6 +2,7 @@
 
 import dataclasses
 import shlex
+import shutil
 
 import numpy as np
 import pytest
@@ -11,12 +12,11 @@ from analysis.turnover import influence_path
 from launchers.train_turnover import network_path
 from tests.conftest import assert_refused, run_program
 from tests.interrupting import kill_when
+from tests.stores import TURNOVER as FLAGS
 from tests.trials import assert_same_trial
 from tfmem import datasets, experiments, npz
 from tfmem.config import TurnoverConfig
 from tfmem.store import Store
-
-FLAGS = ("--experiment=digits_mlp", "--epochs=3", "--corrupted_labels=300")
 
 
 def train(store, *flags, check=True):
@@ -24,10 +24,13 @@ def train(store, *flags, check=True):
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory):
-    path = tmp_path_factory.mktemp("turnover") / "store"
-    train(path, *FLAGS, "--trials=0:2", "--influence=3")
-    return Store.open(path)
+def store(turnover_models):
+    return turnover_models.store
+
+
+@pytest.fixture
+def copied(store, tmp_path):
+    return Store.open(shutil.copytree(store.path, tmp_path / "copied"))
 
 
 @pytest.fixture(scope="module")
@@ -107,11 +110,11 @@ def test_influence_is_that_of_the_highest_scores(store, dataset):
     assert influence_path(store.path, 1).exists()
 
 
-def test_what_is_there_is_skipped_and_influence_is_added(store, tmp_path):
-    before = influence_path(store.path, 0).read_bytes()
-    said = train(store.path, *FLAGS, "--trials=0:2", "--influence=3").stdout
+def test_what_is_there_is_skipped_and_influence_is_added(copied):
+    before = influence_path(copied.path, 0).read_bytes()
+    said = train(copied.path, *FLAGS, "--trials=0:2", "--influence=3").stdout
     assert "2 of 2 trials are already in the store" in said
-    assert influence_path(store.path, 0).read_bytes() == before
+    assert influence_path(copied.path, 0).read_bytes() == before
 
 
 def test_killed_between_epochs_it_ends_with_the_same_scores(store, tmp_path):
@@ -128,21 +131,19 @@ def test_killed_between_epochs_it_ends_with_the_same_scores(store, tmp_path):
     assert not (path / "checkpoints").exists()
 
 
-def test_check_store_prints_the_command_that_makes_a_lost_model_again(store, tmp_path):
-    lost = store.trial_path(0).read_bytes()
-    store.trial_path(0).unlink()
-    done = run_program("launchers.check_store", f"--store={store.path}", check=False)
+def test_check_store_prints_the_command_that_makes_a_lost_model_again(copied):
+    copied.trial_path(0).unlink()
+    done = run_program("launchers.check_store", f"--store={copied.path}", check=False)
     assert "1 of 1 are missing: 0" in done.stdout
     command = shlex.split(done.stdout.splitlines()[-1].removeprefix("to complete it, run: "))
     assert command[2:] == [
         "launchers.train_turnover",
         "--experiment=digits_mlp",
-        f"--store={store.path}",
+        f"--store={copied.path}",
         "--trials=0:1",
         "--epochs=3",
         "--corrupted_labels=300",
     ]
-    store.trial_path(0).write_bytes(lost)
 
 
 def test_test_examples_are_trained_on_too(tmp_path, digits):

@@ -18,6 +18,34 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 hypothesis.settings.register_profile("tfmem", deadline=None)
 hypothesis.settings.load_profile("tfmem")
 
+# By the time they take, the longest first, so that all workers end together; others follow them.
+_LONG_FILES = (
+    "test_replicas",
+    "test_cluster",
+    "test_racing",
+    "test_train_trials",
+    "test_programs",
+    "test_recipes",
+    "test_stopping",
+    "test_models",
+    "test_train_turnover",
+    "test_archives",
+    "test_figures",
+    "test_datasets",
+    "test_training",
+    "test_gradients",
+    "test_train_last_layer",
+    "test_train_dynamics",
+    "test_compact_store",
+    "test_objects",
+    "test_demo",
+)
+
+
+def pytest_collection_modifyitems(items):
+    places = {name: place for place, name in enumerate(_LONG_FILES)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(places)))
+
 
 @pytest.fixture
 def rng():

@@ -23,7 +23,7 @@ READING = {
     "analysis.compare": "--estimates_a=a={estimates} --estimates_b={estimates}",
     "analysis.figures": "--estimates={estimates} --dataset=digits --out={out} --formats=png",
     "analysis.paper_tables": "--estimates=digits={estimates}",
-    "analysis.removal": "--store={removal}",
+    "analysis.removal": "--store={removal} --out={out}/r.png",
     "analysis.turnover": "--store={turnover} --out={out}/s.npz --figures={out} --formats=png",
     "analysis.dynamics": "--store={dynamics} --out={out}/d.png --gradients_out={out}/g.png",
     "launchers.check_store": "--store={trials} --trials=0:12",

@@ -69,7 +69,7 @@ def estimate_influence(config: TurnoverConfig, dataset: Dataset, trials: range, 
       trials: which models.
       count: how many training examples.
     """
-    from tfmem.models import turnover
+    from tfmem.training import turnover
 
     store = Store.open(FLAGS.store)
     test = dataset.test.images.astype(np.float32) / (dataset.pixel_max or 1)

@@ -2,8 +2,6 @@
 
 import dataclasses
 import hashlib
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -13,7 +11,7 @@ from analysis.measures import dynamics
 from analysis.plots import dynamics as figure
 from analysis.plots import gradients, style
 from tests.analysis.test_consistency import squeezed
-from tests.conftest import ROOT, run_program
+from tests.conftest import run_program
 from tfmem import experiments
 from tfmem.config import FOLLOWED, DynamicsConfig
 from tfmem.disk import npz
@@ -219,19 +217,8 @@ GRADIENTS = [
 def test_the_program_says_what_was_counted(tmp_path, tiny):
     store = make(tmp_path / "store", tiny)
     out, gradients_out = tmp_path / "a.png", tmp_path / "b.pdf"
-    # What imports either fails.
-    code = (
-        "import runpy, sys; sys.modules.update(tensorflow=None, keras=None);"
-        "runpy.run_module('analysis.dynamics', run_name='__main__')"
-    )
     words = (f"--store={store.path}", f"--out={out}", f"--gradients_out={gradients_out}")
-    done = subprocess.run(
-        [sys.executable, "-c", code, *words, "--smooth=3"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
+    done = run_program("analysis.dynamics", *words, "--smooth=3")
     lines = squeezed(done.stdout)
     assert lines[0] == (
         "digits_mlp: of 21 training examples 4 easy, 4 difficult; of 9 test examples 2 easy, "

@@ -659,9 +659,9 @@ def write_estimates(path, dataset, memorization, planted=(), ids=True, influence
     )
 
 
-def recorded(out, *words, before=""):
+def recorded(out, *words):
     """Returns what the figures of analysis.figures hold, by name, and what the program said."""
-    return recording.recorded("analysis.figures", "--out", out, *words, before=before)
+    return recording.recorded("analysis.figures", "--out", out, *words)
 
 
 @pytest.fixture(scope="module")
@@ -839,16 +839,15 @@ def prepare_imagenet(data_dir):
 
 
 def test_pictures_of_imagenet_are_read_by_index(tmp_path):
-    """Prepared from real archives, though tiny; only the program needs TensorFlow."""
+    """Prepared from real archives, though tiny."""
     train, _ = write_imagenet_archives(tmp_path / "downloads" / "manual", per_class=5)
+    prepare_imagenet(tmp_path)
     found, said = recorded(
         tmp_path / "out",
         f"--estimates={tmp_path}/e.npz",
         "--dataset=imagenet2012",
         f"--data_dir={tmp_path}",
         "--classes=n01443537,0",
-        before="from tests.analysis.test_figures import prepare_imagenet\n"
-        f"prepare_imagenet({str(tmp_path)!r})",
     )
     ids = np.sort(files.read_estimates(tmp_path / "e.npz").train_ids)
     assert "fig3-influence is left out: no pair has mem >= 0.25 and infl >= 0.15" in said

@@ -252,16 +252,10 @@ def test_no_room_and_no_cluster_are_one_line(tmp_path):
     )
 
 
-def test_without_ray_the_extra_is_named(tmp_path):
-    (tmp_path / "ray.py").write_text("raise ImportError('no Ray')")
+def test_without_ray_the_extra_is_named(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)  # Importing it fails.
     words = ["--experiment=digits_mlp", f"--store={tmp_path / 'store'}", "--engine=ray"]
-    done = subprocess.run(
-        [sys.executable, "-m", "launchers.train_trials", *words],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"},
-        capture_output=True,
-        text=True,
-    )
+    done = run_program("launchers.train_trials", *words, check=False)
     assert done.returncode == 2
     last = done.stderr.splitlines()[-1]
     assert last == 'error: Ray is not installed: pip install -e ".[cluster]"'

@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 
 from analysis.estimates import estimators, files, pairs
-from tests.conftest import run_program
+from tests.programs import run_process, run_program
 from tfmem.store.store import Store
 
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory):
     out = tmp_path_factory.mktemp("demo")
-    done = run_program("launchers.demo", f"--out={out}", "--num_trials=64")
+    done = run_process("launchers.demo", f"--out={out}", "--num_trials=64")
     return out, done
 
 
@@ -116,7 +116,7 @@ def test_estimates_of_another_dataset_are_refused(demo, tmp_path):
 
 
 def test_benchmark_of_an_experiment(tmp_path):
-    done = run_program(
+    done = run_process(
         "launchers.benchmark", "--experiment=digits_mlp", "--epochs=1", "--num_trials=2"
     )
     assert "trials an hour; the 1,000 trials of the experiment:" in done.stdout

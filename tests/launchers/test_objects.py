@@ -22,10 +22,8 @@ LOGS = {f"logs/trial-{number:06d}.log" for number in range(2)}
 
 
 def run(root, program, *flags):
-    command = objects.words(root, program, *flags)
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return done
+    with objects.installed(root):
+        return run_program(program, *flags)
 
 
 def files_of(root):

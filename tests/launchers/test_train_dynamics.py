@@ -1,11 +1,14 @@
 """Training that is followed, through the real program and flags, on real digits."""
 
+import shutil
+
 import numpy as np
 import pytest
 
 from analysis.estimates import scores
 from tests.conftest import assert_refused, run_program
 from tests.interrupting import kill_when
+from tests.stores import DYNAMICS as FLAGS
 from tests.trials import assert_same_trial
 from tfmem import config as config_lib
 from tfmem import datasets, experiments, subsets
@@ -14,7 +17,6 @@ from tfmem.store import artifacts
 from tfmem.store.store import Store
 
 CORRUPTED = ("--experiment=digits_mlp", "--epochs=3", "--corrupted_labels=400")
-FLAGS = (*CORRUPTED, "--gradient_batches=3", "--conditions=everything,easy", "--runs=2")
 
 
 def train(store, *flags, check=True):
@@ -22,11 +24,10 @@ def train(store, *flags, check=True):
 
 
 @pytest.fixture(scope="module")
-def said_and_store(tmp_path_factory):
-    path = tmp_path_factory.mktemp("dynamics") / "store"
-    done = train(path, *FLAGS)
-    assert "4 of 4 done, 0 running, 0 failed" in done.stderr  # One line for all conditions.
-    return done.stdout, Store.open(path)
+def said_and_store(followed_runs):
+    # One line for all conditions.
+    assert "4 of 4 done, 0 running, 0 failed" in followed_runs.said.stderr
+    return followed_runs.said.stdout, followed_runs.store
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +126,8 @@ def test_killed_between_epochs_it_ends_the_same(store, tmp_path):
                 np.testing.assert_array_equal(found.epochs[epoch][name], array)
 
 
-def test_lost_subsets_are_written_again(store):
+def test_lost_subsets_are_written_again(store, tmp_path):
+    store = Store.open(shutil.copytree(store.path, tmp_path / "store"))
     path = store.path / artifacts.SUBSETS
     before = artifacts.read_subsets(store)
     path.unlink()

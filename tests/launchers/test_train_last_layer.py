@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 
 import keras
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from analysis.estimates import estimators
 from tests.conftest import assert_refused, run_program
 from tests.interrupting import kill_when
+from tests.stores import LAST_LAYER as QUICK
 from tests.trials import assert_same_trial
 from tests.twins import numpy_sgd
 from tfmem import config as config_lib
@@ -18,20 +20,17 @@ from tfmem.store import representations
 from tfmem.store.store import Store
 from tfmem.training.problem import Problem
 
-QUICK = ("--experiment=digits_last_layer", "--network_epochs=6", "--epochs=2")
-
 
 def train(store, *flags, check=True):
     return run_program("launchers.train_last_layer", f"--store={store}", *flags, check=check)
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory):
-    path = tmp_path_factory.mktemp("last_layer") / "store"
-    said = train(path, *QUICK, "--trials=0:4").stdout
+def store(last_layer):
+    said = last_layer.said.stdout
     assert "digits_mlp on all 1,257 training examples: test accuracy 9" in said
     assert "512 features of each example" in said
-    return Store.open(path)
+    return last_layer.store
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +84,8 @@ def test_a_trial_is_a_linear_classifier_on_a_random_subset(store, archive, digit
         assert (found.predicted == logits.argmax(axis=1)).mean() > 0.997
 
 
-def test_the_same_command_continues(store):
+def test_the_same_command_continues(store, tmp_path):
+    store = Store.open(shutil.copytree(store.path, tmp_path / "store"))
     kept = store.trial_path(1).read_bytes()
     first = store.read(2)
     features = (store.path / "network" / "features.npz").stat().mtime

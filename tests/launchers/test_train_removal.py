@@ -1,15 +1,19 @@
 """Secs. 3.2 and 3.3 through the real program and flags, on real digits."""
 
+import pathlib
 import shlex
+import shutil
 
 import numpy as np
 import pytest
 
 from analysis.cli import arguments
 from analysis.estimates import files
-from analysis.estimates.values import ClassInfluence, Memorization
 from analysis.measures import removal
+from tests import stores
 from tests.conftest import assert_refused, run_program
+from tests.stores import IN_PAIRS, blocks, write_estimates
+from tests.stores import REMOVAL as FLAGS
 from tests.trials import assert_same_trial
 from tfmem import experiments, subsets
 from tfmem.config import Condition, RemovalConfig
@@ -17,43 +21,17 @@ from tfmem.store.store import Store
 from tfmem.subsets import RandomRemoval
 
 QUICK = ("--experiment=digits_mlp", "--epochs=1")
-IN_PAIRS = [7, 30, 31]  # Their memorization is 0.9, and they influence test examples.
-
-
-def write_estimates(path, memorization, dataset, influences=()):
-    zeros = np.zeros(len(memorization))
-    details = Memorization(memorization, zeros, zeros, zeros.astype(int), zeros.astype(int))
-    labels = (dataset.train.labels, dataset.test.labels)
-    files.write_estimates(path, details, *labels, influences)
-
-
-def blocks(dataset, chosen, value=0.5):
-    """Returns influences of which only those of the chosen examples, one each, are not 0."""
-    found = []
-    for label in range(dataset.num_classes):
-        rows, columns = (
-            np.flatnonzero(split.labels == label) for split in (dataset.train, dataset.test)
-        )
-        influence = np.zeros((len(rows), len(columns)))
-        influence[np.isin(rows, chosen), 3] = value
-        found.append(ClassInfluence(rows, columns, influence, np.zeros_like(influence)))
-    return found
 
 
 @pytest.fixture(scope="module")
 def memorization():
-    """Of 1,257 examples, 100 have 0.4 (inclusive) or more and 10 have 0.9."""
-    values = np.full(1257, 0.05)
-    values[1000:1090] = 0.4
-    values[[*IN_PAIRS, 100, 200, 300, 400, 500, 600, 700]] = 0.9
-    return values
+    return stores.removal_memorization()
 
 
 @pytest.fixture(scope="module")
-def estimates(tmp_path_factory, digits, memorization):
-    path = tmp_path_factory.mktemp("estimates") / "estimates.npz"
-    write_estimates(path, memorization, digits, blocks(digits, IN_PAIRS))
-    return path
+def estimates(removal_runs):
+    """The file that the runs were made from."""
+    return pathlib.Path(removal_runs.store.config.estimates)
 
 
 def train(store, estimates, *flags, check=True):
@@ -61,18 +39,13 @@ def train(store, estimates, *flags, check=True):
     return run_program("launchers.train_removal", *words, check=check)
 
 
-FLAGS = (*QUICK, "--runs=2", "--thresholds=0.9,0.4,1", "--base_learning_rate=1e-6")
-
-
 @pytest.fixture(scope="module")
-def said_and_store(tmp_path_factory, estimates):
+def said_and_store(removal_runs):
     """All conditions, with a learning rate that leaves the initial weights what they are."""
-    path = tmp_path_factory.mktemp("removal") / "store"
-    done = train(path, estimates, *FLAGS)
     # One line for all conditions, and no warning of TensorFlow's in it.
-    assert "12 of 12 done, 0 running, 0 failed" in done.stderr
-    assert "retracing" not in done.stderr
-    return done.stdout, Store.open(path)
+    assert "12 of 12 done, 0 running, 0 failed" in removal_runs.said.stderr
+    assert "retracing" not in removal_runs.said.stderr
+    return removal_runs.said.stdout, removal_runs.store
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +104,8 @@ def test_runs_of_one_number_share_initial_weights(store):
     assert (predicted[0] == predicted[1]).mean() < 0.5
 
 
-def test_the_command_of_check_store_makes_a_lost_run_again(store, estimates):
+def test_the_command_of_check_store_makes_a_lost_run_again(store, estimates, tmp_path):
+    store = Store.open(shutil.copytree(store.path, tmp_path / "store"))
     before = [store.read(number) for number in range(12)]
     kept = store.trial_path(3).read_bytes()
     store.trial_path(5).unlink()

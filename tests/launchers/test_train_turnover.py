@@ -2,6 +2,7 @@
 
 import dataclasses
 import shlex
+import shutil
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from analysis.estimates import scores
 from tests.conftest import assert_refused, run_program
 from tests.interrupting import kill_when
+from tests.stores import TURNOVER as FLAGS
 from tests.trials import assert_same_trial
 from tfmem import datasets, experiments
 from tfmem.config import TurnoverConfig
@@ -16,18 +18,19 @@ from tfmem.disk import npz
 from tfmem.store.artifacts import influence_path, network_path
 from tfmem.store.store import Store
 
-FLAGS = ("--experiment=digits_mlp", "--epochs=3", "--corrupted_labels=300")
-
 
 def train(store, *flags, check=True):
     return run_program("launchers.train_turnover", f"--store={store}", *flags, check=check)
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory):
-    path = tmp_path_factory.mktemp("turnover") / "store"
-    train(path, *FLAGS, "--trials=0:2", "--influence=3")
-    return Store.open(path)
+def store(turnover_models):
+    return turnover_models.store
+
+
+@pytest.fixture
+def copied(store, tmp_path):
+    return Store.open(shutil.copytree(store.path, tmp_path / "copied"))
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +55,7 @@ def test_epochs_are_what_both_sub_networks_say(store, dataset):
     """Of the last epoch, by the saved network itself."""
     from tfmem.models import turnover
     from tfmem.store import artifacts
+    from tfmem.training.turnover import losses as losses_of
 
     trial = store.read(1)
     network = artifacts.load(network_path(store.path, 1))
@@ -60,7 +64,7 @@ def test_epochs_are_what_both_sub_networks_say(store, dataset):
     last = trial.epochs[3]
     for mode in (turnover.UNMUTED, turnover.MUTED):
         logits = turnover.apply(network, images, ids, mode).numpy()
-        losses = turnover.losses(logits, dataset.train.labels)
+        losses = losses_of(logits, dataset.train.labels)
         np.testing.assert_allclose(last[f"{mode}_loss"], losses, rtol=1e-3, atol=1e-5)
         assert (last[f"{mode}_predicted"] == logits.argmax(axis=1)).mean() > 0.999
     np.testing.assert_array_equal(trial.train.predicted, last["unmuted_predicted"])
@@ -95,8 +99,8 @@ def test_labels_that_really_changed_stand_out(store):
 
 
 def test_influence_is_that_of_the_highest_scores(store, dataset):
-    from tfmem.models import turnover
     from tfmem.store import artifacts
+    from tfmem.training import turnover
 
     with npz.open_npz(influence_path(store.path, 0), ("tr_idx", "influence")) as archive:
         chosen, influence = archive["tr_idx"], archive["influence"]
@@ -110,11 +114,11 @@ def test_influence_is_that_of_the_highest_scores(store, dataset):
     assert influence_path(store.path, 1).exists()
 
 
-def test_what_is_there_is_skipped_and_influence_is_added(store, tmp_path):
-    before = influence_path(store.path, 0).read_bytes()
-    said = train(store.path, *FLAGS, "--trials=0:2", "--influence=3").stdout
+def test_what_is_there_is_skipped_and_influence_is_added(copied):
+    before = influence_path(copied.path, 0).read_bytes()
+    said = train(copied.path, *FLAGS, "--trials=0:2", "--influence=3").stdout
     assert "2 of 2 trials are already in the store" in said
-    assert influence_path(store.path, 0).read_bytes() == before
+    assert influence_path(copied.path, 0).read_bytes() == before
 
 
 def test_killed_between_epochs_it_ends_with_the_same_scores(store, tmp_path):
@@ -131,21 +135,19 @@ def test_killed_between_epochs_it_ends_with_the_same_scores(store, tmp_path):
     assert not (path / "checkpoints").exists()
 
 
-def test_check_store_prints_the_command_that_makes_a_lost_model_again(store, tmp_path):
-    lost = store.trial_path(0).read_bytes()
-    store.trial_path(0).unlink()
-    done = run_program("launchers.check_store", f"--store={store.path}", check=False)
+def test_check_store_prints_the_command_that_makes_a_lost_model_again(copied):
+    copied.trial_path(0).unlink()
+    done = run_program("launchers.check_store", f"--store={copied.path}", check=False)
     assert "1 of 1 are missing: 0" in done.stdout
     command = shlex.split(done.stdout.splitlines()[-1].removeprefix("to complete it, run: "))
     assert command[2:] == [
         "launchers.train_turnover",
         "--experiment=digits_mlp",
-        f"--store={store.path}",
+        f"--store={copied.path}",
         "--trials=0:1",
         "--epochs=3",
         "--corrupted_labels=300",
     ]
-    store.trial_path(0).write_bytes(lost)
 
 
 def test_test_examples_are_trained_on_too(tmp_path, digits):

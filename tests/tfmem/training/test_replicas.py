@@ -4,34 +4,50 @@ Logical devices must be made before TensorFlow starts, and two mirrored models i
 mistake each other's all-reduces.
 """
 
+import json
+import os
 import subprocess
 import sys
 
 import pytest
 
-from tests.conftest import ROOT
+from tests.programs import ROOT
 
-_DEVICES = """
-import dataclasses
+# Imports once what all scripts need, which starts nothing, and forks for each of them. It takes
+# a line of JSON for a script, and returns one of its exit code and what it wrote.
+_SERVER = """
+import dataclasses, json, os, sys, tempfile, traceback
 import keras
 import numpy as np
 import tensorflow as tf
+
+for line in sys.stdin:
+    with tempfile.TemporaryFile("w+") as said:
+        child = os.fork()
+        if not child:
+            os.dup2(said.fileno(), 1)
+            os.dup2(said.fileno(), 2)
+            code = 1
+            try:
+                exec(json.loads(line), globals())
+                code = 0
+            except BaseException:
+                traceback.print_exc()
+            sys.stderr.flush()
+            os._exit(code)
+        _, status = os.waitpid(child, 0)
+        said.seek(0)
+        print(json.dumps([status, said.read()]), flush=True)
+"""
+_DEVICES = """
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * {})
+from tests.networks import small_batch_norm
 from tfmem import datasets, experiments, models
 from tfmem.training import common, fit
 
 digits = datasets.load("digits")
 config = dataclasses.replace(experiments.get("digits_mlp"), epochs=2)
-
-def small_batch_norm(input_shape, num_classes):
-    "A convolution with batch norm: what makes replicas differ, without the size of a ResNet."
-    inputs = keras.Input(input_shape)
-    x = keras.layers.Conv2D(16, 3, padding="same", use_bias=False, name="conv")(inputs)
-    x = keras.layers.BatchNormalization(momentum=0.9, name="norm")(x)
-    x = keras.layers.Flatten(name="flatten")(keras.layers.ReLU(name="relu")(x))
-    return keras.Model(inputs, keras.layers.Dense(num_classes, name="logits")(x))
-
 models.BUILDERS["small_batch_norm"] = small_batch_norm
 batch_norm = dataclasses.replace(config, model="small_batch_norm", model_options={{}})
 
@@ -126,6 +142,30 @@ for batch in (66, 4):
 """
 
 
+@pytest.fixture(scope="module")
+def run():
+    """Runs a script in a process of its own; returns its exit status and what it wrote."""
+    # A thread for each replica: they wait for one another.
+    environment = {**os.environ, "TF_NUM_INTEROP_THREADS": "8"}
+    with subprocess.Popen(
+        [sys.executable, "-c", _SERVER],
+        cwd=ROOT,
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as server:
+
+        def run(script):
+            server.stdin.write(json.dumps(script) + "\n")
+            server.stdin.flush()
+            return json.loads(server.stdout.readline())
+
+        yield run
+        server.stdin.close()
+
+
 @pytest.mark.parametrize(
     "script",
     [
@@ -139,11 +179,6 @@ for batch in (66, 4):
     ],
     ids=["weights", "augmented", "accuracy", "empty", "continues", "turnover", "uneven"],
 )
-def test_eight_replicas(script):
-    done = subprocess.run(
-        [sys.executable, "-c", _DEVICES.format(8) + script],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
+def test_eight_replicas(script, run):
+    status, said = run(_DEVICES.format(8) + script)
+    assert status == 0, said

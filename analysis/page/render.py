@@ -364,13 +364,6 @@ def _made_by(config: Config) -> str:
     return f"imported from {config.format}" if config.kind == "import" else config.name
 
 
-def _model(config: Config) -> str | None:
-    """Returns what was trained, or None where somebody else trained it."""
-    if config.kind == "last_layer":
-        return f"{config.experiment.model} on the features of {config.network.name}"
-    return getattr(config, "model", None)
-
-
 def _settings(config: Config) -> dict[str, Any]:
     """Returns what the page lists of a config, nested experiments as `network.epochs`."""
     source = {"source": config.source} if config.kind == "import" else {}
@@ -463,7 +456,7 @@ def to_html(
         .render(
             **shown,
             made_by=_made_by(config),
-            model=_model(config),
+            model=config.model,
             settings=_settings(config),
             dataset_name=dataset.name,
             num_train=len(dataset.train),

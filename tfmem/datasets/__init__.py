@@ -131,8 +131,10 @@ def load_for(config: Config, data_dir: str | None = None) -> Dataset:
     Raises:
       ValueError: as `load`, `corrupt_labels` and `train_on_test_too`.
     """
-    dataset = load(config.dataset, data_dir, getattr(config, "image_size", None))
-    experiment = getattr(config, "experiment", config)
-    if getattr(experiment, "corrupted_labels", 0):
-        dataset = corrupt_labels(dataset, experiment.corrupted_labels, experiment.seed)
-    return train_on_test_too(dataset) if getattr(config, "test_examples", False) else dataset
+    dataset = load(config.dataset, data_dir, config.image_size)
+    if config.kind == "import":
+        return dataset
+    experiment = config.experiment
+    dataset = corrupt_labels(dataset, experiment.corrupted_labels, experiment.seed)
+    joined = config.kind == "turnover" and config.test_examples
+    return train_on_test_too(dataset) if joined else dataset

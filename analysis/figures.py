@@ -27,7 +27,7 @@ from analysis.estimates import pairs as pairs_lib
 from analysis.estimates.values import Estimates, Pairs
 from analysis.measures import examples
 from tfmem import datasets, experiments
-from tfmem.datasets import Dataset
+from tfmem.datasets import ImageDataset
 
 if TYPE_CHECKING:  # Its imports take a second that --help does not need.
     from matplotlib.figure import Figure
@@ -36,7 +36,7 @@ FLAGS = flags.FLAGS
 _CLASSES = 10  # In Fig. 1, unless they are named.
 
 
-def _load_dataset() -> Dataset | None:
+def _load_dataset() -> ImageDataset | None:
     """Returns the dataset of the estimates, or None where none is named."""
     if not FLAGS.dataset:
         for flag in ("data_dir", "image_size", "classes"):
@@ -48,7 +48,7 @@ def _load_dataset() -> Dataset | None:
     return datasets.load(FLAGS.dataset, FLAGS.data_dir, FLAGS.image_size)
 
 
-def _read_estimates(path: str, dataset: Dataset | None) -> Estimates:
+def _read_estimates(path: str, dataset: ImageDataset | None) -> Estimates:
     """Reads estimates, which must be of the dataset; of a file without labels it has them."""
     try:
         found = files.read_estimates(path)
@@ -62,7 +62,7 @@ def _read_estimates(path: str, dataset: Dataset | None) -> Estimates:
     return found
 
 
-def _require_pictures(dataset: Dataset | None) -> Dataset:
+def _require_pictures(dataset: ImageDataset | None) -> ImageDataset:
     from analysis.plots import folder
 
     if dataset is None:
@@ -87,7 +87,7 @@ def _require_pairs(estimates: Estimates) -> Pairs:
     return found
 
 
-def _gallery(dataset: Dataset, memorization: np.ndarray, labels: np.ndarray) -> "Figure":
+def _gallery(dataset: ImageDataset, memorization: np.ndarray, labels: np.ndarray) -> "Figure":
     """Returns Fig. 1 of these classes."""
     from analysis.plots import folder
     from analysis.plots import gallery as module
@@ -115,7 +115,7 @@ def _gallery(dataset: Dataset, memorization: np.ndarray, labels: np.ndarray) -> 
     )
 
 
-def _panels(dataset: Dataset, estimates: Estimates, pairs: Pairs) -> list["Figure"]:
+def _panels(dataset: ImageDataset, estimates: Estimates, pairs: Pairs) -> list["Figure"]:
     """Returns Figs. 4 to 6, one per set."""
     from analysis.plots import folder
     from analysis.plots import panels as module
@@ -137,7 +137,7 @@ def _panels(dataset: Dataset, estimates: Estimates, pairs: Pairs) -> list["Figur
     return [module.figure([drawn(row) for row in of_set]) for of_set in sets]
 
 
-def _gallery_labels(dataset: Dataset, estimates: Estimates) -> np.ndarray:
+def _gallery_labels(dataset: ImageDataset, estimates: Estimates) -> np.ndarray:
     if FLAGS.classes:
         return examples.named_classes(FLAGS.classes, dataset.class_names)
     return examples.shown_classes(

@@ -40,7 +40,7 @@ from analysis.measures.turnover import (
 )
 from tfmem import datasets
 from tfmem.config import TurnoverConfig
-from tfmem.datasets import Dataset
+from tfmem.datasets import ImageDataset
 from tfmem.store import kinds
 from tfmem.store.artifacts import read_influence
 from tfmem.store.pictures import load_pictures
@@ -53,7 +53,7 @@ FLAGS = flags.FLAGS
 _CLASSES = 10  # In a gallery, if there are more.
 
 
-def _load_pictures(store: Store) -> tuple[Dataset | None, str]:
+def _load_pictures(store: Store) -> tuple[ImageDataset | None, str]:
     """Returns the dataset with images, or None and why there are none."""
     try:
         if datasets.uses_tensorflow(store.config.dataset):
@@ -63,7 +63,7 @@ def _load_pictures(store: Store) -> tuple[Dataset | None, str]:
         return None, f"there are no pictures, {error}"
 
 
-def _gallery(found: Scores, dataset: Dataset | None, reason: str, highest: bool) -> "Figure":
+def _gallery(found: Scores, dataset: ImageDataset | None, reason: str, highest: bool) -> "Figure":
     """Returns Fig. 7 of the lowest or the highest scores; without a dataset, it is left out."""
     from analysis.plots import folder
     from analysis.plots import scores_gallery as module

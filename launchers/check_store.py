@@ -44,8 +44,7 @@ def main() -> int:
     there = store.numbers()
     with program.progress_bar(len(there), "trials read") as advance:
         damaged = store.damaged(there, lambda number: advance(1))
-    experiment = getattr(store.config, "name", "imported trials")
-    print(f"{store.path}: {experiment}, dataset {store.dataset.name or 'without a name'}")
+    print(f"{store.path}: {store.config.name}, dataset {store.dataset.name or 'without a name'}")
     if FLAGS.quarantine:
         there, damaged = quarantine(store, damaged)
     return report(store, wanted, there, damaged)

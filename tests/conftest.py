@@ -66,14 +66,14 @@ def tiny():
 
     rng = np.random.default_rng(7)
     train, test = (
-        datasets.Split(
+        datasets.ArraySplit(
             np.arange(count) % 3,
             datasets.numbered_ids(name, count),
             rng.integers(0, 256, (count, 4, 4, 1), dtype=np.uint8),
         )
         for name, count in (("train", 21), ("test", 9))
     )
-    return datasets.Dataset("tiny", train, test, ("a", "b", "c"), pixel_max=255)
+    return datasets.ArrayDataset("tiny", train, test, ("a", "b", "c"), pixel_max=255)
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,7 @@ from analysis.estimates.values import ClassInfluence, Estimates, Memorization
 from analysis.measures.settling import Convergence, SplitHalf
 from analysis.page.render import TrialSummary, to_html
 from tfmem.config import ImportConfig
-from tfmem.datasets import Dataset, Split
+from tfmem.datasets import ArrayDataset, ArraySplit, Dataset, Split
 
 CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
@@ -82,9 +82,10 @@ def dataset_of(
     def split(prefix, labels):
         pixels = rng.integers(0, pixel_max + 1, (len(labels), 8, 6, channels), np.uint8)
         ids = [f"{prefix}{index}" for index in range(len(labels))]
-        return Split(labels, ids, pixels if images else None)
+        return ArraySplit(labels, ids, pixels) if images else Split(labels, ids)
 
-    return Dataset("toy", split("t", train_labels), split("v", test_labels), names, pixel_max)
+    kind = ArrayDataset if images else Dataset
+    return kind("toy", split("t", train_labels), split("v", test_labels), names, pixel_max)
 
 
 def render(dataset=None, estimates=ESTIMATES, convergence=CONVERGENCE, figures=False, **changes):

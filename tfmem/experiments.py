@@ -1,4 +1,4 @@
-"""Every number of the papers, as named configs, each with the section it comes from.
+"""How the papers trained and what they chose: named configs, each number with its section.
 
 Sections are those of Feldman & Zhang (2020), arXiv:2008.03703. "Release" is the code that its
 authors published (google-research/heldout-influence-estimation). Sections of Liu, Lin & Jaggi
@@ -33,27 +33,13 @@ REMOVAL_THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 REMOVAL_RUNS = 100
 REMOVAL_RUNS_OF = {"imagenet2012": 5}
 
-# Sec. 2: pairs selected by each of two runs of 2,000 trials on CIFAR-100, and how many of each are
-# also in the other.
-RERUN_PAIRS = (1095, 1062)
-RERUN_SHARED_PAIRS = 0.82
-
-# Sec. 3.6, CIFAR-100: test accuracies as mean and standard deviation over the trials; training
-# examples with mem >= theta_mem; pairs with infl >= theta_infl, whatever was memorized.
-LAST_LAYER_ACCURACY = (0.758, 0.001)
-LAST_LAYER_NETWORK_ACCURACY = 0.759
-LAST_LAYER_FULL_ACCURACY = (0.723, 0.003)
-LAST_LAYER_MEMORIZED = 38
-LAST_LAYER_FULL_MEMORIZED = 18_099
-LAST_LAYER_PAIRS = 457
-
 # Liu et al., Fig. 3: labels replaced by random ones; the share of the easy (real) and of the
 # difficult (random) subset that is followed.
 CORRUPTED_LABELS = 20_000
 FOLLOWED_SHARE = 10_000 / 60_000
 
 # What a part of a recipe says: field -> (value, where the value comes from).
-_Part = Mapping[str, tuple[Any, str]]
+_Part = dict[str, tuple[Any, str]]
 
 
 def _part(source: str, **fields: Any) -> _Part:
@@ -193,9 +179,15 @@ _RECIPES: Mapping[str, _Part] = {
     | _part("ours: the smallest of Hassani et al.", model_options={"variant": "2/3x2"})
     | _part("ours: as for CIFAR-10", base_learning_rate=0.01, momentum=0.9, schedule="constant"),
 }
+
+
+def _experiment(name: str, recipe: _Part) -> ExperimentConfig:
+    values = {field: value for field, (value, _) in recipe.items()}
+    return ExperimentConfig(name=name, seed=0, **values)
+
+
 EXPERIMENTS: Mapping[str, ExperimentConfig] = {
-    name: ExperimentConfig(name=name, **{field: value for field, (value, _) in recipe.items()})
-    for name, recipe in _RECIPES.items()
+    name: _experiment(name, recipe) for name, recipe in _RECIPES.items()
 }
 
 # Sec. 3.6: the network whose penultimate features a last-layer experiment trains on.

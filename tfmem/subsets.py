@@ -5,9 +5,8 @@ from typing import Protocol
 
 import numpy as np
 
-from tfmem import config as config_lib
 from tfmem import seeds
-from tfmem.config import Condition
+from tfmem.config import DIFFICULT, EASY, EVERYTHING, WITHOUT_DIFFICULT, Condition
 
 
 def subset_size(n: int, ratio: float) -> int:
@@ -38,13 +37,11 @@ def sample_subset(n: int, ratio: float, base_seed: int, trial: int) -> np.ndarra
 
 
 class Subsets(Protocol):
-    """The subsets of all trials of a problem, of one size.
+    """The subsets of all trials of a problem, of one size."""
 
-    Attributes:
-      size: examples in a subset.
-    """
-
-    size: int
+    @property
+    def size(self) -> int:
+        """Examples in a subset."""
 
     def mask(self, trial: int) -> np.ndarray:
         """Returns the trial's subset mask, bool [n]."""
@@ -163,10 +160,10 @@ def of_condition(condition: str, subsets: dict[str, np.ndarray]) -> FixedSubset:
     """Returns what the runs of a followed condition are trained on."""
     return FixedSubset(
         {
-            config_lib.EVERYTHING: np.ones_like(subsets["tr_easy"]),
-            config_lib.WITHOUT_DIFFICULT: ~subsets["tr_difficult"],
-            config_lib.EASY: subsets["tr_easy"],
-            config_lib.DIFFICULT: subsets["tr_difficult"],
+            EVERYTHING: np.ones_like(subsets["tr_easy"]),
+            WITHOUT_DIFFICULT: ~subsets["tr_difficult"],
+            EASY: subsets["tr_easy"],
+            DIFFICULT: subsets["tr_difficult"],
         }[condition]
     )
 

@@ -22,7 +22,7 @@ from analysis.plots import influence_histogram, memorization_histogram, style
 from tfmem import config as config_lib
 from tfmem import experiments
 from tfmem.config import Config
-from tfmem.datasets import Dataset, Split
+from tfmem.datasets import Dataset, ImageDataset, Split, StreamedDataset
 from tfmem.store.trials import TrialSet
 
 MEM_LEVELS = tuple(level / 10 for level in range(1, 11))
@@ -309,17 +309,16 @@ def _class_rows(
     return rows
 
 
-def _image_shape(dataset: Dataset) -> tuple[int, int] | None:
+def _image_shape(dataset: Dataset) -> tuple[int, ...] | None:
     """Returns height and width of the dataset's images, or None where it has none."""
-    has_images = dataset.train.images is not None or dataset.stream is not None
-    return dataset.input_shape[:2] if has_images else None
+    return dataset.input_shape[:2] if isinstance(dataset, ImageDataset) else None
 
 
 def _encoded(dataset: Dataset, keys: Sequence[Key]) -> dict[Key, str]:
     """Returns the pictures of the first of these examples, as many as a page may have."""
-    if _image_shape(dataset) is None:
+    if not isinstance(dataset, ImageDataset):
         return {}
-    if dataset.stream is not None:  # All at once: its files are passed over once.
+    if isinstance(dataset, StreamedDataset):  # All at once: its files are passed over once.
         keys, at_once = keys[:MAX_STREAMED], MAX_STREAMED
         return thumbnails.encode(
             keys, dataset.stream.pictures, dataset.pixel_max, MAX_PICTURES, at_once
@@ -362,13 +361,6 @@ def false_pairs(convergence: Convergence) -> str:
 
 def _made_by(config: Config) -> str:
     return f"imported from {config.format}" if config.kind == "import" else config.name
-
-
-def _model(config: Config) -> str | None:
-    """Returns what was trained, or None where somebody else trained it."""
-    if config.kind == "last_layer":
-        return f"{config.experiment.model} on the features of {config.network.name}"
-    return getattr(config, "model", None)
 
 
 def _settings(config: Config) -> dict[str, Any]:
@@ -463,7 +455,7 @@ def to_html(
         .render(
             **shown,
             made_by=_made_by(config),
-            model=_model(config),
+            model=config.model,
             settings=_settings(config),
             dataset_name=dataset.name,
             num_train=len(dataset.train),

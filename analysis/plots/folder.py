@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from analysis.cli import program
 from analysis.plots import pictures, style
-from tfmem.datasets import Dataset
+from tfmem.datasets import ImageDataset, StreamedDataset
 
 
 class LeftOut(Exception):
@@ -70,17 +70,17 @@ def write(
             yield f"{full_name}: {', '.join(map(str, paths))}"
 
 
-def require_drawable(dataset: Dataset) -> None:
+def require_drawable(dataset: ImageDataset) -> None:
     """Raises LeftOut if the images of a dataset are no pictures."""
     channels = dataset.input_shape[-1]
     if channels not in pictures.CHANNELS:
         raise LeftOut(f"images have {channels} channels, expected 1 (grey) or 3 (colour)")
 
 
-def images(dataset: Dataset, split: str, index: Iterable[int]) -> dict[int, np.ndarray]:
+def images(dataset: ImageDataset, split: str, index: Iterable[int]) -> dict[int, np.ndarray]:
     """Returns uint8 images from 0 to 255 by index, and reads no others."""
     wanted = sorted(set(index))
-    if dataset.stream is None:
+    if not isinstance(dataset, StreamedDataset):
         arrays = getattr(dataset, split).images
         return {i: pictures.to_pixels(arrays[i], dataset.pixel_max) for i in wanted}
     found = {}

@@ -85,21 +85,21 @@ def _plain_fit(problem, count: int) -> float:
     return (time.perf_counter() - start) / count
 
 
-def mnist(data_dir: str | None) -> datasets.Dataset:
+def mnist(data_dir: str | None) -> datasets.ImageDataset:
     """Returns MNIST, or made-up pictures of its shape where it would have to be downloaded."""
     if not datasets.needs_download("mnist", data_dir):
         return datasets.load("mnist", data_dir)
     print("  (MNIST is not here: on made-up pictures of its shape)")
     rng = np.random.default_rng(0)
     train, test = (
-        datasets.Split(
+        datasets.ArraySplit(
             rng.integers(0, 10, count),
             datasets.numbered_ids(name, count),
             rng.integers(0, 256, (count, 28, 28, 1), dtype=np.uint8),
         )
         for name, count in (("train", 60_000), ("test", 10_000))
     )
-    return datasets.Dataset("mnist", train, test, tuple("0123456789"), pixel_max=255)
+    return datasets.ArrayDataset("mnist", train, test, tuple("0123456789"), pixel_max=255)
 
 
 def mnist_stacked(data_dir: str | None) -> None:
@@ -140,18 +140,18 @@ def _product_gflops() -> float:
     return max(rates)
 
 
-def _made_up_representations() -> datasets.Dataset:
+def _made_up_representations() -> datasets.ArrayDataset:
     n, n_test, dimensions, classes = REPRESENTATIONS
     rng = np.random.default_rng(0)
 
-    def split(name: str, count: int) -> datasets.Split:
+    def split(name: str, count: int) -> datasets.ArraySplit:
         images = rng.random((count, dimensions), np.float32)
         images /= np.float32(np.sqrt(dimensions))  # In place, for the peak of memory.
         labels = rng.integers(0, classes, count)
-        return datasets.Split(labels, datasets.numbered_ids(name, count), images)
+        return datasets.ArraySplit(labels, datasets.numbered_ids(name, count), images)
 
     splits = split("train", n), split("test", n_test)
-    return datasets.Dataset("", *splits, tuple(map(str, range(classes))))
+    return datasets.ArrayDataset("", *splits, tuple(map(str, range(classes))))
 
 
 def _linear_trials() -> list[tuple[float, float]]:

@@ -11,7 +11,7 @@ _KERAS = ("x_train", "y_train", "x_test", "y_test")
 _MEDMNIST = ("train_images", "train_labels", "test_images", "test_labels")
 
 
-def load(path: str, image_size: int | None = None) -> base.Dataset:
+def load(path: str, image_size: int | None = None) -> base.ArrayDataset:
     """Returns the dataset of an npz file.
 
     It has `x_train`, `y_train`, `x_test` and `y_test`, or `train_images`, `train_labels`,
@@ -46,7 +46,9 @@ def load(path: str, image_size: int | None = None) -> base.Dataset:
     test_images = _pixels(test_images, f"{file}: {layout[2]}")
     train_labels = _labels(train_labels, f"{file}: {layout[1]}")
     test_labels = _labels(test_labels, f"{file}: {layout[3]}")
-    texts = {name: _texts(array, f"{file}: {name}") for name, array in optional.items()}
+    texts: dict[str, np.ndarray] = {
+        name: _texts(array, f"{file}: {name}") for name, array in optional.items()
+    }
     for pixels, labels, names in (
         (train_images, train_labels, (*layout[:2], "train_ids")),
         (test_images, test_labels, (*layout[2:], "test_ids")),
@@ -64,12 +66,12 @@ def load(path: str, image_size: int | None = None) -> base.Dataset:
         )
     class_names = texts.get("class_names", [str(label) for label in range(largest + 1)])
 
-    def split(name: str, labels: np.ndarray, pixels: np.ndarray) -> base.Split:
+    def split(name: str, labels: np.ndarray, pixels: np.ndarray) -> base.ArraySplit:
         ids = texts.get(f"{name}_ids", base.numbered_ids(name, len(labels)))
-        return base.Split(labels, ids, images.resize(pixels, image_size))
+        return base.ArraySplit(labels, ids, images.resize(pixels, image_size))
 
     try:
-        return base.Dataset(
+        return base.ArrayDataset(
             name=f"npz:{path}",
             train=split("train", train_labels, train_images),
             test=split("test", test_labels, test_images),

@@ -9,7 +9,7 @@ _SPLIT_SEED = 0
 _PIXEL_MAX = 16
 
 
-def load(image_size: int | None = None) -> base.Dataset:
+def load(image_size: int | None = None) -> base.ArrayDataset:
     """Returns the digits in one fixed, seeded, stratified split: 1,257 train and 540 test.
 
     Ids are the positions in `sklearn.datasets.load_digits`; each split keeps that order.
@@ -29,11 +29,11 @@ def load(image_size: int | None = None) -> base.Dataset:
     pixels = images.resize(digits.images.astype(np.uint8)[..., None], image_size, _PIXEL_MAX)
     ids = base.numbered_ids("digits", len(pixels))
 
-    def split(index: np.ndarray) -> base.Split:
+    def split(index: np.ndarray) -> base.ArraySplit:
         index = np.sort(index)
-        return base.Split(digits.target[index], ids[index], pixels[index])
+        return base.ArraySplit(digits.target[index], ids[index], pixels[index])
 
-    return base.Dataset(
+    return base.ArrayDataset(
         name="digits",
         train=split(train),
         test=split(test),

@@ -21,7 +21,7 @@ class _File:
     label: int
 
 
-def load(path: str, image_size: int | None = None) -> base.Dataset:
+def load(path: str, image_size: int | None = None) -> base.ArrayDataset:
     """Returns the images of a folder.
 
     Classes are the sorted names of the folders in PATH/train; PATH/test may lack some of them. Ids
@@ -56,15 +56,15 @@ def load(path: str, image_size: int | None = None) -> base.Dataset:
     files = {name: _files(root, name, classes) for name in ("train", "test")}
     mode, size = _common_form([*files["train"], *files["test"]], image_size)
 
-    def split(split_name: str) -> base.Split:
+    def split(split_name: str) -> base.ArraySplit:
         listed = files[split_name]
-        return base.Split(
-            [file.label for file in listed],
-            [file.id for file in listed],
+        return base.ArraySplit(
+            np.array([file.label for file in listed]),
+            np.array([file.id for file in listed]),
             _read(listed, mode, size, image_size),
         )
 
-    return base.Dataset(
+    return base.ArrayDataset(
         name=f"folder:{path}",
         train=split("train"),
         test=split("test"),
@@ -103,7 +103,7 @@ def _common_form(files: list[_File], image_size: int | None) -> tuple[str, tuple
 
     Only headers are read.
     """
-    mode, first = "L", None
+    mode, first_size = "L", (0, 0)
     for file in files:
         try:
             with file.path.open("rb") as opened, Image.open(opened) as image:
@@ -117,13 +117,14 @@ def _common_form(files: list[_File], image_size: int | None) -> tuple[str, tuple
             )
         if own not in _GREY:
             mode = "RGB"
-        first = first or (file, size)
-        if image_size is None and size != first[1]:
+        if file is files[0]:
+            first_size = size
+        if image_size is None and size != first_size:
             raise ValueError(
-                f"images differ in size: {first[0].path} is {_words(first[1])} (height x width), "
+                f"images differ in size: {files[0].path} is {_words(first_size)} (height x width), "
                 f"{file.path} is {_words(size)}: give --image_size to resize all"
             )
-    return mode, first[1]
+    return mode, first_size
 
 
 def _read(

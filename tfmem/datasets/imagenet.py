@@ -24,7 +24,7 @@ _LOG_EVERY = 100_000
 Index = dict[str, tuple[np.ndarray, np.ndarray]]
 
 
-def load(data_dir: str | None, image_size: int | None = None) -> base.Dataset:
+def load(data_dir: str | None, image_size: int | None = None) -> base.StreamedDataset:
     """Returns ImageNet; its test split is TFDS's `validation`.
 
     Examples are in the order of TFDS's files; ids are their file names, as in n01440764_10026.JPEG.
@@ -47,7 +47,7 @@ def load(data_dir: str | None, image_size: int | None = None) -> base.Dataset:
     about = _about_files(builder, splits)
     index = _cached_index(builder, splits, about)
     train, test = (base.Split(*index[name]) for name in ("train", "test"))
-    return base.Dataset(
+    return base.StreamedDataset(
         name=NAME,
         train=train,
         test=test,

@@ -1,14 +1,17 @@
 """What is made of a dataset: labels replaced by random ones, test examples to train on."""
 
 import dataclasses
+from typing import TypeVar
 
 import numpy as np
 
 from tfmem import seeds
-from tfmem.datasets.base import Dataset, Split
+from tfmem.datasets.base import ArrayDataset, ArraySplit, Dataset, ImageDataset, StreamedDataset
+
+_Dataset = TypeVar("_Dataset", bound=Dataset)
 
 
-def corrupt_labels(dataset: Dataset, count: int, base_seed: int) -> Dataset:
+def corrupt_labels(dataset: _Dataset, count: int, base_seed: int) -> _Dataset:
     """Replaces the labels of random training examples by random ones (Liu et al., 2021, Sec. 3.1).
 
     The examples are a uniform random subset and the new labels uniform over all classes, so one in
@@ -39,21 +42,24 @@ def corrupt_labels(dataset: Dataset, count: int, base_seed: int) -> Dataset:
     return dataclasses.replace(dataset, train=split)
 
 
-def train_on_test_too(dataset: Dataset) -> Dataset:
+def train_on_test_too(dataset: ImageDataset) -> ArrayDataset:
     """Returns the dataset with its test examples behind its training examples, in both splits.
 
     Raises:
       ValueError: the dataset streams its images, or an id is in both splits.
     """
-    if dataset.stream is not None:
+    if isinstance(dataset, StreamedDataset):
         raise ValueError(f"{dataset.name} does not fit into memory: its splits cannot be joined")
     train, test = dataset.train, dataset.test
-    joined = {
-        name: np.concatenate([getattr(train, name), getattr(test, name)])
-        for name in ("labels", "ids", "images")
-        if getattr(train, name) is not None
-    }
-    if train.true_labels is not None:
-        joined["true_labels"] = np.concatenate([train.true_labels, test.labels])
-        joined["corrupted"] = np.concatenate([train.corrupted, np.zeros(len(test), bool)])
-    return dataclasses.replace(dataset, train=Split(**joined))
+    joined = ArraySplit(
+        np.concatenate([train.labels, test.labels]),
+        np.concatenate([train.ids, test.ids]),
+        np.concatenate([train.images, test.images]),
+    )
+    if train.true_labels is not None and train.corrupted is not None:
+        joined = dataclasses.replace(
+            joined,
+            true_labels=np.concatenate([train.true_labels, test.labels]),
+            corrupted=np.concatenate([train.corrupted, np.zeros(len(test), bool)]),
+        )
+    return dataclasses.replace(dataset, train=joined)

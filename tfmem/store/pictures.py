@@ -3,11 +3,11 @@
 import numpy as np
 
 from tfmem import datasets
-from tfmem.datasets import Dataset
+from tfmem.datasets import Dataset, ImageDataset
 from tfmem.store.store import Store
 
 
-def load_pictures(store: Store, data_dir: str | None) -> Dataset:
+def load_pictures(store: Store, data_dir: str | None) -> ImageDataset:
     """Returns the dataset of a store, with its images.
 
     Args:

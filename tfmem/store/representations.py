@@ -14,7 +14,7 @@ from etils import epath
 
 from tfmem import config as config_lib
 from tfmem.config import LastLayerConfig
-from tfmem.datasets import Dataset
+from tfmem.datasets import ArrayDataset, Dataset
 from tfmem.disk import npz
 from tfmem.store import artifacts
 from tfmem.store.trials import Trial
@@ -95,7 +95,7 @@ def read_about(folder: epath.PathLike) -> About:
 
 def read(
     folder: epath.PathLike, config: LastLayerConfig, dataset: Dataset
-) -> tuple[Dataset, About]:
+) -> tuple[ArrayDataset, About]:
     """Reads the features that `write` wrote.
 
     Returns:
@@ -121,11 +121,9 @@ def read(
                 f"{path} holds the features of another network (given here and found there): "
                 f"{'; '.join(different)}; give another --store, or the flags it was made with"
             )
-        splits = {
-            split: dataclasses.replace(getattr(dataset, split), images=archive[name])
-            for split, name in _ARRAYS.items()
-        }
-    return dataclasses.replace(dataset, **splits, pixel_max=None, stream=None), about
+        train = dataset.train.with_images(archive[_ARRAYS["train"]])
+        test = dataset.test.with_images(archive[_ARRAYS["test"]])
+    return ArrayDataset(dataset.name, train, test, dataset.class_names), about
 
 
 def _path(folder: epath.PathLike) -> epath.Path:

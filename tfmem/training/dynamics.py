@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfmem import seeds
+from tfmem.datasets import StreamedDataset
 from tfmem.store.epochs import Epoch
 from tfmem.training import gradients
 from tfmem.training.fit import Evaluated, FollowedTrainer
@@ -39,7 +40,7 @@ class DynamicsTrainer(FollowedTrainer):
         jit_compile: bool = False,
         tensorboard: str | None = None,
     ):
-        if gradient_batches and problem.dataset.stream is not None:
+        if gradient_batches and isinstance(problem.dataset, StreamedDataset):
             raise ValueError(
                 f"{problem.dataset.name} does not fit into memory, which gradients need: "
                 "give --gradient_batches=0"

@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfmem import seeds
+from tfmem.datasets import ArrayDataset, StreamedDataset
 from tfmem.training import augmentation, batches
 from tfmem.training.problem import Problem
 
@@ -87,16 +88,16 @@ class ArrayFeed(Feed):
     """Examples in memory: images as they are, or representations.
 
     Args:
-      problem: its dataset has images.
+      problem: how trials are trained.
+      dataset: of the problem.
       strategy: every device of it holds all examples.
 
     Raises:
       ValueError: the config crops in a way that takes the files of the images.
     """
 
-    def __init__(self, problem: Problem, strategy: tf.distribute.Strategy):
+    def __init__(self, problem: Problem, dataset: ArrayDataset, strategy: tf.distribute.Strategy):
         super().__init__(problem, strategy.num_replicas_in_sync)
-        dataset = problem.dataset
         if problem.config.crop == "area_aspect":
             raise ValueError(
                 f"crop area_aspect is for images that are decoded while they are read, as those of "
@@ -149,15 +150,20 @@ class StreamFeed(Feed):
     """Examples that are read and decoded as they are needed (ImageNet).
 
     Args:
-      problem: its dataset has a stream.
+      problem: how trials are trained.
+      dataset: of the problem.
       replicas: how many share a batch.
     """
+
+    def __init__(self, problem: Problem, dataset: StreamedDataset, replicas: int):
+        super().__init__(problem, replicas)
+        self._dataset = dataset
 
     def images(self, batch: Batch) -> tf.Tensor:
         return batch["images"]
 
     def epochs(self, trial, subset, start):
-        config, dataset = self.problem.config, self.problem.dataset
+        config, dataset = self.problem.config, self._dataset
         size = dataset.stream.image_shape[0]
         labels = tf.constant(dataset.train.labels)
         for epoch in range(start, config.epochs):
@@ -185,7 +191,7 @@ class StreamFeed(Feed):
             yield epoch, epoch + 1, self._weighted(in_order).prefetch(tf.data.AUTOTUNE)
 
     def evaluation(self):
-        dataset = self.problem.dataset
+        dataset = self._dataset
         side = dataset.stream.image_shape[0]
         size = _full_batch(len(dataset.train), self._replicas)
         positions = tf.range(size)
@@ -205,6 +211,13 @@ class StreamFeed(Feed):
             .prefetch(tf.data.AUTOTUNE)
             for split in ("train", "test")
         }
+
+
+def build(problem: Problem, strategy: tf.distribute.Strategy) -> Feed:
+    """Returns what feeds the network of a problem, wherever its images are."""
+    if isinstance(problem.dataset, StreamedDataset):
+        return StreamFeed(problem, problem.dataset, strategy.num_replicas_in_sync)
+    return ArrayFeed(problem, problem.dataset, strategy)
 
 
 def _full_batch(count: int, replicas: int) -> int:

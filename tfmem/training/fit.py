@@ -154,10 +154,7 @@ class FitTrainer:
         self._strategy = strategy
         self._jit_compile = jit_compile
         self._tensorboard = tensorboard
-        if problem.dataset.stream is None:
-            self._feed: feeds.Feed = feeds.ArrayFeed(problem, strategy)
-        else:
-            self._feed = feeds.StreamFeed(problem, replicas)
+        self._feed = feeds.build(problem, strategy)
         with strategy.scope():
             self._network = problem.build_model()
             self._model = _Fed(self._network, self._feed)

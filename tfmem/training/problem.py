@@ -9,7 +9,7 @@ import numpy as np
 
 from tfmem import models
 from tfmem.config import ExperimentConfig
-from tfmem.datasets import Dataset, Split
+from tfmem.datasets import ImageDataset, Split
 from tfmem.store.epochs import Epoch
 from tfmem.store.trials import Predictions, Trial
 from tfmem.subsets import RandomSubsets, Subsets
@@ -32,7 +32,7 @@ class Problem:
     """
 
     config: ExperimentConfig
-    dataset: Dataset
+    dataset: ImageDataset
     subsets: Subsets | None = None
     turnover: bool = False
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import keras
 from keras import ops
 
-from tfmem.config import ExperimentConfig
+from tfmem.config import ConstantSchedule, ExperimentConfig, StepSchedule
 
 
 @keras.saving.register_keras_serializable(package="tfmem")
@@ -95,14 +95,14 @@ def build(
     config: ExperimentConfig, steps_per_epoch: int
 ) -> keras.optimizers.schedules.LearningRateSchedule:
     """Returns the config's schedule over all optimizer steps of a trial."""
-    if config.schedule == "constant":
-        return Constant(config.base_learning_rate)
-    if config.schedule == "warmup_steps":
+    described, base = config.learning_rates, config.base_learning_rate
+    if isinstance(described, ConstantSchedule):
+        return Constant(base)
+    if isinstance(described, StepSchedule):
         return WarmupSteps(
-            config.base_learning_rate,
-            config.warmup_epochs * steps_per_epoch,
-            [epoch * steps_per_epoch for epoch in config.decay_epochs],
-            config.decay_factor,
+            base,
+            described.warmup_epochs * steps_per_epoch,
+            [epoch * steps_per_epoch for epoch in described.decay_epochs],
+            described.decay_factor,
         )
-    total_steps = config.epochs * steps_per_epoch
-    return WarmupLinear(config.base_learning_rate, total_steps, config.warmup_fraction)
+    return WarmupLinear(base, config.epochs * steps_per_epoch, described.warmup_fraction)

@@ -20,6 +20,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfmem import models
+from tfmem.datasets import StreamedDataset
 from tfmem.store.trials import Trial
 from tfmem.subsets import Subsets
 from tfmem.training import batches
@@ -60,7 +61,7 @@ def dense_layers(model: keras.Model) -> list[keras.layers.Dense] | None:
 def why_not(problem: Problem) -> str | None:
     """Returns why a problem's trials cannot be stacked, or None if they can."""
     config = problem.config
-    if problem.dataset.stream is not None:
+    if isinstance(problem.dataset, StreamedDataset):
         return f"{config.dataset} does not fit into memory"
     if config.precision != "float32":
         return f"stacked training computes in float32, not in {config.precision}"

@@ -6,7 +6,7 @@ import numpy as np
 
 from tfmem import datasets
 from tfmem.config import ExperimentConfig
-from tfmem.datasets import Dataset
+from tfmem.datasets import ImageDataset, StreamedDataset
 from tfmem.subsets import FixedSubset, Subsets
 
 STACK_AUTO = "auto"
@@ -60,7 +60,7 @@ def load_trainer(
 
 def make_trainer(
     config: ExperimentConfig,
-    dataset: Dataset,
+    dataset: ImageDataset,
     options: Options = Options(),
     subsets: Subsets | None = None,
 ):
@@ -98,7 +98,9 @@ def make_trainer(
     return stacked.StackedTrainer(problem, stack, options.cores)
 
 
-def make_turnover_trainer(config: ExperimentConfig, dataset: Dataset, options: Options = Options()):
+def make_turnover_trainer(
+    config: ExperimentConfig, dataset: ImageDataset, options: Options = Options()
+):
     """Returns what trains models with turn-over dropout on all of a dataset, a `TurnoverTrainer`.
 
     Args:
@@ -121,7 +123,7 @@ def make_turnover_trainer(config: ExperimentConfig, dataset: Dataset, options: O
 
 def make_dynamics_trainer(
     config: ExperimentConfig,
-    dataset: Dataset,
+    dataset: ImageDataset,
     subsets: Subsets,
     groups: np.ndarray,
     gradient_batches: int = 0,
@@ -150,11 +152,11 @@ def make_dynamics_trainer(
     )
 
 
-def _placed(dataset: Dataset, options: Options):
+def _placed(dataset: ImageDataset, options: Options):
     """Returns the strategy of unstacked trials, whether XLA compiles, the TensorBoard folder."""
     from tfmem.training import fit
 
     strategy = options.strategy
     if strategy == STRATEGY_AUTO:
-        strategy = "default" if dataset.stream is None else "mirrored"
+        strategy = "mirrored" if isinstance(dataset, StreamedDataset) else "default"
     return fit.build_strategy(strategy), options.jit_compile, options.tensorboard

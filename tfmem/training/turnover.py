@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfmem.datasets import StreamedDataset
 from tfmem.models import turnover
 from tfmem.models.turnover import MAX_IDS, MODES, MUTED, UNMUTED, layers, require_ids
 from tfmem.store.epochs import Epoch
@@ -103,7 +104,7 @@ class TurnoverTrainer(FollowedTrainer):
         jit_compile: bool = False,
         tensorboard: str | None = None,
     ):
-        if problem.dataset.stream is not None:
+        if isinstance(problem.dataset, StreamedDataset):
             raise ValueError(
                 f"{problem.dataset.name} does not fit into memory, which turn-over dropout needs"
             )

@@ -29,7 +29,7 @@ from tests.pages import (
     render,
 )
 from tfmem.config import ImportConfig
-from tfmem.datasets import Dataset, Split
+from tfmem.datasets import Dataset, Split, StreamedDataset
 from tfmem.disk.bits import BitMatrix
 from tfmem.store.store import Store
 from tfmem.store.trials import Predictions, Trial, TrialSet
@@ -243,7 +243,10 @@ class _Files:
 
 def test_pictures_that_are_not_in_memory_are_read_from_their_files():
     stream = _Files()
-    text = render(dataclasses.replace(dataset_of(images=False, pixel_max=255), stream=stream))
+    known = dataset_of(images=False)
+    text = render(
+        StreamedDataset("toy", known.train, known.test, known.class_names, 255, stream=stream)
+    )
     rules = re.findall(r"\.(train|test)-(\d+)\{background-image:url\(data:[^,]*,([^)]*)\)", text)
     assert len(rules) == 11
     for split, index, content in rules:

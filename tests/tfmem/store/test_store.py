@@ -10,7 +10,7 @@ import pytest
 from tests.trials import assert_same_trial, random_trial
 from tfmem import experiments
 from tfmem.config import ImportConfig
-from tfmem.datasets import Split
+from tfmem.datasets import ArraySplit
 from tfmem.disk import processes
 from tfmem.store.store import DamagedFileError, Store, StoreError
 
@@ -181,7 +181,7 @@ def test_another_config_or_dataset_is_refused(store, tiny, tiny_config):
         Store.create(store.path, dataclasses.replace(tiny_config, epochs=4, seed=9), tiny)
     labels = tiny.train.labels.copy()
     labels[0] = 2
-    other = dataclasses.replace(tiny, train=Split(labels, tiny.train.ids, tiny.train.images))
+    other = dataclasses.replace(tiny, train=ArraySplit(labels, tiny.train.ids, tiny.train.images))
     with pytest.raises(StoreError, match="dataset fingerprint"):
         Store.create(store.path, tiny_config, other)
     assert Store.create(store.path, tiny_config, tiny).digest == store.digest

@@ -55,20 +55,19 @@ def images():
 @pytest.fixture(scope="module")
 def in_memory(images):
     train, test = (
-        datasets.Split(
+        datasets.ArraySplit(
             np.arange(len(values)) % 3, datasets.numbered_ids(split, len(values)), values
         )
         for split, values in images.items()
     )
-    return datasets.Dataset("tiny", train, test, ("a", "b", "c"), pixel_max=255)
+    return datasets.ArrayDataset("tiny", train, test, ("a", "b", "c"), pixel_max=255)
 
 
 @pytest.fixture(scope="module")
 def streamed(images, in_memory):
-    train, test = (
-        dataclasses.replace(split, images=None) for split in (in_memory.train, in_memory.test)
-    )
-    return dataclasses.replace(in_memory, train=train, test=test, stream=Stream(images))
+    train, test = (datasets.Split(s.labels, s.ids) for s in (in_memory.train, in_memory.test))
+    names, stream = in_memory.class_names, Stream(images)
+    return datasets.StreamedDataset("tiny", train, test, names, pixel_max=255, stream=stream)
 
 
 AUGMENTED = dict(crop="padded", crop_padding=1, flip=True)
@@ -118,7 +117,7 @@ def test_two_epochs_equal_the_slow_twin(source, changes, tiny_config, request):
 
 def test_a_streams_epochs_follow_seed_trial_and_epoch(streamed, tiny_config):
     problem = Problem(dataclasses.replace(tiny_config, **AUGMENTED), streamed)
-    feed = feeds.StreamFeed(problem, replicas=1)
+    feed = feeds.StreamFeed(problem, streamed, replicas=1)
 
     def seen(trial, start):
         subset = problem.subset(trial)
@@ -139,7 +138,7 @@ def test_a_streams_epochs_follow_seed_trial_and_epoch(streamed, tiny_config):
 def test_random_area_and_aspect_train(streamed, tiny_config):
     """Other pixels than the central view, the same ones every time."""
     config = dataclasses.replace(tiny_config, crop="area_aspect", epochs=1)
-    feed = feeds.StreamFeed(Problem(config, streamed), replicas=1)
+    feed = feeds.StreamFeed(Problem(config, streamed), streamed, replicas=1)
     subset = np.ones(21, bool)
 
     def pixels():
@@ -154,8 +153,8 @@ def test_random_area_and_aspect_train(streamed, tiny_config):
 
 def test_evaluation_batches_are_full_on_every_replica(streamed, in_memory, tiny_config):
     for feed in (
-        feeds.StreamFeed(Problem(tiny_config, streamed), replicas=8),
-        feeds.ArrayFeed(Problem(tiny_config, in_memory), tf.distribute.get_strategy()),
+        feeds.StreamFeed(Problem(tiny_config, streamed), streamed, replicas=8),
+        feeds.ArrayFeed(Problem(tiny_config, in_memory), in_memory, tf.distribute.get_strategy()),
     ):
         for split, count in (("train", 21), ("test", 9)):
             sizes = [len(feed.inputs(batch)) for batch in feed.evaluation()[split]]
@@ -169,10 +168,12 @@ def test_representations_are_fed_as_they_are(tiny_config, rng):
     values = rng.normal(size=(30, 6)).astype(np.float32)
     labels = np.arange(30) % 3
     train, test = (
-        datasets.Split(labels[part], datasets.numbered_ids(name, len(labels[part])), values[part])
+        datasets.ArraySplit(
+            labels[part], datasets.numbered_ids(name, len(labels[part])), values[part]
+        )
         for name, part in (("train", slice(0, 21)), ("test", slice(21, 30)))
     )
-    dataset = datasets.Dataset("tiny", train, test, ("a", "b", "c"))
+    dataset = datasets.ArrayDataset("tiny", train, test, ("a", "b", "c"))
     config = dataclasses.replace(tiny_config, model="linear", model_options={}, epochs=1)
     problem = Problem(config, dataset)
     trainer = fit.FitTrainer(problem, fit.build_strategy("default"))

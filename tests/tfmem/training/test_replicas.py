@@ -83,8 +83,8 @@ _REPLICAS_LEFT_EMPTY = """
 # 7 of 10 examples in batches of 8: one batch, of 7 examples for 8 replicas. 10 and 541 examples
 # are evaluated in batches that would leave replicas with nothing.
 split, more = digits.train, digits.test
-few = datasets.Split(split.labels[:10], split.ids[:10], split.images[:10])
-odd = datasets.Split(
+few = datasets.ArraySplit(split.labels[:10], split.ids[:10], split.images[:10])
+odd = datasets.ArraySplit(
     np.append(more.labels, 0),
     np.append(more.ids, "again"),
     np.append(more.images, more.images[:1], 0),

@@ -23,8 +23,8 @@ def representations(n, n_test, d, num_classes):
         noise = rng.standard_normal((count, d))
         images = np.maximum(centers[labels] + noise, 0) / np.sqrt(d)
         ids = datasets.numbered_ids(name, count)
-        splits.append(datasets.Split(labels, ids, images.astype(np.float32)))
-    return datasets.Dataset("", *splits, tuple(map(str, range(num_classes))))
+        splits.append(datasets.ArraySplit(labels, ids, images.astype(np.float32)))
+    return datasets.ArrayDataset("", *splits, tuple(map(str, range(num_classes))))
 
 
 @pytest.fixture(scope="module")

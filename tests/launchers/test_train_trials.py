@@ -239,5 +239,5 @@ def test_analysis_works_without_tensorflow(reference, tmp_path, without_tensorfl
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_help_documents_the_program_without_tensorflow(program, without_tensorflow):
     done = without_tensorflow(program, "--help")
-    assert f"python -m {program}" in done.stdout
+    assert f"    tfmem {program.partition('.')[2]} " in done.stdout
     assert "  --" in done.stdout

@@ -12,7 +12,7 @@ import time
 
 from absl import flags
 
-from analysis.cli import program
+from analysis.cli import arguments, program
 from launchers.cli import training_flags
 from tfmem import datasets, experiments
 from tfmem.training import trainers
@@ -74,6 +74,8 @@ if __name__ == "__main__":
             lower_bound=1,
         )
     training_flags.define_experiment(required=False)
+    with program.group("What is read and written"):
+        arguments.define_data_dir()
     training_flags.define_overrides()
     training_flags.define_training()
     program.run(main)

@@ -1,4 +1,4 @@
-"""What every program shares: one-line errors, flags, kinds of stores, pictures, progress bars."""
+"""What every program shares: how it starts and ends, its one-line errors, its progress bars."""
 
 import contextlib
 import os

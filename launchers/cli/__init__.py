@@ -1,1 +1,1 @@
-"""What the launchers share: flags of training, one launch, the line of an experiment."""
+"""The command tfmem, and what the launchers share: flags of training, one launch, its line."""

@@ -38,7 +38,7 @@ _JOBS: Mapping[str, tuple[str, ...]] = {
     "Figures, tables, pages": ("analysis.figures", "analysis.paper_tables", "analysis.report"),
     "Speed": ("launchers.benchmark",),
 }
-_PROGRAMS = {module.partition(".")[2]: module for modules in _JOBS.values() for module in modules}
+PROGRAMS = {module.partition(".")[2]: module for modules in _JOBS.values() for module in modules}
 _EXPERIMENTS = "experiments"
 _USAGE = (
     (
@@ -54,10 +54,10 @@ _USAGE = (
 def main() -> None:
     """Runs what the command line asks for; a wrong name is one line, and exit code 2."""
     name = sys.argv[1] if len(sys.argv) > 1 else "--help"
-    if name in _PROGRAMS:
+    if name in PROGRAMS:
         del sys.argv[0]
         _import_ours()
-        runpy.run_module(_PROGRAMS[name], run_name="__main__", alter_sys=True)
+        runpy.run_module(PROGRAMS[name], run_name="__main__", alter_sys=True)
     elif name in ("--help", "-h"):
         print(listing())
     elif name == "--version":
@@ -66,7 +66,7 @@ def main() -> None:
         print(experiments())
     else:
         try:
-            words.lookup({**_PROGRAMS, _EXPERIMENTS: ""}, name, "program")
+            words.lookup({**PROGRAMS, _EXPERIMENTS: ""}, name, "program")
         except ValueError as error:
             print(f"error: {error}", file=sys.stderr)
             sys.exit(2)
@@ -76,10 +76,10 @@ def listing() -> str:
     """Returns the programs by what they are for, each with the first line of its docstring."""
     parts = [f"tfmem {tfmem.__version__}: what neural networks memorize, and what that is worth"]
     parts.append(words.table(_USAGE, left=2))
-    width = max(map(len, _PROGRAMS))
+    width = max(map(len, PROGRAMS))
     for job, modules in _JOBS.items():
         names = [module.partition(".")[2] for module in modules]
-        lines = [f"  {name:{width}}  {_summary(_PROGRAMS[name])}" for name in names]
+        lines = [f"  {name:{width}}  {_summary(PROGRAMS[name])}" for name in names]
         parts.append("\n".join([f"{job}:", *lines]))
     return "\n\n".join(parts)
 

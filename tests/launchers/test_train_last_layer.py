@@ -160,7 +160,7 @@ def test_train_trials_sends_here():
     done = run_program(
         "launchers.train_trials", "--experiment=digits_last_layer", "--store=x", check=False
     )
-    assert "launchers.train_last_layer makes them" in done.stderr
+    assert "tfmem train_last_layer makes them" in done.stderr
 
 
 def test_features_of_another_dataset_are_refused(store, digits):

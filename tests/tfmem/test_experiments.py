@@ -6,14 +6,22 @@ from tfmem import experiments
 from tfmem.config import DynamicsConfig, TurnoverConfig
 from tfmem.training import schedules
 
+FELDMAN_ZHANG = [
+    *("digits_mlp", "digits_inception", "digits_last_layer"),
+    *("mnist_mlp", "mnist_inception", "mnist_last_layer", "cifar10_inception"),
+    *("cifar100_resnet50", "cifar100_resnet18", "cifar100_inception", "cifar100_densenet100"),
+    *("cifar100_last_layer", "imagenet_resnet50"),
+]
+
 
 def test_the_papers_numbers():
     """Sec. 2 and Sec. B of Feldman & Zhang (2020)."""
     assert (experiments.SUBSET_RATIO, experiments.MEM_THRESHOLD) == (0.7, 0.25)
     assert experiments.INFL_THRESHOLD == 0.15
-    for config in experiments.EXPERIMENTS.values():
-        assert (config.subset_ratio, config.weight_decay) == (0.7, 0)
-        if config.name not in LIU:
+    for name in (*FELDMAN_ZHANG, *LIU):
+        config = experiments.get(name)
+        assert (config.subset_ratio, config.weight_decay, config.seed) == (0.7, 0, 0)
+        if name not in LIU:
             assert (config.momentum, config.corrupted_labels) == (0.9, 0)
 
 

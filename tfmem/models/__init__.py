@@ -127,9 +127,9 @@ def initial_weights(model: keras.Model, base_seed: int, trial: int) -> list[np.n
         for variable in layer.weights
         if hasattr(layer, f"{variable.name}_initializer")
     }
-    words = seeds.integers(base_seed, trial, "initial_weights", len(model.weights))
+    own_seeds = seeds.integers(base_seed, trial, "initial_weights", len(model.weights))
     drawn = []
-    for seed, variable in zip(words, model.weights, strict=True):
+    for seed, variable in zip(own_seeds, model.weights, strict=True):
         initializer = _initializer(owners.get(id(variable), model), variable)
         config = initializer.get_config()
         if "seed" in config:

@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from tfmem.models import layers
-from tfmem.models import turnover as turnover_lib
+from tfmem.models.turnover import network_builder
 
 _STEM_FILTERS = 64  # Of all convolutions of the tokenizer but the last.
 
@@ -118,7 +118,7 @@ def cct(
         raise ValueError(f"variant is {variant!r}, expected one of {', '.join(VARIANTS)}")
     chosen = VARIANTS[variant]
     layers.require_image(input_shape, 4, "cct")
-    network = turnover_lib.builder(turnover)
+    network = network_builder(turnover)
     inputs = x = layers.images(input_shape)
     for index in range(1, chosen.convolutions + 1):
         name, last = f"tokenizer{index}", index == chosen.convolutions

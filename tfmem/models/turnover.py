@@ -86,10 +86,10 @@ def masks(key, ids, units: int):
     whole, rest = divmod(units, _GROUP)
     groups = whole + (rest > 0)
     pairs = ops.arange(-(-groups // 2), dtype="int32")
-    words = threefry(key, ids[:, None], ops.zeros_like(ids)[:, None] + pairs[None, :])
-    words = ops.bitwise_and(ops.concatenate(words, axis=1), MAX_IDS - 1)
+    encrypted = threefry(key, ids[:, None], ops.zeros_like(ids)[:, None] + pairs[None, :])
+    encrypted = ops.bitwise_and(ops.concatenate(encrypted, axis=1), MAX_IDS - 1)
     parts = []
-    for size, drawn in ((_GROUP, words[:, :whole]), (rest, words[:, whole:groups])):
+    for size, drawn in ((_GROUP, encrypted[:, :whole]), (rest, encrypted[:, whole:groups])):
         if size and drawn.shape[1]:
             patterns = _halves(size)
             chosen = ops.take(ops.convert_to_tensor(patterns), drawn % len(patterns), axis=0)
@@ -109,8 +109,8 @@ class MaskKey(keras.initializers.Initializer):
         self.seed = random.randrange(2**32) if seed is None else seed
 
     def __call__(self, shape, dtype=None):
-        words = np.random.SeedSequence(self.seed).generate_state(math.prod(shape), np.uint32)
-        return ops.convert_to_tensor(words.view(np.int32).reshape(shape))
+        state = np.random.SeedSequence(self.seed).generate_state(math.prod(shape), np.uint32)
+        return ops.convert_to_tensor(state.view(np.int32).reshape(shape))
 
     def get_config(self):
         return {"seed": self.seed}
@@ -202,7 +202,7 @@ class SubNetworks:
         return keras.Model([images, self._ids, self._modes], logits, name=name)
 
 
-def builder(turnover: bool) -> "WholeNetwork | SubNetworks":
+def network_builder(turnover: bool) -> "WholeNetwork | SubNetworks":
     """Returns what builds a model without or with turn-over dropout."""
     return SubNetworks() if turnover else WholeNetwork()
 

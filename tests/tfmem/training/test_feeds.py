@@ -121,8 +121,8 @@ def test_a_streams_epochs_follow_seed_trial_and_epoch(streamed, tiny_config):
 
     def seen(trial, start):
         """Yields what the network takes in each epoch."""
-        for _, _, batches in feed.epochs(trial, problem.subset(trial), start):
-            yield np.concatenate([feed.inputs(batch).numpy() for batch, _, _ in batches])
+        for _, _, epoch in feed.epochs(trial, problem.subset(trial), start):
+            yield np.concatenate([feed.inputs(batch).numpy() for batch, _, _ in epoch])
 
     first, again, later = list(seen(4, 0)), list(seen(4, 0)), next(seen(4, 1))
     assert [len(epoch) for epoch in first] == [15, 15, 15]

@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from tests.conftest import ROOT, run_program
+from tests.programs import ROOT, run_process, run_program
 from tests.trials import assert_same_trial
 from tfmem.store.store import Store
 from tfmem.workers import claims
@@ -194,7 +194,7 @@ def test_a_trial_that_fails_is_retried_and_reported_and_the_others_go_on(tmp_pat
     in_the_way = path / "checkpoints" / "trial-000001"  # A file where a folder has to be.
     in_the_way.parent.mkdir(parents=True)
     in_the_way.write_bytes(b"")
-    done = run_program("launchers.train_trials", *flags, "--retries=1", check=False)
+    done = run_process("launchers.train_trials", *flags, "--retries=1", check=False)
     assert done.returncode == 1, done.stderr
     log = path / "logs" / "trial-000001.log"
     assert f"trial 1 failed after 2 attempts: [Errno 20] Not a directory: '{in_the_way}" in (
@@ -211,7 +211,7 @@ def test_a_trial_that_fails_is_retried_and_reported_and_the_others_go_on(tmp_pat
     assert said.returncode == 1
     assert "1 of 4 are missing: 1" in said.stdout
     in_the_way.unlink()
-    done = run_program("launchers.train_trials", *flags)
+    done = run_process("launchers.train_trials", *flags)
     assert "4 trials in" in done.stdout
     assert_tidy(path)
     assert not list((path / "logs").glob("*.failed"))
@@ -240,11 +240,11 @@ def test_worker_resources():
 @pytest.mark.slow
 def test_no_room_and_no_cluster_are_one_line(tmp_path):
     flags = ("--experiment=digits_mlp", f"--store={tmp_path / 'store'}", "--engine=ray")
-    done = run_program("launchers.train_trials", *flags, "--cpus_per_trial=999", check=False)
+    done = run_process("launchers.train_trials", *flags, "--cpus_per_trial=999", check=False)
     assert done.returncode == 2
     said = "error: no worker has room here: each takes 999 CPU cores, and this machine has"
     assert done.stderr.splitlines()[-1].startswith(said)
-    done = run_program("launchers.train_trials", *flags, "--ray_address=127.0.0.1:1", check=False)
+    done = run_process("launchers.train_trials", *flags, "--ray_address=127.0.0.1:1", check=False)
     assert done.returncode == 2
     last = done.stderr.splitlines()[-1]
     assert last == (

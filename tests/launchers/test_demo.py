@@ -125,7 +125,7 @@ def test_benchmark_of_an_experiment(tmp_path):
 @pytest.mark.slow
 def test_benchmark_suite():
     """`make bench`, whole: every part prints its figures."""
-    said = run_program("launchers.benchmark", "--suite").stdout
+    said = run_process("launchers.benchmark", "--suite").stdout
     for words in (
         "stacked, 200 trials",
         "plain Keras fit",

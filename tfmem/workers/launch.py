@@ -7,12 +7,13 @@ retried if it fails.
 
 import contextlib
 import dataclasses
+import itertools
 import os
 import socket
 import traceback
 import uuid
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from absl import logging
 
@@ -112,8 +113,9 @@ class Launch:
     ) -> bool:
         """Trains the trials that no other launch trains, and stores each one when it is finished.
 
-        It takes as many trials at once as the trainer trains at once, or twice as many where these
-        are stacks: while one is stored the next is in training, and what is left is for others.
+        It takes as many trials at once as are in training at once. The trainer asks for the next
+        when it has room, so that those are in training while these are stored, and what it has not
+        asked for is left to others.
 
         Args:
           trainer: has `batch_of_trials`, and `train(trials, progress, checkpoints)`, which yields
@@ -132,7 +134,7 @@ class Launch:
         folder, digest = self.store.checkpoint_folder, self.store.digest
         checkpoints = Checkpoints(folder, digest, self._checkpoint_seconds, first)
         checkpoints.remove_finished(self.store.numbers())
-        at_once = trainer.batch_of_trials * (2 if trainer.batch_of_trials > 1 else 1)
+        at_once = trainer.batch_of_trials
         left, again = deque(first + trial for trial in trials), deque[int]()
         skipped: list[int] = []
         any_taken = False
@@ -140,7 +142,10 @@ class Launch:
             # What failed is trained by itself: trials of one stack fail together.
             taken = self._take(left or deque([again.popleft()]), at_once, skipped)
             any_taken |= bool(taken)
-            asked = [number - first for number in taken]
+            asked: Iterable[int] = [number - first for number in taken]
+            if left:
+                further = self._further(left, at_once, skipped)
+                asked = itertools.chain(asked, (number - first for number in further))
             training = trainer.train(asked, self.claims.advance, checkpoints)
             with contextlib.closing(training) as results:  # Whatever ends this, ends it.
                 for result in results:
@@ -188,6 +193,11 @@ class Launch:
             skipped += [n for n in asked if n not in claimed and n not in self._failed]
             taken += filter(self._begin, claimed)
         return taken
+
+    def _further(self, left: deque[int], count: int, skipped: list[int]) -> Iterator[int]:
+        """Yields what `_take` takes, time after time until nothing is left."""
+        while taken := self._take(left, count, skipped):
+            yield from taken
 
     def _begin(self, number: int) -> bool:
         """Begins a trial that is claimed; returns whether it has to be trained."""

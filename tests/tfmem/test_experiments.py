@@ -6,7 +6,6 @@ from tfmem import experiments
 from tfmem.config import DynamicsConfig, TurnoverConfig
 from tfmem.training import schedules
 
-
 FELDMAN_ZHANG = [
     *("digits_mlp", "digits_inception", "digits_last_layer"),
     *("mnist_mlp", "mnist_inception", "mnist_last_layer", "cifar10_inception"),

@@ -206,23 +206,8 @@ def require_same_labels(
     Raises:
       ValueError: the number of examples or a label differs; the message starts with `what`.
     """
-    for name, split, labels in (
-        ("training", expected.train, train_labels),
-        ("test", expected.test, test_labels),
-    ):
-        if len(labels) != len(split):
-            raise ValueError(
-                f"{what} has {len(labels)} {name} examples, "
-                f"{expected.name or 'this dataset'} has {len(split)}: another dataset?"
-            )
-        differ = np.flatnonzero(labels != split.labels)
-        if differ.size:
-            first = differ[0]
-            raise ValueError(
-                f"{what} labels {name} example {first} {labels[first]}, "
-                f"{expected.name or 'this dataset'} labels it {split.labels[first]} "
-                f"({differ.size} labels differ): another dataset or another order?"
-            )
+    labels = train_labels, test_labels
+    _require_same(expected, "labels", labels, f"{what} has", f"{what} labels", "labels")
 
 
 def require_same_ids(
@@ -233,24 +218,34 @@ def require_same_ids(
     Raises:
       ValueError: their number or an id differs; the message starts with `what`.
     """
-    for name, split, ids in (
-        ("training", expected.train, train_ids),
-        ("test", expected.test, test_ids),
-    ):
-        if ids is None:
+    ids = train_ids, test_ids
+    _require_same(expected, "ids", ids, f"{what} has ids of", f"{what} calls", "calls")
+
+
+def _require_same(
+    expected: Dataset,
+    field: str,
+    arrays: tuple[np.ndarray | None, np.ndarray | None],
+    has: str,
+    says: str,
+    verb: str,
+) -> None:
+    known = expected.name or "this dataset"
+    splits = (("training", expected.train), ("test", expected.test))
+    for (name, split), array in zip(splits, arrays, strict=True):
+        if array is None:
             continue
-        known = expected.name or "this dataset"
-        if len(ids) != len(split):
+        if len(array) != len(split):
             raise ValueError(
-                f"{what} has ids of {len(ids)} {name} examples, {known} has {len(split)}: "
-                "another dataset?"
+                f"{has} {len(array)} {name} examples, {known} has {len(split)}: another dataset?"
             )
-        differ = np.flatnonzero(ids != split.ids)
+        own = getattr(split, field)
+        differ = np.flatnonzero(array != own)
         if differ.size:
             first = differ[0]
             raise ValueError(
-                f"{what} calls {name} example {first} {ids[first]}, {known} calls it "
-                f"{split.ids[first]} ({differ.size} ids differ): another dataset or another order?"
+                f"{says} {name} example {first} {array[first]}, {known} {verb} it {own[first]} "
+                f"({differ.size} {field} differ): another dataset or another order?"
             )
 
 

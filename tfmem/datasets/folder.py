@@ -121,8 +121,8 @@ def _common_form(files: list[_File], image_size: int | None) -> tuple[str, tuple
             first_size = size
         if image_size is None and size != first_size:
             raise ValueError(
-                f"images differ in size: {files[0].path} is {_words(first_size)} (height x width), "
-                f"{file.path} is {_words(size)}: give --image_size to resize all"
+                f"images differ in size: {files[0].path} is {images.extent(first_size)} (height x "
+                f"width), {file.path} is {images.extent(size)}: give --image_size to resize all"
             )
     return mode, first_size
 
@@ -154,7 +154,3 @@ def _unreadable(file: _File, error: Exception) -> ValueError:
     # Pillow's decoders raise OSError, SyntaxError, ValueError and others.
     text = str(error).splitlines()[0] if str(error) else ""
     return ValueError(f"{file.path} cannot be read as an image ({type(error).__name__}: {text})")
-
-
-def _words(size: tuple[int, int]) -> str:
-    return " x ".join(map(str, size))

@@ -66,12 +66,13 @@ def stack(images: Iterable[tuple[str, np.ndarray]], size: int | None, what: str)
         first = first or (name, image.shape)
         if image.shape != first[1]:
             raise ValueError(
-                f"{what}: images differ in size: {first[0]} is {_words(first[1])} (height x width "
-                f"x channels), {name} is {_words(image.shape)}: give --image_size to resize all"
+                f"{what}: images differ in size: {first[0]} is {extent(first[1])} (height x width "
+                f"x channels), {name} is {extent(image.shape)}: give --image_size to resize all"
             )
         result.append(image)
     return np.stack(result) if result else np.zeros((0, 1, 1, 1), np.uint8)
 
 
-def _words(shape: tuple[int, ...]) -> str:
+def extent(shape: tuple[int, ...]) -> str:
+    """Returns a shape as text: `4 x 6 x 3`."""
     return " x ".join(map(str, shape))

@@ -102,16 +102,6 @@ def features(model: keras.Model, layer: str | None = None) -> keras.Model:
     return keras.Model(model.input, outputs, name=f"{model.name}_features")
 
 
-def _initializer(layer: keras.Layer, variable) -> keras.initializers.Initializer:
-    initializer = getattr(layer, f"{variable.name}_initializer", None)
-    if initializer is None:
-        raise ValueError(
-            f"layer {layer.name!r} has the weight {variable.name!r} but no attribute "
-            f"{variable.name}_initializer to draw it from"
-        )
-    return initializer
-
-
 def initial_weights(model: keras.Model, base_seed: int, trial: int) -> list[np.ndarray]:
     """Draws the trial's initial weights, in the order of `model.weights`.
 
@@ -121,8 +111,8 @@ def initial_weights(model: keras.Model, base_seed: int, trial: int) -> list[np.n
     Raises:
       ValueError: a layer does not say how a weight of its is initialized.
     """
-    owners = {
-        id(variable): layer
+    initializers = {
+        id(variable): getattr(layer, f"{variable.name}_initializer")
         for layer in model._flatten_layers(include_self=False)
         for variable in layer.weights
         if hasattr(layer, f"{variable.name}_initializer")
@@ -130,7 +120,12 @@ def initial_weights(model: keras.Model, base_seed: int, trial: int) -> list[np.n
     own_seeds = seeds.integers(base_seed, trial, "initial_weights", len(model.weights))
     drawn = []
     for seed, variable in zip(own_seeds, model.weights, strict=True):
-        initializer = _initializer(owners.get(id(variable), model), variable)
+        if id(variable) not in initializers:
+            raise ValueError(
+                f"{model.name} has the weight {variable.path!r}, but its layer has no attribute "
+                f"{variable.name}_initializer to draw it from"
+            )
+        initializer = initializers[id(variable)]
         config = initializer.get_config()
         if "seed" in config:
             initializer = type(initializer).from_config({**config, "seed": seed})

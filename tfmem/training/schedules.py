@@ -4,6 +4,7 @@ A schedule maps a step, or an array of steps, to rates, so that `fit` and stacke
 same float32 numbers from it.
 """
 
+import dataclasses
 from collections.abc import Sequence
 
 import keras
@@ -12,18 +13,25 @@ from keras import ops
 from tfmem.config import ConstantSchedule, ExperimentConfig, StepSchedule
 
 
+class _Schedule(keras.optimizers.schedules.LearningRateSchedule):
+    """A schedule whose fields are all that Keras has to save of it."""
+
+    def get_config(self):
+        return dict(vars(self))
+
+
 @keras.saving.register_keras_serializable(package="tfmem")
-class WarmupLinear(keras.optimizers.schedules.LearningRateSchedule):
+@dataclasses.dataclass(eq=False)
+class WarmupLinear(_Schedule):
     """Linear from 0 to the base rate over the first iterations, then linearly back to 0 (Sec. B).
 
     With T steps of which a share f warms up, the rate at step s is
     base * min(s / (f T), (T - s) / ((1 - f) T)): 0 at step 0, base at step f T, 0 at step T.
     """
 
-    def __init__(self, base_learning_rate: float, total_steps: int, warmup_fraction: float):
-        self.base_learning_rate = base_learning_rate
-        self.total_steps = total_steps
-        self.warmup_fraction = warmup_fraction
+    base_learning_rate: float
+    total_steps: int
+    warmup_fraction: float
 
     def __call__(self, step):
         step = ops.cast(step, "float32")
@@ -32,33 +40,20 @@ class WarmupLinear(keras.optimizers.schedules.LearningRateSchedule):
         falling = (self.total_steps - step) / (self.total_steps - warmup_steps)
         return self.base_learning_rate * ops.clip(ops.minimum(rising, falling), 0.0, 1.0)
 
-    def get_config(self):
-        return {
-            "base_learning_rate": self.base_learning_rate,
-            "total_steps": self.total_steps,
-            "warmup_fraction": self.warmup_fraction,
-        }
-
 
 @keras.saving.register_keras_serializable(package="tfmem")
-class WarmupSteps(keras.optimizers.schedules.LearningRateSchedule):
+@dataclasses.dataclass(eq=False)
+class WarmupSteps(_Schedule):
     """Linear from 0 to the base rate, then constant between decays (Sec. B, ImageNet).
 
     The rate at step s is base * min(s / warmup, 1) * factor ** (number of decays at or before s).
     Without warm-up steps it starts at the base rate.
     """
 
-    def __init__(
-        self,
-        base_learning_rate: float,
-        warmup_steps: int,
-        decay_steps: Sequence[int],
-        decay_factor: float,
-    ):
-        self.base_learning_rate = base_learning_rate
-        self.warmup_steps = warmup_steps
-        self.decay_steps = tuple(decay_steps)
-        self.decay_factor = decay_factor
+    base_learning_rate: float
+    warmup_steps: int
+    decay_steps: Sequence[int]
+    decay_factor: float
 
     def __call__(self, step):
         step = ops.cast(step, "float32")
@@ -68,27 +63,16 @@ class WarmupSteps(keras.optimizers.schedules.LearningRateSchedule):
             rate = rate * ops.where(step >= decay_step, self.decay_factor, 1.0)
         return rate
 
-    def get_config(self):
-        return {
-            "base_learning_rate": self.base_learning_rate,
-            "warmup_steps": self.warmup_steps,
-            "decay_steps": self.decay_steps,
-            "decay_factor": self.decay_factor,
-        }
-
 
 @keras.saving.register_keras_serializable(package="tfmem")
-class Constant(keras.optimizers.schedules.LearningRateSchedule):
+@dataclasses.dataclass(eq=False)
+class Constant(_Schedule):
     """The base rate at every step."""
 
-    def __init__(self, base_learning_rate: float):
-        self.base_learning_rate = base_learning_rate
+    base_learning_rate: float
 
     def __call__(self, step):
         return ops.full(ops.shape(step), self.base_learning_rate, "float32")
-
-    def get_config(self):
-        return {"base_learning_rate": self.base_learning_rate}
 
 
 def build(

@@ -372,3 +372,18 @@ def test_equal_shapes_get_different_weights():
     first, _, second, _, third, _ = models.initial_weights(model, 0, 0)
     assert np.abs(first - second).max() > 0.1
     assert np.abs(second - third).max() > 0.1
+
+
+def test_a_weight_that_nobody_says_how_to_draw_is_named():
+    class Scaled(keras.layers.Layer):
+        def build(self, input_shape):
+            self.scale = self.add_weight(shape=(), name="scale")
+
+        def call(self, x):
+            return x * self.scale
+
+    inputs = keras.Input((3,))
+    model = keras.Model(inputs, Scaled(name="scaled")(inputs), name="odd")
+    message = "odd has the weight 'scaled/scale', but its layer has no attribute scale_initializer"
+    with pytest.raises(ValueError, match=message):
+        models.initial_weights(model, 0, 0)

@@ -121,8 +121,8 @@ def test_a_streams_epochs_follow_seed_trial_and_epoch(streamed, tiny_config):
 
     def seen(trial, start):
         """Yields what the network takes in each epoch."""
-        for _, _, epoch in feed.epochs(trial, problem.subset(trial), start):
-            yield np.concatenate([feed.inputs(batch).numpy() for batch, _, _ in epoch])
+        for _, _, parts in feed.epochs(trial, problem.subset(trial), start):
+            yield np.concatenate([feed.inputs(batch).numpy() for batch, _, _ in parts])
 
     first, again, later = list(seen(4, 0)), list(seen(4, 0)), next(seen(4, 1))
     assert [len(epoch) for epoch in first] == [15, 15, 15]
@@ -140,8 +140,8 @@ def test_random_area_and_aspect_train(streamed, tiny_config):
     subset = np.ones(21, bool)
 
     def pixels():
-        ((_, _, batches),) = feed.epochs(0, subset, 0)
-        return np.concatenate([feed.inputs(batch).numpy() for batch, _, _ in batches])
+        ((_, _, parts),) = feed.epochs(0, subset, 0)
+        return np.concatenate([feed.inputs(batch).numpy() for batch, _, _ in parts])
 
     found = pixels()
     assert found.shape == (21, _SIDE, _SIDE, 3)

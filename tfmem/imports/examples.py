@@ -127,6 +127,8 @@ def find_examples(labels: Labels | None, name: str, data_dir: str | None) -> Exa
         examples are.
     """
     if not name:
+        if labels is None:
+            raise ValueError("no labels and no dataset: give --labels or --dataset")
         return Examples(_without_name(labels))
     dataset = datasets.load(name, data_dir)
     if labels is None:
@@ -137,7 +139,7 @@ def find_examples(labels: Labels | None, name: str, data_dir: str | None) -> Exa
                 "in the order of their runs"
             )
         return Examples(dataset)
-    if labels.train_ids is None:
+    if labels.train_ids is None or labels.test_ids is None:
         datasets.require_same_labels(dataset, labels.train, labels.test, labels.what)
         return Examples(dataset)
     train, test = (

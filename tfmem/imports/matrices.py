@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -62,10 +62,11 @@ class MatrixSource:
                     f"{array.what} has shape {list(array.shape)}, expected [{self.num_trials}, "
                     f"{count}] (trials of {next(iter(self._matrices))}, examples of the labels)"
                 )
-        labels = {}
+        labels: dict[str, np.ndarray] = {}
         if self.labels is not None:
             both = self.labels.train, self.labels.test
             labels = dict(zip(_ARRAY_LABELS, both, strict=True))
+        blocks: Iterable[np.ndarray]
         digest = hashlib.sha256()
         for name in sorted([*self._matrices, *labels]):
             if name in labels:

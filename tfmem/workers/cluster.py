@@ -9,6 +9,7 @@ but the pace.
 import contextlib
 import dataclasses
 import functools
+import logging as python_logging
 import math
 import os
 import re
@@ -273,7 +274,7 @@ def _connected(address: str | None) -> Iterator[Any]:
         import ray
     except ImportError as error:
         raise ValueError('Ray is not installed: pip install -e ".[cluster]"') from error
-    start = functools.partial(ray.init, log_to_driver=False, logging_level="ERROR")
+    start = functools.partial(ray.init, log_to_driver=False, logging_level=python_logging.ERROR)
     if address is None:
         start("local", include_dashboard=False, object_store_memory=_OBJECT_STORE_BYTES)
     else:

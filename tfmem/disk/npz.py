@@ -16,9 +16,9 @@ from etils import epath
 
 from tfmem.disk import atomic
 
-_BLOCK_BYTES = 1 << 18  # That are read at once.
+_BLOCK_BYTES = 1 << 18  # So much is read at once.
 _NPY_MAGIC = b"\x93NUMPY"
-# What zipfile, zlib and NumPy raise of bytes that are not what was written.
+# zipfile, zlib and NumPy raise these when bytes are not what was written.
 _DAMAGE = (
     ValueError,
     OSError,

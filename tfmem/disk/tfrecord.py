@@ -19,7 +19,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message, message_fa
 
 _LENGTH = struct.Struct("<Q")
 _CRC = struct.Struct("<I")
-# What stands before and after the data of a record.
+# A record's data has this many bytes before it and after it.
 HEADER_BYTES = _LENGTH.size + _CRC.size
 FOOTER_BYTES = _CRC.size
 

@@ -13,7 +13,7 @@ from tfmem.imports.examples import Labels, checked_labels
 from tfmem.imports.source import require_some
 from tfmem.store.trials import Predictions, Trial
 
-# What each row says: which examples were seen, which training and which test examples were right.
+# A row says which examples were seen, and which training and test examples were right.
 _ARRAYS = ("subset_mask", "train_correct", "test_correct")
 _ARRAY_LABELS = ("train_labels", "test_labels")
 _DATAMODELS = ("train_masks", "train_margins", "test_margins")

@@ -14,7 +14,7 @@ from tfmem.store.store import Store
 _NAME = "network.keras"
 
 
-SUBSETS = "subsets.npz"  # In a store, beside its trials.
+SUBSETS = "subsets.npz"  # It lies in the store's folder.
 
 
 def save(network, path: epath.PathLike) -> None:

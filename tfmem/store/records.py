@@ -14,7 +14,7 @@ from tfmem.store import epochs
 from tfmem.store.trials import Predictions, Trial
 
 PROBABILITY = "label_probability"
-# What a source may not know, and the type of each value.
+# Arrays that a source may not have, with the type of their values.
 OPTIONAL = {"predicted": np.dtype("<u2"), PROBABILITY: np.dtype("<f2")}
 
 

@@ -18,7 +18,7 @@ from tfmem.disk import npz
 from tfmem.store import artifacts
 from tfmem.store.trials import Trial
 
-FOLDER = "network"  # In the store of the trials on them.
+FOLDER = "network"  # It lies in the store of the trials that are trained on them.
 _ARRAYS = {"train": "train_features", "test": "test_features"}
 
 

@@ -36,7 +36,7 @@ def main() -> int:
     if FLAGS.watch:
         found = progress.watch(store, wanted)
         return 0 if found.done == found.total else 1
-    # Who may only read the store can check it; each file system has its own error for that.
+    # One may check a store that one cannot write; each file system has its own error for that.
     with contextlib.suppress(Exception):
         store.remove_abandoned()
         claims.remove_abandoned(store.path / claims.FOLDER)

@@ -16,7 +16,7 @@ from tfmem.workers.claims import Claims
 from tfmem.workers.launch import Launch
 from tfmem.workers.logs import Logs
 
-# n, n' and classes: of CIFAR-100.
+# CIFAR-100 has so many training and test examples and classes.
 SIZES = (50_000, 10_000, 100)
 _ROUNDS = 3
 _TRIALS = 200

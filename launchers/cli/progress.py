@@ -14,7 +14,7 @@ from tfmem.workers import status
 from tfmem.workers.status import Status
 
 _SECONDS = 1.0
-_LOG_SECONDS = 60.0  # Where the line goes into a file, such as a Slurm job's.
+_LOG_SECONDS = 60.0  # A file that gets the line, such as a Slurm job's, gets it less often.
 _LAYOUT = "{desc} {percentage:3.0f}%|{bar}| {unit}, {remaining} left"  # It fits 80 columns.
 
 
@@ -80,7 +80,7 @@ class Line:
             desc="trials",
             bar_format=_LAYOUT,
             unit=describe(first),
-            smoothing=0,  # The mean pace since it began: trials end in bursts.
+            smoothing=0,  # Trials end in bursts: show the mean pace since it began.
         )
         self._messages = _messages_above_the_line()
         self._messages.__enter__()

@@ -15,9 +15,9 @@ from tfmem.disk import processes
 from tfmem.disk.processes import Process
 
 _TEMPORARY = re.compile(rf"\..*\.(?P<process>{Process.PATTERN})\.[0-9a-f]{{32}}\.tmp")
-# A temporary file of another machine that has not changed for so long belongs to nobody any more.
+# Another machine's temporary file is abandoned if it has not changed for so long.
 _ABANDONED_SECONDS = 3600
-# What file systems without hard links say.
+# File systems without hard links answer with one of these.
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS)
 
 
@@ -79,7 +79,7 @@ def create_bytes(path: epath.PathLike, content: bytes, durable: bool = True) -> 
 def names(folder: epath.PathLike) -> list[str]:
     """Returns the names in a folder; none if it is not there."""
     folder = epath.Path(folder)
-    if is_local(folder):  # Ten times faster than paths are made.
+    if is_local(folder):  # This is ten times faster than making paths.
         try:
             return os.listdir(folder)
         except FileNotFoundError:
@@ -138,7 +138,7 @@ def _temporary(path: epath.Path) -> Iterator[epath.Path]:
         # TensorFlow, which writes on gs://, has errors of its own.
         raise OSError(errno.EIO, str(error), os.fspath(path)) from error
     finally:
-        with contextlib.suppress(Exception):  # That it cannot be written has been said.
+        with contextlib.suppress(Exception):  # The error that matters is on its way.
             temporary.unlink(missing_ok=True)
 
 
@@ -156,7 +156,7 @@ def _link(temporary: epath.Path, path: epath.Path) -> bool:
             os.link(temporary, path)
             return True
         except FileExistsError:
-            # An answer that was lost on the way from an NFS server is asked for again.
+            # NFS asks again when an answer was lost, and then finds our own file.
             return os.stat(temporary).st_nlink == 2
         except OSError as error:
             if error.errno not in _NO_LINKS:

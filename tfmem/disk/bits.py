@@ -81,11 +81,11 @@ class BitMatrix:
         for start in range(0, width, _BLOCK):
             part = self.packed[:, start : start + _BLOCK]
             columns = part.shape[1]
-            tiles = np.zeros((8 * depth, columns), np.uint8)
-            tiles[:rows] = part
+            padded = np.zeros((8 * depth, columns), np.uint8)
+            padded[:rows] = part
             # Eight rows of a byte each: a tile of 8 x 8 bits is a 64-bit number.
-            tiles = tiles.reshape(depth, 8, columns).transpose(0, 2, 1)
-            tiles = _transpose_tiles(np.ascontiguousarray(tiles).view("<u8")[..., 0])
+            eights = padded.reshape(depth, 8, columns).transpose(0, 2, 1)
+            tiles = _transpose_tiles(np.ascontiguousarray(eights).view("<u8")[..., 0])
             bytes_ = tiles.view(np.uint8).reshape(depth, 8 * columns)
             turned[8 * start : 8 * (start + columns)] = bytes_.T
         return BitMatrix(turned[: self.count], rows)
@@ -96,8 +96,8 @@ def _transpose_tiles(tiles: np.ndarray) -> np.ndarray:
 
     Squares of 1, then 2, then 4 bits a side change places across the diagonal.
     """
-    for shift, above in ((7, 0x00AA00AA00AA00AA), (14, 0x0000CCCC0000CCCC), (28, 0xF0F0F0F0)):
-        shift, above = np.uint64(shift), np.uint64(above)
+    for distance, mask in ((7, 0x00AA00AA00AA00AA), (14, 0x0000CCCC0000CCCC), (28, 0xF0F0F0F0)):
+        shift, above = np.uint64(distance), np.uint64(mask)
         moved = (tiles ^ (tiles >> shift)) & above
         tiles = tiles ^ moved ^ (moved << shift)
     return tiles

@@ -9,16 +9,16 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
 import numpy as np
 from etils import epath
 
 from tfmem.disk import atomic
 
-_BLOCK_BYTES = 1 << 18  # That are read at once.
+_BLOCK_BYTES = 1 << 18  # So much is read at once.
 _NPY_MAGIC = b"\x93NUMPY"
-# What zipfile, zlib and NumPy raise of bytes that are not what was written.
+# zipfile, zlib and NumPy raise these when bytes are not what was written.
 _DAMAGE = (
     ValueError,
     OSError,
@@ -64,7 +64,7 @@ class _Appended:
 
     def __init__(self, file: BinaryIO):
         self._file = file
-        self.flush = file.flush
+        self.flush, self.close = file.flush, file.close
 
     def write(self, content: bytes) -> int:
         self._file.write(content)
@@ -178,7 +178,7 @@ class Archive:
         size, _ = self.checksum(name)
         return Array(f"{self.path}: {name}", lambda: self.open(name), size)
 
-    def open(self, name: str) -> BinaryIO:
+    def open(self, name: str) -> IO[bytes]:
         """Opens an array's bytes, header and all."""
         return self._archive.open(self._members[name])
 
@@ -240,7 +240,7 @@ def open_member(path: epath.PathLike, name: str) -> Array:
     """
 
     @contextlib.contextmanager
-    def opened() -> Iterator[BinaryIO]:
+    def opened() -> Iterator[IO[bytes]]:
         with open_npz(path, [name]) as archive, archive.open(name) as file:
             yield file
 
@@ -248,7 +248,7 @@ def open_member(path: epath.PathLike, name: str) -> Array:
         return Array(f"{path}: {name}", opened, archive.checksum(name)[0])
 
 
-def _read_header(file: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype]:
+def _read_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
     version = np.lib.format.read_magic(file)
     if version == (1, 0):
         return np.lib.format.read_array_header_1_0(file)

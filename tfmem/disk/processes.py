@@ -24,7 +24,7 @@ class Process:
     pid: int
     start: int
 
-    # As it stands in the name of a file.
+    # Names of files hold a process in this form.
     PATTERN = r"(?P<host>[^/]+)\.(?P<pid>\d+)\.(?P<start>\d+)"
 
     def __str__(self) -> str:

@@ -11,7 +11,7 @@ data, all little-endian.
 import io
 import struct
 from collections.abc import Iterable, Mapping, Sequence
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import google_crc32c
 import numpy as np
@@ -19,7 +19,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message, message_fa
 
 _LENGTH = struct.Struct("<Q")
 _CRC = struct.Struct("<I")
-# What stands before and after the data of a record.
+# A record's data has this many bytes before it and after it.
 HEADER_BYTES = _LENGTH.size + _CRC.size
 FOOTER_BYTES = _CRC.size
 
@@ -103,7 +103,7 @@ def encode_example(features: Mapping[str, Feature]) -> bytes:
     return example.SerializeToString(deterministic=True)
 
 
-def decode_example(data: bytes) -> dict[str, list[bytes] | np.ndarray]:
+def decode_example(data: bytes) -> dict[str, Any]:
     """The inverse of `encode_example`: a list of bytes, an int64 or a float32 array by name.
 
     Raises:
@@ -113,7 +113,7 @@ def decode_example(data: bytes) -> dict[str, list[bytes] | np.ndarray]:
         example = _Example.FromString(data)
     except message.DecodeError as error:
         raise ValueError("a record is not a tf.train.Example") from error
-    features: dict[str, list[bytes] | np.ndarray] = {}
+    features: dict[str, Any] = {}
     for name, feature in example.features.feature.items():
         kind = feature.WhichOneof("kind")
         if kind == "bytes_list":
@@ -155,7 +155,8 @@ def decode(content: bytes) -> list[bytes]:
     Raises:
       ValueError: the file ends inside a record, or a checksum does not match.
     """
-    file, records = io.BytesIO(content), []
+    file = io.BytesIO(content)
+    records: list[bytes] = []
     while file.tell() < len(content):
         records.append(read(file, len(content) - file.tell(), len(records)))
     return records

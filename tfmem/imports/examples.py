@@ -10,7 +10,7 @@ from tfmem.datasets import imagenet
 from tfmem.disk import npz
 from tfmem.store.trials import Predictions, Trial
 
-# In a file of labels: of train and of test. The second are those of what the authors publish.
+# A file of labels names its arrays in one of these ways; the second is the authors'.
 _LABELS = (("train_labels", "test_labels"), ("tr_labels", "tt_labels"))
 _IDS = (("train_ids", "test_ids"), ("tr_ids", "tt_ids"), ("tr_filenames", "tt_filenames"))
 
@@ -127,6 +127,8 @@ def find_examples(labels: Labels | None, name: str, data_dir: str | None) -> Exa
         examples are.
     """
     if not name:
+        if labels is None:
+            raise ValueError("no labels and no dataset: give --labels or --dataset")
         return Examples(_without_name(labels))
     dataset = datasets.load(name, data_dir)
     if labels is None:
@@ -137,7 +139,7 @@ def find_examples(labels: Labels | None, name: str, data_dir: str | None) -> Exa
                 "in the order of their runs"
             )
         return Examples(dataset)
-    if labels.train_ids is None:
+    if labels.train_ids is None or labels.test_ids is None:
         datasets.require_same_labels(dataset, labels.train, labels.test, labels.what)
         return Examples(dataset)
     train, test = (
@@ -198,7 +200,7 @@ def class_difference_by_chance(trial: Trial, dataset: datasets.Dataset) -> float
       The tail probability of Pearson's chi-square statistic of right and wrong by class; None
       where it says nothing: fewer than 30 examples per class, or all of them right or wrong.
     """
-    from scipy import special  # Slow to import, and seldom needed.
+    from scipy import special  # It is slow to import, and seldom needed.
 
     unseen = ~trial.subset
     labels = np.concatenate([dataset.train.labels[unseen], dataset.test.labels])

@@ -68,7 +68,7 @@ def find_runs(tree: epath.PathLike) -> list[str]:
 def _runs_below(folder: epath.Path) -> Iterator[epath.Path]:
     for child in folder.iterdir():
         if child.is_dir():
-            if (child / FILE).exists():  # What else a run has, such as checkpoints, is passed by.
+            if (child / FILE).exists():  # A run may have other files, such as checkpoints.
                 yield child
             else:
                 yield from _runs_below(child)

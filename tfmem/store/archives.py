@@ -27,7 +27,7 @@ from tfmem.words import counted, runs
 
 _NAME = re.compile(r"trials-\d{6,}-\d{6,}\.[0-9a-f]{8}\.tfrecord")
 _COLUMNS = ("trial", "offset", "size")
-# What the index takes at most: names and headers, and per trial three numbers of 63 bits.
+# An index has at most so many bytes: names and headers, and per trial three numbers of 63 bits.
 _INDEX_BYTES = 200
 _INDEX_BYTES_A_TRIAL = 3 * 9
 
@@ -176,8 +176,8 @@ class Reader:
             file.seek(part.position)
             return file.read(part.size)
         except Exception as error:
-            # On gs:// a file that is not there is missed when it is read, and only who closes it
-            # with the error gets a FileNotFoundError.
+            # gs:// notices only when it reads that a file is not there, and says FileNotFoundError
+            # only when the file is closed with that error.
             self._close(error)
             raise
 

@@ -7,11 +7,12 @@ from collections.abc import Mapping
 import numpy as np
 from etils import epath
 
+from tfmem.config import DynamicsConfig
 from tfmem.disk import atomic, bits, npz
 from tfmem.store.store import Store
 
 _NAME = "network.keras"
-SUBSETS = "subsets.npz"  # In a store, beside its trials.
+SUBSETS = "subsets.npz"  # It lies in the store's folder.
 
 
 def save(network, path: epath.PathLike) -> None:
@@ -76,7 +77,8 @@ def read_subsets(store: Store) -> dict[str, np.ndarray]:
         )
     with npz.open_npz(path, ["tr_easy", "tr_difficult"]) as archive:
         arrays = {name: archive[name] for name in archive.files}
-    if subsets_digest(arrays) != store.config.subsets_digest:
+    config = store.config
+    if not isinstance(config, DynamicsConfig) or subsets_digest(arrays) != config.subsets_digest:
         raise ValueError(
             f"{path} holds other subsets than those that the runs were made with: restore it from "
             "a copy"

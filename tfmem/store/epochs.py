@@ -11,7 +11,7 @@ from tfmem.disk import bits, tfrecord
 
 Epoch = Mapping[str, np.ndarray]
 
-# By name: the little-endian type of an array, one-dimensional; bool is packed, eight to a byte.
+# Each array is one-dimensional and little-endian; bool is packed, eight to a byte.
 FIELDS: Mapping[str, np.dtype] = {
     # Turn-over dropout, of the training examples (Liu et al., Sec. 2.2): cross-entropy in nats.
     "unmuted_loss": np.dtype("<f4"),

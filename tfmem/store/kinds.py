@@ -19,7 +19,7 @@ class _Kind(NamedTuple):
     reader: str
 
 
-# Stores that are not of trials on random subsets, by the kind of their config.
+# By the kind of their config, stores whose trials are not on random subsets.
 _KINDS = {
     "removal": _Kind(
         "runs with chosen examples removed", "launchers.train_removal", "analysis.removal"

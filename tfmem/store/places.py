@@ -16,7 +16,7 @@ from tfmem.store import archives
 from tfmem.store.archives import Archive, Reader
 
 _TRIAL_NAME = re.compile(r"trial-(\d{6,})\.tfrecord")
-_ATTEMPTS = 10  # To list and read what others move meanwhile.
+_ATTEMPTS = 10  # Others may move files meanwhile.
 
 
 class Places:
@@ -34,7 +34,7 @@ class Places:
         self.trial_folder, self.archive_folder = store / "trials", store / "archives"
         self.loose: set[int] = set()
         self.archives: dict[str, Archive] = {}
-        self._archived: dict[int, Archive] = {}  # By trial, the first archive that has it.
+        self._archived: dict[int, Archive] = {}  # The first archive that has a trial.
         self._has_looked = False
 
     def trial_path(self, number: int) -> epath.Path:

@@ -14,7 +14,7 @@ from tfmem.store import epochs
 from tfmem.store.trials import Predictions, Trial
 
 PROBABILITY = "label_probability"
-# What a source may not know, and the type of each value.
+# Arrays that a source may not have, with the type of their values.
 OPTIONAL = {"predicted": np.dtype("<u2"), PROBABILITY: np.dtype("<f2")}
 
 
@@ -61,7 +61,7 @@ def encode_dataset(dataset: Dataset) -> bytes:
             "id": [example_id.encode() for example_id in split.ids.tolist()],
             "class_names": names,
         }
-        if split.true_labels is not None:
+        if split.true_labels is not None and split.corrupted is not None:
             features["true_label"] = split.true_labels
             features["corrupted"] = bits.pack(split.corrupted).tobytes()
         return tfrecord.encode_example(features)
@@ -76,7 +76,7 @@ def decode_dataset(content: bytes, name: str) -> Dataset:
     train, test = (
         Split(
             record["label"],
-            [example_id.decode() for example_id in record["id"]],
+            np.array([example_id.decode() for example_id in record["id"]], np.str_),
             true_labels=record.get("true_label"),
             corrupted=_unpack(record["corrupted"][0], len(record["label"]))
             if "corrupted" in record

@@ -12,14 +12,13 @@ import json
 import numpy as np
 from etils import epath
 
-from tfmem import config as config_lib
-from tfmem.config import LastLayerConfig
+from tfmem.config import ExperimentConfig, LastLayerConfig, differences, from_dict, to_dict
 from tfmem.datasets import ArrayDataset, Dataset
 from tfmem.disk import npz
 from tfmem.store import artifacts
 from tfmem.store.trials import Trial
 
-FOLDER = "network"  # In the store of the trials on them.
+FOLDER = "network"  # It lies in the store of the trials that are trained on them.
 _ARRAYS = {"train": "train_features", "test": "test_features"}
 
 
@@ -33,7 +32,7 @@ class About:
       dataset_fingerprint: of the images.
       train_accuracy: of the network, on all training examples.
       test_accuracy: of the network.
-      seconds: what training it cost.
+      seconds: what training it cost, or None when that is not known.
     """
 
     network: dict
@@ -41,7 +40,7 @@ class About:
     dataset_fingerprint: str
     train_accuracy: float
     test_accuracy: float
-    seconds: float
+    seconds: float | None
 
 
 def exist(folder: epath.PathLike) -> bool:
@@ -71,7 +70,7 @@ def write(
     folder, layer = epath.Path(folder), config.feature_layer or None
     artifacts.save(trainer.network, folder / "network.keras")
     about = About(
-        config_lib.to_dict(config.network),
+        to_dict(config.network),
         config.feature_layer,
         dataset.fingerprint,
         trial.subset_accuracy,
@@ -108,12 +107,11 @@ def read(
     path = _path(folder)
     about = read_about(folder)
     with npz.open_npz(path, _ARRAYS.values()) as archive:
-        found = dataclasses.replace(
-            config,
-            network=config_lib.from_dict(about.network),
-            feature_layer=about.feature_layer,
-        )
-        different = config_lib.differences(config, found)
+        network = from_dict(about.network)
+        if not isinstance(network, ExperimentConfig):
+            raise ValueError(f"{path}: its network is of kind {network.kind}, not an experiment")
+        found = dataclasses.replace(config, network=network, feature_layer=about.feature_layer)
+        different = differences(config, found)
         if about.dataset_fingerprint != dataset.fingerprint:
             different.append(f"the examples of {dataset.name}")
         if different:

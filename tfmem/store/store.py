@@ -51,9 +51,9 @@ class Store:
         self.path = path
         self.places = Places(path)
         self.config = config
-        self.dataset = dataset  # Without images.
+        self.dataset = dataset  # It has no images.
         self.fingerprint: str = about["dataset_fingerprint"]
-        self.versions: dict[str, str] = about["versions"]  # Of what made the store.
+        self.versions: dict[str, str] = about["versions"]  # The store was made with these.
         self.digest = config_lib.digest(config, self.fingerprint)
         self._made_for = MadeFor(self.digest, dataset)
 

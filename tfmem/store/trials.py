@@ -103,11 +103,10 @@ class TrialSet:
             subset=self.subset.rows(index),
             train_correct=self.train_correct.rows(index),
             test_correct=self.test_correct.rows(index),
-            **{
-                name: None if array is None else array[index]
-                for name, array in (
-                    ("train_probability", self.train_probability),
-                    ("test_probability", self.test_probability),
-                )
-            },
+            train_probability=_rows(self.train_probability, index),
+            test_probability=_rows(self.test_probability, index),
         )
+
+
+def _rows(array: np.ndarray | None, index: np.ndarray) -> np.ndarray | None:
+    return None if array is None else array[index]

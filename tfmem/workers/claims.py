@@ -23,9 +23,9 @@ from etils import epath
 from tfmem.disk import atomic, processes
 from tfmem.disk.processes import Process
 
-FOLDER = "claims"  # In a store.
+FOLDER = "claims"  # It lies in a store.
 RENEW_SECONDS = 10.0
-# A claim of another machine that is not renewed for so long is nobody's. Clocks of machines that
+# Another machine's claim that is not renewed for so long is nobody's. The clocks of machines that
 # share a store have to agree to less than that.
 LEASE_SECONDS = 300.0
 # A claim counts, unless it was created exclusively, if it is still there after so long.
@@ -92,7 +92,7 @@ class Claims:
         self._process = processes.current()
         self._key = uuid.uuid4().hex
         self._held: set[int] = set()
-        self._work = 0.0  # Trials' worth of work on those that are held.
+        self._work = 0.0  # It counts the work on all that are held; 1 is a trial's.
         self._lock = threading.Lock()
         self._closed = threading.Event()
         self._renewing = threading.Thread(target=self._renew_often, daemon=True)

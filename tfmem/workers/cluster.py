@@ -9,6 +9,7 @@ but the pace.
 import contextlib
 import dataclasses
 import functools
+import logging as python_logging
 import math
 import os
 import re
@@ -29,12 +30,12 @@ from tfmem.workers.launch import HOPELESS, HopelessError, Launch, Outcome
 from tfmem.workers.logs import Failure, Logs
 
 _POLL_SECONDS = 2.0
-_LOOK_SECONDS = 10.0  # Between two looks into the store, if no worker ends before.
-_SECONDS_TO_ANSWER = 10.0  # For a cluster.
-_SECONDS_TO_STOP = 20.0  # For workers to give their claims back, when the driver has to end.
+_LOOK_SECONDS = 10.0  # It looks into the store so often, and when a worker ends.
+_SECONDS_TO_ANSWER = 10.0  # A cluster has so long.
+_SECONDS_TO_STOP = 20.0  # Workers have so long to give their claims back.
 _OBJECT_STORE_BYTES = 128 * 2**20  # Trials do not go through Ray: this is close to its minimum.
 _LOOPBACK = "127.0.0.1"
-# Of Ray's own: a Ray that it starts here is of this machine alone, and listens to nobody else.
+# These make a Ray that is started here listen to this machine alone.
 _OF_THIS_MACHINE = {
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -169,7 +170,7 @@ class _Driver:
         cores = None if "num_gpus" in asked else resources.cpus_per_trial
         self._worker = ray.remote(
             **asked,
-            max_calls=1,  # A fresh process each: what broke may be the process.
+            max_calls=1,  # Each has a fresh process: what broke may be the process.
             max_retries=max(job.retries, 1),
             retry_exceptions=[_TryAgain],
             scheduling_strategy="SPREAD",
@@ -219,7 +220,7 @@ class _Driver:
         return sum(map(self._resources.workers, nodes))
 
     def _submit(self, free: set[int]) -> None:
-        # As many again wait: where machines are added on demand, that is the demand.
+        # As many again wait: a cluster that grows on demand sees this as demand.
         wanted = min(len(free), 2 * max(self._capacity(), 1) - len(self._tasks))
         if wanted > 0:
             path = str(self._store.path)
@@ -273,7 +274,7 @@ def _connected(address: str | None) -> Iterator[Any]:
         import ray
     except ImportError as error:
         raise ValueError('Ray is not installed: pip install -e ".[cluster]"') from error
-    start = functools.partial(ray.init, log_to_driver=False, logging_level="ERROR")
+    start = functools.partial(ray.init, log_to_driver=False, logging_level=python_logging.ERROR)
     if address is None:
         start("local", include_dashboard=False, object_store_memory=_OBJECT_STORE_BYTES)
     else:
@@ -326,14 +327,14 @@ def _work(
     """
     path, job, trials, name, folder = shared
     with contextlib.suppress(OSError):
-        os.chdir(folder)  # Relative paths, of datasets too, are those of who launched it.
+        os.chdir(folder)  # Relative paths are those of the launcher, also of datasets.
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     if shares_gpu:
         os.environ["TF_FORCE_GPU_ALLOW_GROWTH"] = "true"
     store = Store.open(path)
     launch = Launch(store, job.retries, job.checkpoint_seconds, name, leaves_retries=True)
     with _printing_to(store), launch:
-        # Before TensorFlow is imported: often nothing is left.
+        # Often nothing is left, and TensorFlow need not be imported.
         if launch.has_work(trials) and not launch.run(job.make_trainer(cores), trials):
             raise _TryAgain
 

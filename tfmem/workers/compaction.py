@@ -22,7 +22,7 @@ from tfmem.store.store import Store
 from tfmem.workers import claims
 from tfmem.workers.claims import Claims
 
-_FOLDER = "quarantine"  # In a store.
+_FOLDER = "quarantine"  # It lies in a store.
 _STAGES = 3  # A trial is verified, written, and read back.
 Progress = Callable[[float], None]
 
@@ -74,7 +74,7 @@ def compact(store: Store, max_bytes: float, progress: Progress = lambda trials: 
             except DamagedFileError as error:
                 damaged[trial] = error
             else:
-                if content in others:  # As after an interruption.
+                if content in others:  # An earlier compaction was interrupted.
                     merged.append(trial)
                 elif not any(_is_sound(store, trial, other) for other in others):
                     contents.append(Content.of(trial, content))
@@ -106,7 +106,7 @@ def quarantine(store: Store, damaged: Iterable[int]) -> list[tuple[epath.Path, e
     """
     with _alone(store), Reader() as reader:
         store.places.look()
-        # They may have been made again meanwhile, and where one has gone an archive may have it.
+        # A trial may have been made again meanwhile, and an archive may have it too.
         own = store.damaged(store.places.loose.intersection(damaged))
         moved = [_move_aside(store, store.trial_path(trial)) for trial in sorted(own)]
         there = set(store.places.look())

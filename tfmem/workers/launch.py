@@ -25,7 +25,7 @@ from tfmem.workers import claims, logs
 from tfmem.workers.claims import Claim, Claims
 from tfmem.workers.logs import Failure, Logs
 
-HOPELESS = 5  # So many trials that failed for good, and none that did not, are enough.
+HOPELESS = 5  # A launch ends if its first so many trials all fail for good.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +53,7 @@ class HopelessError(ValueError):
         )
 
     def __reduce__(self):
-        return ValueError, self.args  # Another process needs the words only.
+        return ValueError, self.args  # Another process needs the words alone.
 
 
 class Launch:
@@ -147,7 +147,7 @@ class Launch:
                 further = self._further(left, at_once, skipped)
                 asked = itertools.chain(asked, (number - first for number in further))
             training = trainer.train(asked, self.claims.advance, checkpoints)
-            with contextlib.closing(training) as results:  # Whatever ends this, ends it.
+            with contextlib.closing(training) as results:  # However the loop ends.
                 for result in results:
                     number = first + result.number
                     if not isinstance(result, Failed):
@@ -160,7 +160,7 @@ class Launch:
                             return False
                         again.append(number)
             if any_taken and not left and not again:
-                # A second look at what others had: they may have been stopped.
+                # Others may have been stopped: look again at what they had.
                 left, skipped, any_taken = deque(skipped), [], False
         self._elsewhere += skipped
         return True

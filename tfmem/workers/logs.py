@@ -19,10 +19,10 @@ from etils import epath
 
 from tfmem.disk import atomic
 
-FOLDER = "logs"  # In a store.
+FOLDER = "logs"  # It lies in a store.
 _FAILED = re.compile(r"trial-(\d{6,})\.failed")
 _FLUSH_SECONDS = 10.0
-_ERROR_LENGTH = 400  # Characters: TensorFlow's errors may be pages long.
+_ERROR_LENGTH = 400  # TensorFlow's errors may be pages long.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Logs:
     def __init__(self, folder: epath.PathLike):
         self._folder = epath.Path(folder)
         self._lock = threading.RLock()
-        self._texts: dict[int, str] = {}  # Of the trials in training.
+        self._texts: dict[int, str] = {}  # These trials are in training.
         self._flushed: dict[int, float] = {}
         self._handler = _Handler(self)
 
@@ -95,7 +95,7 @@ class Logs:
         """While it is open, what is logged goes to the logs of all trials in training as well."""
         logger, own = logging.get_absl_logger(), logging.get_absl_handler()
         kept = logger.level, own.level
-        # What the console shows stays what it was.
+        # The console goes on showing what it did.
         shown = logger.getEffectiveLevel()
         own.setLevel(max(shown, own.level))
         logger.setLevel(min(shown, python_logging.INFO))
@@ -148,7 +148,7 @@ class Logs:
             for trial in self._texts:
                 self._add(trial, text)
                 if time.monotonic() - self._flushed[trial] >= _FLUSH_SECONDS:
-                    # A log is worth no trial: what cannot be written now may be later.
+                    # A log is not worth a trial: it may be written later.
                     with contextlib.suppress(OSError):
                         self._flush(trial)
 

@@ -44,7 +44,8 @@ cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * {})
 from tests.networks import small_batch_norm
 from tfmem import datasets, experiments, models
-from tfmem.training import common, fit
+from tfmem.training import fit
+from tfmem.training.problem import Problem
 
 digits = datasets.load("digits")
 config = dataclasses.replace(experiments.get("digits_mlp"), epochs=2)
@@ -52,7 +53,7 @@ models.BUILDERS["small_batch_norm"] = small_batch_norm
 batch_norm = dataclasses.replace(config, model="small_batch_norm", model_options={{}})
 
 def trainer(config, strategy, dataset=digits):
-    return fit.FitTrainer(common.Problem(config, dataset), fit.build_strategy(strategy))
+    return fit.FitTrainer(Problem(config, dataset), fit.build_strategy(strategy))
 """
 _SAME_WEIGHTS = """
 mirrored, single = trainer(config, "mirrored"), trainer(config, "default")
@@ -122,7 +123,7 @@ _TURNOVER = """
 from tfmem.subsets import FixedSubset
 from tfmem.training import followed
 everything = FixedSubset(np.ones(len(digits.train), bool))
-problem = common.Problem(config, digits, everything, turnover=True)
+problem = Problem(config, digits, everything, turnover=True)
 mirrored, single = (
     followed.TurnoverTrainer(problem, fit.build_strategy(name)) for name in ("mirrored", "default")
 )

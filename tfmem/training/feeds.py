@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfmem import seeds
-from tfmem.training import augmentation
+from tfmem.training import augmentation, batches
 from tfmem.training.problem import Problem
 
 _EVALUATION_BATCH = 512
@@ -60,7 +60,7 @@ class Feed:
         scale = self.problem.dataset.pixel_max
         return images if scale is None else images / scale
 
-    def _weighted(self, batches: tf.data.Dataset) -> tf.data.Dataset:
+    def _weighted(self, examples: tf.data.Dataset) -> tf.data.Dataset:
         """Takes the labels out and adds weights.
 
         Several replicas get the short last batch of an epoch spread to full length.
@@ -80,7 +80,7 @@ class Feed:
             labels = batch.pop("labels")
             return batch, labels, weights
 
-        return batches.map(weigh)
+        return examples.map(weigh)
 
 
 class ArrayFeed(Feed):
@@ -126,22 +126,22 @@ class ArrayFeed(Feed):
         signature = {name: tf.TensorSpec([None], tf.int64) for name in ("index", "labels")}
         if self._augments:
             signature["draws"] = tf.TensorSpec([None, 3], tf.int64)
-        batches = tf.data.Dataset.from_generator(arrays, output_signature=signature).flat_map(
+        in_order = tf.data.Dataset.from_generator(arrays, output_signature=signature).flat_map(
             lambda epoch: tf.data.Dataset.from_tensor_slices(epoch).batch(config.batch_size)
         )
-        yield start, config.epochs, self._weighted(batches).prefetch(tf.data.AUTOTUNE)
+        yield start, config.epochs, self._weighted(in_order).prefetch(tf.data.AUTOTUNE)
 
     def evaluation(self):
         dataset = self.problem.dataset
         size = _full_batch(len(dataset.train) + len(dataset.test), self._replicas)
 
-        def batches(first: int, count: int) -> tf.data.Dataset:
+        def positions(first: int, count: int) -> tf.data.Dataset:
             index = first + batches.padded_batches(count, size).astype(np.int64)
             return tf.data.Dataset.from_tensor_slices({"index": index})
 
         return {
-            "train": batches(0, len(dataset.train)),
-            "test": batches(len(dataset.train), len(dataset.test)),
+            "train": positions(0, len(dataset.train)),
+            "test": positions(len(dataset.train), len(dataset.test)),
         }
 
 
@@ -177,12 +177,12 @@ class StreamFeed(Feed):
                     found["draws"] = tf.gather(draws, index)
                 return found
 
-            batches = (
+            in_order = (
                 dataset.stream.read("train", seed=order_seed, keep=subset)
                 .map(example, num_parallel_calls=tf.data.AUTOTUNE)
                 .batch(config.batch_size)
             )
-            yield epoch, epoch + 1, self._weighted(batches).prefetch(tf.data.AUTOTUNE)
+            yield epoch, epoch + 1, self._weighted(in_order).prefetch(tf.data.AUTOTUNE)
 
     def evaluation(self):
         dataset = self.problem.dataset

@@ -38,13 +38,11 @@ def sample_subset(n: int, ratio: float, base_seed: int, trial: int) -> np.ndarra
 
 
 class Subsets(Protocol):
-    """The subsets of all trials of a problem, of one size.
+    """The subsets of all trials of a problem, of one size."""
 
-    Attributes:
-      size: examples in a subset.
-    """
-
-    size: int
+    @property
+    def size(self) -> int:
+        """Examples in a subset."""
 
     def mask(self, trial: int) -> np.ndarray:
         """Returns the trial's subset mask, bool [n]."""

@@ -19,7 +19,8 @@ import tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * {})
 from tfmem import datasets, experiments, models
-from tfmem.training import common, fit
+from tfmem.training import fit
+from tfmem.training.problem import Problem
 
 digits = datasets.load("digits")
 config = dataclasses.replace(experiments.get("digits_mlp"), epochs=2)
@@ -36,7 +37,7 @@ models.BUILDERS["small_batch_norm"] = small_batch_norm
 batch_norm = dataclasses.replace(config, model="small_batch_norm", model_options={{}})
 
 def trainer(config, strategy, dataset=digits):
-    return fit.FitTrainer(common.Problem(config, dataset), fit.build_strategy(strategy))
+    return fit.FitTrainer(Problem(config, dataset), fit.build_strategy(strategy))
 """
 _SAME_WEIGHTS = """
 mirrored, single = trainer(config, "mirrored"), trainer(config, "default")
@@ -104,11 +105,11 @@ assert np.array_equal(continued.test.predicted, whole.test.predicted)
 """
 _TURNOVER = """
 from tfmem.subsets import FixedSubset
-from tfmem.training import followed
+from tfmem.training.turnover import TurnoverTrainer
 everything = FixedSubset(np.ones(len(digits.train), bool))
-problem = common.Problem(config, digits, everything, turnover=True)
+problem = Problem(config, digits, everything, turnover=True)
 mirrored, single = (
-    followed.TurnoverTrainer(problem, fit.build_strategy(name)) for name in ("mirrored", "default")
+    TurnoverTrainer(problem, fit.build_strategy(name)) for name in ("mirrored", "default")
 )
 assert mirrored._strategy.num_replicas_in_sync == 8
 # The 20th batch has 41 examples: they and their masks are spread together.

@@ -17,7 +17,7 @@ from launchers.cli import training_flags
 from tfmem import datasets, experiments
 from tfmem.training import trainers
 from tfmem.training.failures import succeeded
-from tfmem.words import duration
+from tfmem.words import counted, duration
 
 FLAGS = flags.FLAGS
 _HOW = ("stack", "strategy", "xla", "tensorboard")
@@ -38,9 +38,9 @@ def time_experiment() -> None:
         for _ in succeeded(trainer.train(trials, progress)):
             pass
         seconds = (time.perf_counter() - start) / len(trials)
-    counted = "1 trial" if len(trials) == 1 else f"{len(trials)} trials"
+    timed = counted(len(trials), "trial")
     print(
-        f"{config.name}: {seconds:.3g} s a trial ({counted}, compilation not counted), "
+        f"{config.name}: {seconds:.3g} s a trial ({timed}, compilation not counted), "
         f"{3600 / seconds:,.0f} trials an hour; the {config.num_trials:,} trials of the "
         f"experiment: {duration(seconds * config.num_trials)}"
     )

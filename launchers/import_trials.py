@@ -32,6 +32,7 @@ A source is told from others by its content. Trials that are in the store alread
 from absl import flags
 
 from analysis.cli import arguments, program
+from launchers.cli import launching
 from tfmem import datasets, imports
 from tfmem.config import ImportConfig
 from tfmem.store.store import Store
@@ -91,7 +92,7 @@ def main() -> None:
         num_trials=source.num_trials,
         labels=FLAGS.labels or "",
     )
-    store = Store.create(FLAGS.store, config, dataset)
+    store = Store.create(FLAGS.store, config, dataset, launching.command("import_trials"))
     import_missing(store, source, examples)
     print(f"{source.num_trials:,} trials in {store.path}")
     if not layout.has_labels:

@@ -18,23 +18,23 @@ same command continues after an interruption; damaged ones are trained again. tf
 reads the store.
 """
 
-from collections.abc import Sequence
-
 import numpy as np
 from absl import flags
 
 from analysis.cli import program
-from analysis.estimates import scores as scores_lib
+from analysis.estimates import scores
 from launchers.cli import launching, training_flags
-from tfmem import config as config_lib
 from tfmem import datasets, experiments
-from tfmem.config import DynamicsConfig, ExperimentConfig
+from tfmem.config import EVERYTHING, FOLLOWED, DynamicsConfig, ExperimentConfig
 from tfmem.datasets import Dataset
 from tfmem.disk import npz
 from tfmem.store import artifacts
 from tfmem.store.store import Store
 from tfmem.subsets import by_corruption, by_score, of_condition
 from tfmem.training import trainers
+from tfmem.training.protocol import Trainer
+from tfmem.training.trainers import Options
+from tfmem.words import table
 
 FLAGS = flags.FLAGS
 
@@ -55,65 +55,51 @@ def choose_subsets(
                 "(analysis.turnover makes it) or --corrupted_labels"
             )
         return by_corruption(dataset.train.corrupted, size, experiment.seed)
-    scores = scores_lib.read(FLAGS.scores)
-    datasets.require_same_labels(dataset, scores.train_labels, scores.test_labels, FLAGS.scores)
-    datasets.require_same_ids(dataset, scores.train_ids, scores.test_ids, FLAGS.scores)
-    found = dict(zip(("tr_easy", "tr_difficult"), by_score(scores.train.score, size), strict=True))
-    if scores.test is not None:
+    known = scores.read(FLAGS.scores)
+    datasets.require_same_labels(dataset, known.train_labels, known.test_labels, FLAGS.scores)
+    datasets.require_same_ids(dataset, known.train_ids, known.test_ids, FLAGS.scores)
+    found = dict(zip(("tr_easy", "tr_difficult"), by_score(known.train.score, size), strict=True))
+    if known.test is not None:
         share = max(1, round(size / len(dataset.train) * len(dataset.test)))
-        chosen = by_score(scores.test.score, share)
+        chosen = by_score(known.test.score, share)
         found |= zip(("tt_easy", "tt_difficult"), chosen, strict=True)
     return found
 
 
-def create_store(config: DynamicsConfig, dataset: Dataset, subsets: dict[str, np.ndarray]) -> Store:
-    """Opens the store, with the subsets in it that its runs are made with."""
-    store = Store.create(FLAGS.store, config, dataset)
+def keep_subsets(store: Store, subsets: dict[str, np.ndarray]) -> None:
+    """Writes the easy and difficult subsets into the store, if they are not there."""
     path = store.path / artifacts.SUBSETS
     if not path.exists():
         npz.write_npz(path, subsets)
-    return store
 
 
-def train(
-    config: DynamicsConfig,
-    dataset: Dataset,
-    subsets: dict[str, np.ndarray],
-    trials: Sequence[int],
-    missing: Sequence[int],
-) -> int:
-    """Trains and stores the missing runs; returns the exit code.
+def make_trainer(
+    config: DynamicsConfig, dataset: Dataset, subsets: dict[str, np.ndarray], options: Options
+) -> Trainer:
+    """Returns what trains the runs.
 
     Raises:
-      ValueError: the images do not fit into memory.
+      ValueError: gradients of images that do not fit into memory.
     """
     import tensorflow as tf
 
     # Per-example gradients of filters are taken one by one, which TensorFlow warns of each time.
     tf.get_logger().addFilter(lambda record: "while_loop" not in record.getMessage())
     easy, difficult = subsets["tr_easy"], subsets["tr_difficult"]
-    groups = np.stack([np.ones_like(easy), easy, difficult])
-
-    return launching.train_conditions(
-        config,
-        [of_condition(condition, subsets) for condition in config.conditions],
-        trials,
-        missing,
-        lambda kept: trainers.make_dynamics_trainer(
-            config.experiment,
-            dataset,
-            kept,
-            groups,
-            config.gradient_batches,
-            training_flags.options(),
-        ),
-        lambda: create_store(config, dataset, subsets),
+    return trainers.make_dynamics_trainer(
+        config.experiment,
+        dataset,
+        of_condition(config.conditions[0], subsets),
+        np.stack([np.ones_like(easy), easy, difficult]),
+        config.gradient_batches,
+        options,
     )
 
 
 def main() -> int:
     experiment = training_flags.experiment()
     training_flags.require_images(experiment)
+    options = training_flags.options()
     dataset = datasets.load_for(experiment, FLAGS.data_dir)
     size = FLAGS.subset_size or round(experiments.FOLLOWED_SHARE * len(dataset.train))
     subsets = choose_subsets(experiment, dataset, size)
@@ -126,18 +112,20 @@ def main() -> int:
         scores=FLAGS.scores or "",
         subsets_digest=artifacts.subsets_digest(subsets),
     )
-    trials = training_flags.condition_trials(config)
-    store = create_store(config, dataset, subsets) if Store.exists(FLAGS.store) else None
-    for condition in config.conditions:
-        kept = of_condition(condition, subsets)
-        print(f"{condition:<18} trains on {kept.size:,} of {len(dataset.train):,} examples")
-    missing = launching.missing_trials(store, trials) if store else list(trials)
-    code = 0
-    if missing:
-        program.import_tensorflow()
-        code = train(config, dataset, subsets, trials, missing)
-    launching.print_stored(trials, "run")
-    return code
+    kept = {condition: of_condition(condition, subsets) for condition in config.conditions}
+    rows = [
+        (condition, f"trains on {subset.size:,}", f"of {len(dataset.train):,} examples")
+        for condition, subset in kept.items()
+    ]
+    return launching.train_missing(
+        config,
+        dataset,
+        training_flags.condition_trials(config),
+        lambda: make_trainer(config, dataset, subsets, options),
+        conditions=kept,
+        notes=[table(rows)],
+        on_opened=lambda store: keep_subsets(store, subsets),
+    )
 
 
 if __name__ == "__main__":
@@ -145,8 +133,8 @@ if __name__ == "__main__":
     with program.group("What is trained"):
         flags.DEFINE_list(
             "conditions",
-            [config_lib.EVERYTHING],
-            f"What runs are trained on, one or more of {', '.join(config_lib.FOLLOWED)}.",
+            [EVERYTHING],
+            f"What runs are trained on, one or more of {', '.join(FOLLOWED)}.",
         )
         flags.DEFINE_integer("runs", 1, "How often each condition is run.", lower_bound=1)
         flags.DEFINE_integer(

@@ -8,19 +8,15 @@ features of a random subset, from random initial weights. The store is read like
 command continues after an interruption, of the network's training too.
 """
 
-import dataclasses
-
-import numpy as np
 from absl import flags
 from etils import epath
 
-from analysis.cli import arguments, program
+from analysis.cli import program
 from launchers.cli import launching, training_flags
-from tfmem import config as config_lib
-from tfmem import datasets, experiments, subsets
-from tfmem.config import LastLayerConfig
+from tfmem import datasets, experiments
+from tfmem.config import LastLayerConfig, digest
+from tfmem.datasets import Dataset
 from tfmem.store import representations
-from tfmem.store.store import Store
 from tfmem.training import trainers
 from tfmem.training.failures import succeeded
 
@@ -52,7 +48,7 @@ def resolve() -> LastLayerConfig:
     )
 
 
-def train_network(config: LastLayerConfig, dataset: datasets.Dataset, folder: epath.Path) -> None:
+def train_network(config: LastLayerConfig, dataset: Dataset, folder: epath.Path) -> None:
     """Trains the network on all examples and writes it and its features into the folder.
 
     Raises:
@@ -61,12 +57,10 @@ def train_network(config: LastLayerConfig, dataset: datasets.Dataset, folder: ep
     """
     from tfmem.training.checkpoints import Checkpoints
 
-    everything = subsets.FixedSubset(np.ones(len(dataset.train), bool))
-    options = dataclasses.replace(training_flags.options(), stack=trainers.STACK_NONE)
-    trainer = trainers.make_trainer(config.network, dataset, options, everything)
+    trainer = trainers.make_network_trainer(config.network, dataset, training_flags.options())
     representations.require_layer(trainer.network, config.feature_layer)
-    digest = config_lib.digest(config.network, dataset.fingerprint)
-    checkpoints = Checkpoints(folder / "checkpoints", digest, FLAGS.checkpoint_seconds)
+    made_for = digest(config.network, dataset.fingerprint)
+    checkpoints = Checkpoints(folder / "checkpoints", made_for, FLAGS.checkpoint_seconds)
     with program.progress_bar(1, "network") as progress:
         (trial,) = succeeded(trainer.train([0], progress, checkpoints))
     representations.write(folder, config, dataset, trainer, trial)
@@ -75,30 +69,26 @@ def train_network(config: LastLayerConfig, dataset: datasets.Dataset, folder: ep
 
 def main() -> int:
     config = resolve()
-    stack = training_flags.options().stack
-    trials = arguments.parse_range(FLAGS.trials or f"0:{config.num_trials}")
+    options = trainers.Options(stack=training_flags.options().stack)
+    trials = launching.chosen_trials(config)
     dataset = datasets.load_for(config, FLAGS.data_dir)
     folder = epath.Path(FLAGS.store) / representations.FOLDER
     if not representations.exist(folder):
         program.import_tensorflow()
         train_network(config, dataset, folder)
     features, about = representations.read(folder, config, dataset)
-    print(
+    note = (
         f"{config.network.name} on all {len(dataset.train):,} training examples: test accuracy "
         f"{about.test_accuracy:.1%}, training accuracy {about.train_accuracy:.1%}; "
         f"{features.input_shape[0]:,} features of each example in {folder}"
     )
-    missing, code = list(trials), 0
-    if Store.exists(FLAGS.store):
-        missing = launching.missing_trials(Store.create(FLAGS.store, config, features), trials)
-    if missing:
-        program.import_tensorflow()
-        options = trainers.Options(stack=stack)
-        trainer = trainers.make_trainer(config.experiment, features, options)
-        store = Store.create(FLAGS.store, config, features)
-        code = launching.train(store, trainer, trials, missing)
-    launching.print_stored(trials)
-    return code
+    return launching.train_missing(
+        config,
+        features,
+        trials,
+        lambda: trainers.make_trainer(config.experiment, features, options),
+        notes=[note],
+    )
 
 
 if __name__ == "__main__":

@@ -21,9 +21,9 @@ from analysis.estimates.values import Estimates, Pairs
 from launchers.cli import launching, training_flags
 from tfmem import datasets, experiments
 from tfmem.config import ExperimentConfig, RemovalConfig
-from tfmem.store.store import Store
 from tfmem.subsets import of_removal, useful_thresholds
 from tfmem.training import trainers
+from tfmem.words import table
 
 FLAGS = flags.FLAGS
 
@@ -83,30 +83,24 @@ def main() -> int:
     datasets.require_same_labels(
         dataset, estimates.train_labels, estimates.test_labels, FLAGS.estimates
     )
-    store = Store.create(FLAGS.store, config, dataset) if Store.exists(FLAGS.store) else None
     in_pairs = None if pairs is None else pairs.train_index
-    subsets = [
-        of_removal(condition, estimates.memorization, in_pairs, experiment.seed)
+    subsets = {
+        str(condition): of_removal(condition, estimates.memorization, in_pairs, experiment.seed)
         for condition in config.conditions
+    }
+    rows = [
+        (name, f"{kept.size:,}", f"of {len(dataset.train):,} examples remain")
+        for name, kept in subsets.items()
     ]
-    for note in notes:
-        print(note)
-    for condition, kept in zip(config.conditions, subsets, strict=True):
-        print(f"{condition!s:<16} {kept.size:,} of {len(dataset.train):,} examples remain")
-    missing = launching.missing_trials(store, trials) if store else list(trials)
-    code = 0
-    if missing:
-        program.import_tensorflow()
-        code = launching.train_conditions(
-            config,
-            subsets,
-            trials,
-            missing,
-            lambda kept: trainers.make_trainer(config.experiment, dataset, options, kept),
-            lambda: Store.create(FLAGS.store, config, dataset),
-        )
-    launching.print_stored(trials)
-    return code
+    everything, *_ = subsets.values()
+    return launching.train_missing(
+        config,
+        dataset,
+        trials,
+        lambda: trainers.make_trainer(experiment, dataset, options, everything),
+        conditions=subsets,
+        notes=[*notes, table(rows)],
+    )
 
 
 if __name__ == "__main__":

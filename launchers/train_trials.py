@@ -11,15 +11,16 @@ from, and trains nothing.
 """
 
 import contextlib
+import textwrap
 
 from absl import flags
 
-from analysis.cli import arguments, program
+from analysis.cli import program
 from launchers.cli import launching, training_flags
 from tfmem import datasets, experiments
 from tfmem.config import ExperimentConfig
-from tfmem.store.store import Store
 from tfmem.training import trainers
+from tfmem.words import table
 
 FLAGS = flags.FLAGS
 
@@ -31,9 +32,8 @@ def describe(config: ExperimentConfig) -> str:
         for field, source in experiments.sources(config).items()
         if source != experiments.DEFAULT
     ]
-    widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
     lines = [f"{config.name} (sections of Feldman & Zhang, 2020, unless they say otherwise)"]
-    lines += [f"  {name:<{widths[0]}}  {value:<{widths[1]}}  {why}" for name, value, why in rows]
+    lines.append(textwrap.indent(table(rows, left=3), "  "))
     cost = experiments.paper_cost(config)
     lines += [f"on the paper's hardware (Sec. B): {cost}"] if cost else []
     return "\n".join(lines)
@@ -49,25 +49,18 @@ def main() -> int:
     training_flags.require_images(config)
     options = training_flags.options()
     room = training_flags.room()
-    trials = training_flags.shard(arguments.parse_range(FLAGS.trials or f"0:{config.num_trials}"))
+    trials = training_flags.shard(launching.chosen_trials(config))
     if not trials:
         raise ValueError(f"--shard={FLAGS.shard}: there are fewer trials than shards")
     with launching.without_gpus() if room else contextlib.nullcontext():
         dataset = datasets.load_for(config, FLAGS.data_dir)
-    missing, code = list(trials), 0
-    if Store.exists(FLAGS.store):
-        missing = launching.missing_trials(Store.create(FLAGS.store, config, dataset), trials)
-    if missing and room:
-        store = Store.create(FLAGS.store, config, dataset)
-        code = launching.train_on_ray(store, config, trials, missing, room)
-    elif missing:
-        program.import_tensorflow()
-        trainer = trainers.make_trainer(config, dataset, options)
-        # Only now, so that a contradiction in the flags leaves no store behind.
-        store = Store.create(FLAGS.store, config, dataset)
-        code = launching.train(store, trainer, trials, missing)
-    launching.print_stored(trials)
-    return code
+    return launching.train_missing(
+        config,
+        dataset,
+        trials,
+        lambda: trainers.make_trainer(config, dataset, options),
+        on_ray=launching.on_ray(config, room) if room else None,
+    )
 
 
 if __name__ == "__main__":

@@ -13,12 +13,10 @@ Models that are there are skipped, so the same command continues after an interr
 are trained again.
 """
 
-from collections.abc import Sequence
-
 import numpy as np
 from absl import flags
 
-from analysis.cli import arguments, program
+from analysis.cli import program
 from analysis.estimates import scores
 from launchers.cli import launching, training_flags
 from tfmem import datasets
@@ -31,26 +29,6 @@ from tfmem.store.store import Store
 from tfmem.training import trainers
 
 FLAGS = flags.FLAGS
-
-
-def train(
-    config: TurnoverConfig, dataset: Dataset, trials: Sequence[int], missing: Sequence[int]
-) -> int:
-    """Trains and stores the missing models; returns the exit code.
-
-    Raises:
-      ValueError: the model has no turn-over layers, or too few units for its examples.
-    """
-    trainer = trainers.make_turnover_trainer(config.experiment, dataset, training_flags.options())
-    # Only now, so that a contradiction in the flags leaves no store behind.
-    store = Store.create(FLAGS.store, config, dataset)
-    return launching.train(
-        store,
-        trainer,
-        trials,
-        missing,
-        lambda trial: artifacts.save(trainer.network, network_path(FLAGS.store, trial.number)),
-    )
 
 
 def num_scored(config: TurnoverConfig, dataset: Dataset) -> int:
@@ -100,23 +78,23 @@ def main() -> int:
     experiment = training_flags.experiment()
     training_flags.require_images(experiment)
     config = TurnoverConfig(experiment, FLAGS.test_examples)
-    trials = arguments.parse_range(FLAGS.trials or f"0:{config.num_trials}")
+    trials = launching.chosen_trials(config)
+    options = training_flags.options()
     dataset = datasets.load_for(config, FLAGS.data_dir)
     if FLAGS.influence > num_scored(config, dataset):
         raise ValueError(
             f"--influence={FLAGS.influence}: there are {num_scored(config, dataset):,} training "
             "examples"
         )
-    missing, code = list(trials), 0
-    if Store.exists(FLAGS.store):
-        missing = launching.missing_trials(Store.create(FLAGS.store, config, dataset), trials)
-    if missing:
-        program.import_tensorflow()
-        code = train(config, dataset, trials, missing)
+    code = launching.train_missing(
+        config,
+        dataset,
+        trials,
+        lambda: trainers.make_turnover_trainer(experiment, dataset, options, FLAGS.store),
+    )
     if FLAGS.influence and not code:
         program.import_tensorflow()
         estimate_influence(config, dataset, trials, FLAGS.influence)
-    launching.print_stored(trials, "model")
     return code
 
 

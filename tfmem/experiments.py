@@ -7,13 +7,11 @@ authors published (google-research/heldout-influence-estimation). Sections of Li
 
 import dataclasses
 import json
-import shlex
 import types
 import typing
 from collections.abc import Mapping
 from typing import Any
 
-from tfmem import config as config_lib
 from tfmem import words
 from tfmem.config import CROPS, PRECISIONS, SCHEDULES, ExperimentConfig
 
@@ -313,79 +311,3 @@ def flag_value(value: Any) -> str:
     if isinstance(value, tuple):
         return ",".join(map(str, value))
     return str(value)
-
-
-def override_flags(config: ExperimentConfig) -> list[str]:
-    """Returns the flags that turn the named experiment into this config."""
-    named = get(config.name)
-    given = {field for field in OVERRIDES if getattr(config, field) != getattr(named, field)}
-    return [
-        f"--{field}={flag_value(getattr(config, field))}" for field in OVERRIDES if field in given
-    ]
-
-
-def completion_command(config: config_lib.Config, store: str, start: int, stop: int) -> str:
-    """Returns the shell command that makes the missing or damaged trials start..stop-1."""
-    words = _COMPLETION_WORDS[config.kind](config, f"--store={store}", f"--trials={start}:{stop}")
-    return shlex.join(["python", "-m", *words])
-
-
-def _import_words(config: config_lib.ImportConfig, store: str, trials: str) -> list[str]:
-    words = ["launchers.import_trials", f"--format={config.format}", f"--source={config.source}"]
-    for flag in ("dataset", "labels"):
-        value = getattr(config, flag)
-        words += [f"--{flag}={value}"] if value else []
-    return [*words, store]  # It always imports all trials.
-
-
-def _experiment_words(config: ExperimentConfig, store: str, trials: str) -> list[str]:
-    words = ["launchers.train_trials", f"--experiment={config.name}", store, trials]
-    return words + override_flags(config)
-
-
-def _last_layer_words(config: config_lib.LastLayerConfig, store: str, trials: str) -> list[str]:
-    words = ["launchers.train_last_layer", f"--experiment={config.name}", store, trials]
-    network = config.network
-    if network.name != NETWORK_OF[config.name]:
-        words.append(f"--network={network.name}")
-    if network.epochs != get(network.name).epochs:
-        words.append(f"--network_epochs={network.epochs}")
-    if config.feature_layer:
-        words.append(f"--feature_layer={config.feature_layer}")
-    return words + override_flags(config.experiment)
-
-
-def _removal_words(config: config_lib.RemovalConfig, store: str, trials: str) -> list[str]:
-    words = ["launchers.train_removal", f"--experiment={config.name}", store, trials]
-    words += [f"--estimates={config.estimates}", f"--runs={config.runs}"]
-    words += [f"--thresholds={flag_value(config.mem_thresholds)}"]
-    for field, default in (("mem_threshold", MEM_THRESHOLD), ("infl_threshold", INFL_THRESHOLD)):
-        value = getattr(config, field)
-        words += [f"--{field}={value}"] if value != default else []
-    words += [] if config.high_influence else ["--nohigh_influence"]
-    return words + override_flags(config.experiment)
-
-
-def _turnover_words(config: config_lib.TurnoverConfig, store: str, trials: str) -> list[str]:
-    words = ["launchers.train_turnover", f"--experiment={config.name}", store, trials]
-    words += ["--test_examples"] if config.test_examples else []
-    return words + override_flags(config.experiment)
-
-
-def _dynamics_words(config: config_lib.DynamicsConfig, store: str, trials: str) -> list[str]:
-    words = ["launchers.train_dynamics", f"--experiment={config.name}", store, trials]
-    for field in ("conditions", "runs", "subset_size", "gradient_batches", "scores"):
-        value = getattr(config, field)
-        words += [f"--{field}={flag_value(value)}"] if value != "" else []
-    return words + override_flags(config.experiment)
-
-
-# By kind of config: (config, --store=..., --trials=...) -> the words after `python -m`.
-_COMPLETION_WORDS = {
-    "import": _import_words,
-    "experiment": _experiment_words,
-    "last_layer": _last_layer_words,
-    "removal": _removal_words,
-    "turnover": _turnover_words,
-    "dynamics": _dynamics_words,
-}

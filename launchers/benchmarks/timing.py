@@ -3,9 +3,7 @@
 import concurrent.futures
 import dataclasses
 import multiprocessing
-import os
 import pathlib
-import re
 import resource
 import statistics
 import subprocess
@@ -53,7 +51,8 @@ def _peak_bytes() -> int:
     """Returns the peak memory of this process; Linux's ru_maxrss would count its parent's too."""
     status = pathlib.Path("/proc/self/status")
     if status.exists():
-        return int(re.search(r"VmHWM:\s+(\d+) kB", status.read_text())[1]) * 1024
+        lines = dict(line.split(":", 1) for line in status.read_text().splitlines())
+        return int(lines["VmHWM"].removesuffix("kB")) * 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
@@ -65,16 +64,15 @@ def program(name: str, *flags: str) -> Cost:
 
 def _program(name: str, flags: tuple[str, ...]) -> Cost:
     start = time.perf_counter()
-    process = subprocess.Popen(
+    done = subprocess.run(
         [sys.executable, "-m", name, *flags],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
     )
-    said = process.stdout.read()
-    _, status, usage = os.wait4(process.pid, 0)
     seconds = time.perf_counter() - start
-    if status:
-        raise RuntimeError(f"{name} failed: {said.strip().splitlines()[-1]}")
+    if done.returncode:
+        raise RuntimeError(f"{name} failed: {done.stdout.strip().splitlines()[-1]}")
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss  # It is this process's only one.
     # Kibibytes on Linux, bytes on a Mac.
-    return Cost(seconds, usage.ru_maxrss / (2**30 if sys.platform == "darwin" else 2**20))
+    return Cost(seconds, peak / (2**30 if sys.platform == "darwin" else 2**20))

@@ -3,6 +3,7 @@
 import dataclasses
 import statistics
 import time
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from analysis.cli import program
 from launchers.benchmarks import timing
 from tfmem import datasets, experiments, subsets
 from tfmem.training.failures import succeeded
+from tfmem.training.protocol import Trainer
 
 _ROUNDS = 3
 _STACKED_TRIALS = 200
@@ -22,7 +24,7 @@ _LAST_LAYER_ROUNDS = 5
 _PRODUCT_SIDE = 4096  # Of the square matrices whose product measures the machine.
 
 
-def _seconds_per_trial(trainer, trials) -> float:
+def _seconds_per_trial(trainer: Trainer, trials: Sequence[int]) -> float:
     start = time.perf_counter()
     for _ in succeeded(trainer.train(trials)):
         pass
@@ -110,7 +112,7 @@ def mnist_stacked(data_dir: str | None) -> None:
     problem = Problem(experiments.get("mnist_mlp"), mnist(data_dir))
     strategy = fit.build_strategy("default")
     trials = range(_MNIST_STACKED_TRIALS)
-    trainers = {
+    trainers: dict[str, tuple[Trainer, Sequence[int]]] = {
         f"stacked, {len(trials)} trials": (stacked.StackedTrainer(problem), trials),
         "Keras fit": (fit.FitTrainer(problem, strategy), [0]),
         "Keras fit, compiled by XLA": (fit.FitTrainer(problem, strategy, jit_compile=True), [0]),

@@ -1,5 +1,6 @@
 """What turn-over dropout costs, and gradients that are never formed."""
 
+import functools
 import time
 from collections.abc import Callable
 
@@ -42,7 +43,7 @@ def steps(data_dir: str | None) -> None:
 def _seconds_per_step(trainer) -> float:
     """Times steps, without what a trial costs before its first one."""
     long, short = (
-        _seconds(lambda count=count: trainer.weights_after(0, count))
+        _seconds(functools.partial(trainer.weights_after, 0, count))
         for count in (_STEPS + _COMPILING, _COMPILING)
     )
     return (long - short) / _STEPS
@@ -73,7 +74,7 @@ def gradients(data_dir: str | None) -> None:
         measure(batches, 1)
     for _ in range(_ROUNDS):
         for name, measure in ways.items():
-            seconds = _seconds(lambda measure=measure: measure(batches, 1))
+            seconds = _seconds(functools.partial(measure, batches, 1))
             rows.setdefault(name, []).append(seconds / GRADIENT_BATCHES)
     timing.report(rows, "a mini-batch")
 

@@ -42,6 +42,7 @@ RIGHT = {
     "easy": [[((1, 3, start), (1, 2, 0)), ((4, 0, 1), (2, 0, 0))] for start in (1, 0)],
     "difficult": [[((1, 3, 0), (1, 2, 0)), ((end, 0, 4), (1, 1, 2))] for end in (3, 4)],
 }
+MADE_BY = ["train_dynamics", "--experiment=digits_mlp"]
 NAN = np.nan
 # Of everything, after each epoch: similarity and contribution of all, easy and difficult examples.
 # Of the second run, what differs.
@@ -98,7 +99,7 @@ def config(conditions=FOLLOWED, subsets=SUBSETS, gradient_batches=1, **changes):
 def make(path, dataset, conditions=FOLLOWED, subsets=SUBSETS, **changes):
     """Returns a store of two runs of each condition."""
     described = config(conditions, subsets, **changes)
-    store = Store.create(path, described, dataset)
+    store = Store.create(path, described, dataset, MADE_BY)
     npz.write_npz(path / "subsets.npz", subsets)
     for number in range(described.num_trials):
         condition = conditions[number // 2]
@@ -264,7 +265,7 @@ def test_incomplete_stores_and_several(tmp_path, tiny):
         "incomplete: of 2 runs of a condition, there are: difficult 0, everything 1"
     )
     assert lines[second + 2].startswith(
-        "to complete it, run: python -m launchers.train_dynamics --experiment=digits_mlp"
+        "to complete it, run: tfmem train_dynamics --experiment=digits_mlp"
     )
     assert lines[second + 3] == "trained on everything, 21 examples (1 run); accuracy in %"
     assert "3 100.00 100.00 100.00 66.67 100.00 50.00" in lines
@@ -276,10 +277,10 @@ def test_what_cannot_be_read_gets_one_line(tmp_path, tiny, tiny_config):
     store = make(tmp_path / "store", tiny, ("everything", "easy"), gradient_batches=0)
     alone = make(tmp_path / "alone", tiny, ("easy",))
     empty, trials = tmp_path / "empty", tmp_path / "trials"
-    Store.create(empty, config(), tiny)
+    Store.create(empty, config(), tiny, MADE_BY)
     Store.create(trials, tiny_config, tiny)
     for paths, flags, message in (
-        ([empty], (), "has no finished runs yet: python -m launchers.train_dynamics"),
+        ([empty], (), "has no finished runs yet: tfmem train_dynamics "),
         ([trials], (), "launchers.train_dynamics makes them, and analysis.estimate reads what is"),
         ([store.path], ("--out=a.png", "--smooth=4"), "--smooth=4: expected an odd number"),
         ([store.path], ("--out=a.png", "--smooth=-1"), "--smooth=-1: expected an odd number"),
@@ -308,7 +309,7 @@ def test_subsets_are_those_that_the_runs_were_made_with(tmp_path, tiny):
     ):
         artifacts.read_subsets(store)
     (tmp_path / "subsets.npz").unlink()
-    with pytest.raises(ValueError, match=r"does not exist.* run: python -m launchers.train_dynam"):
+    with pytest.raises(ValueError, match=r"does not exist.* run: tfmem train_dynamics "):
         artifacts.read_subsets(store)
 
 

@@ -19,6 +19,7 @@ from tfmem.store import artifacts
 from tfmem.store.store import Store
 
 NO_LABELS = np.zeros(0, np.int64)
+MADE_BY = ["train_turnover", "--experiment=digits_mlp"]
 
 
 def kept(score, unmuted_predicted, muted_predicted, test_correct):
@@ -267,7 +268,7 @@ def made(tmp_path, tiny):
         class_names=np.array(["a", "bee", "c"]),
     )
     found = config(f"npz:{tmp_path / 'tiny.npz'}")
-    store = Store.create(tmp_path / "store", found, datasets.load_for(found))
+    store = Store.create(tmp_path / "store", found, datasets.load_for(found), MADE_BY)
     write_models(store)
     return store
 
@@ -344,7 +345,7 @@ def test_scores_after_fewer_epochs_of_the_models_that_are_there(made, tmp_path):
     out = tmp_path / "scores.npz"
     words = (f"--store={made.path}", "--trials=1:3", "--epoch=2", f"--out={out}")
     lines = run_program("analysis.turnover", *words).stdout.splitlines()
-    assert lines[0].startswith("incomplete: 1 of 2 models are there: python -m launchers.train_tur")
+    assert lines[0].startswith("incomplete: 1 of 2 models are there: tfmem train_turnover ")
     assert "--trials=1:3" in lines[0]
     assert lines[1] == "digits_mlp: 1 model with turn-over dropout, after epoch 2"
     assert "Spearman's rank correlation reaches 0.95 after the last of 2 epochs alone" in lines
@@ -411,10 +412,7 @@ def test_without_its_dataset_the_galleries_are_left_out(made, tmp_path, tiny):
     ("flags", "message"),
     [
         (["--epoch=7"], "--epoch=7: {} has epochs 1 to 3"),
-        (
-            ["--trials=2:4"],
-            "{} has none of the models --trials=2:4 yet: python -m launchers.train_",
-        ),
+        (["--trials=2:4"], "{} has none of the models --trials=2:4 yet: tfmem train_turnover "),
         (["--formats=png"], "--formats is about figures, which --figures=DIR draws"),
         (["--figures=figures", "--formats=gif"], "--formats=gif: expected one or more of png, pdf"),
         (["--figures=setup.py"], "--figures=setup.py is a file, expected a folder"),
@@ -446,10 +444,10 @@ def test_influence_of_another_dataset_is_refused(made, index, shape, message):
 
 
 def test_an_empty_store_and_stores_of_another_kind(tmp_path, tiny, tiny_config):
-    empty = Store.create(tmp_path / "empty", config("tiny"), tiny)
+    empty = Store.create(tmp_path / "empty", config("tiny"), tiny, MADE_BY)
     done = run_program("analysis.turnover", f"--store={empty.path}", check=False)
     assert done.returncode == 2
-    command = "python -m launchers.train_turnover --experiment=digits_mlp"
+    command = "tfmem train_turnover --experiment=digits_mlp"
     assert f"{empty.path} has no finished models yet: {command}" in done.stderr
     assert done.stderr.count("\n") == 1
     other = Store.create(tmp_path / "other", tiny_config, tiny)

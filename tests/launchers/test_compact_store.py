@@ -11,6 +11,7 @@ from etils import epath
 from tests import objects
 from tests.conftest import ROOT, assert_refused, run_program
 from tests.interrupting import kill_when
+from tests.printed import run_printed
 from tests.trials import assert_same_trial, random_trial
 from tfmem.config import ImportConfig
 from tfmem.disk import processes
@@ -103,8 +104,8 @@ def test_a_damaged_trial_is_made_again_and_merged(imported):
     assert done.returncode == 1
     assert "5 trials are there and sound" in done.stdout
     assert f"trial 2 in {archive} is damaged (record 0 fails its checksum)" in done.stdout
-    command = done.stdout.splitlines()[-1].removeprefix("to complete it, run: python -m ")
-    run_program(*command.split())
+    command = done.stdout.splitlines()[-1].removeprefix("to complete it, run: ")
+    run_printed(command)
     assert names(path / "trials") == ["trial-000002.tfrecord"]
     check_store(path)
     assert "1 trial merged into 1 archive" in compact(path).stdout
@@ -145,7 +146,7 @@ def test_quarantine(imported):
         f"moved {archive} to {aside / archive.name}",
         "5 trials are there and sound",
         "1 of 6 are missing: 1",
-        f"to complete it, run: python -m {' '.join(words)}",
+        f"to complete it, run: {' '.join(words).replace('launchers.', 'tfmem ')}",
     ]
     assert names(aside) == sorted([own.name, archive.name])
     run_program(*words)

@@ -10,6 +10,7 @@ import pytest
 from analysis.estimates import estimators, files
 from tests import foreign
 from tests.conftest import ROOT, run_program
+from tests.printed import run_printed
 from tests.trials import trial_set
 from tfmem import words
 from tfmem.disk import processes
@@ -186,8 +187,8 @@ def test_estimates_of_released_runs_need_no_training(tmp_path, released):
     store = Store.open(tmp_path / "store")
     store.trial_path(7).unlink()
     done = run_program("launchers.check_store", f"--store={store.path}", check=False)
-    command = done.stdout.splitlines()[-1].removeprefix("to complete it, run: python -m ")
-    run_program(*command.split())
+    command = done.stdout.splitlines()[-1].removeprefix("to complete it, run: ")
+    run_printed(command)
     assert store.numbers() == list(range(30))
     # Another source is another store's.
     run = tmp_path / "cifar100-inception/0.7/14/aux_arrays.npz"
@@ -264,8 +265,8 @@ def test_check_store_names_what_is_missing_and_damaged(tmp_path, arrays):
     assert "4 trials are there and sound" in done.stdout
     assert "1 of 6 are missing: 1" in done.stdout
     assert "trial-000004.tfrecord is damaged" in done.stdout
-    command = done.stdout.splitlines()[-1].removeprefix("to complete it, run: python -m ")
-    run_program(*command.split())
+    command = done.stdout.splitlines()[-1].removeprefix("to complete it, run: ")
+    run_printed(command)
     assert (
         "6 trials are there and sound"
         in run_program("launchers.check_store", f"--store={path}", "--trials=0:6").stdout

@@ -48,8 +48,8 @@ def test_the_store_says_what_was_followed(said_and_store):
         scores="",
         subsets_digest=artifacts.subsets_digest(subsets),
     )
-    assert "everything         trains on 1,257 of 1,257 examples" in said
-    assert "easy               trains on 210 of 1,257 examples" in said
+    assert "everything  trains on 1,257  of 1,257 examples" in said
+    assert "easy          trains on 210  of 1,257 examples" in said
     assert store.numbers() == [0, 1, 2, 3]
     for number in range(4):
         trial = store.read(number)

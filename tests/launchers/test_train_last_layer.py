@@ -127,7 +127,7 @@ def test_the_store_is_read_like_any_other(store, tmp_path):
     done = run_program("launchers.check_store", f"--store={store.path}", check=False)
     assert done.returncode == 1
     command = done.stdout.splitlines()[-1]
-    assert "launchers.train_last_layer --experiment=digits_last_layer" in command
+    assert "run: tfmem train_last_layer --experiment=digits_last_layer" in command
     assert "--network_epochs=6" in command
     assert "--epochs=2" in command
     assert "--trials=4:1000" in command

@@ -12,6 +12,7 @@ from analysis.estimates import files
 from analysis.measures import removal
 from tests import stores
 from tests.conftest import assert_refused, run_program
+from tests.printed import run_printed
 from tests.stores import IN_PAIRS, blocks, write_estimates
 from tests.stores import REMOVAL as FLAGS
 from tests.trials import assert_same_trial
@@ -74,7 +75,7 @@ def test_the_store_says_what_was_run(said_and_store, estimates, memorization):
         ("random 0.9", "1,247"),
         ("high_influence", "1,254"),
     ):
-        assert f"{condition:<16} {remaining} of 1,257 examples remain" in said
+        assert f"{condition:<14}  {remaining}  of 1,257 examples remain" in said
 
 
 def test_each_run_is_trained_on_what_its_condition_says(store, memorization):
@@ -116,10 +117,10 @@ def test_the_command_of_check_store_makes_a_lost_run_again(store, estimates, tmp
     assert done.returncode == 1
     assert "digits_mlp, dataset digits" in done.stdout
     assert "1 of 12 are missing: 5" in done.stdout
-    command = shlex.split(done.stdout.splitlines()[-1].removeprefix("to complete it, run: "))
-    assert command[:3] == ["python", "-m", "launchers.train_removal"]
-    assert "--trials=5:10" in command
-    said = run_program(*command[2:]).stdout
+    command = done.stdout.splitlines()[-1].removeprefix("to complete it, run: ")
+    assert command.startswith("tfmem train_removal ")
+    assert command.endswith(" --trials=5:10")
+    said = run_printed(command).stdout
     assert "trial-000009.tfrecord is damaged" in said
     assert "3 of 5 trials are already in the store" in said
     assert store.trial_path(3).read_bytes() == kept
@@ -139,30 +140,12 @@ def test_one_at_a_time_gives_the_same_runs(store, estimates, tmp_path):
         assert (ours.test.predicted == theirs.test.predicted).mean() > 0.99
 
 
-def test_the_completion_command_gives_the_config_back(store, estimates):
-    """With what differs from the defaults, and only that."""
+def test_the_command_is_the_one_that_made_the_store(store, estimates):
     words = shlex.split(store.command())
-    assert words[3:] == [
-        "--experiment=digits_mlp",
-        f"--store={store.path}",
-        "--trials=0:12",
-        f"--estimates={estimates}",
-        "--runs=2",
-        "--thresholds=0.4,0.9",
-        "--epochs=1",
-        "--base_learning_rate=1e-06",
-    ]
-    config = RemovalConfig(experiments.get("digits_mlp"), 3, (0.5,), 0.3, 0.2, "e.npz", "", False)
-    words = shlex.split(experiments.completion_command(config, "s", 1, 2))
-    assert words[5:] == [
-        "--trials=1:2",
-        "--estimates=e.npz",
-        "--runs=3",
-        "--thresholds=0.5",
-        "--mem_threshold=0.3",
-        "--infl_threshold=0.2",
-        "--nohigh_influence",
-    ]
+    given = {f"--estimates={estimates}", *FLAGS} - {"--base_learning_rate=1e-6"}
+    assert words[:2] == ["tfmem", "train_removal"]
+    assert set(words[2:-2]) == given | {"--base_learning_rate=1e-06"}
+    assert words[-2:] == [f"--store={store.path}", "--trials=0:12"]
 
 
 @pytest.mark.parametrize(
@@ -243,7 +226,7 @@ def test_without_pairs_the_condition_is_left_out(estimates, tmp_path):
     store = Store.open(tmp_path)
     assert not store.config.high_influence
     assert store.numbers() == [0, 1, 2]
-    done = run_program(*shlex.split(store.command())[2:])
+    done = run_printed(store.command())
     assert "3 of 3 trials are already in the store" in done.stdout
 
 

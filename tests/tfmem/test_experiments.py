@@ -1,9 +1,6 @@
-import shlex
-
 import pytest
 
 from tfmem import experiments
-from tfmem.config import DynamicsConfig, TurnoverConfig
 from tfmem.training import schedules
 
 FELDMAN_ZHANG = [
@@ -53,26 +50,6 @@ def test_vgg11_divides_the_rate_by_10_at_epochs_100_and_150():
         assert float(schedule(step)) == pytest.approx(rate, rel=1e-5)
 
 
-@pytest.mark.parametrize(
-    ("config", "words"),
-    [
-        (
-            TurnoverConfig(experiments.resolve("digits_mlp", {"corrupted_labels": 9}), True),
-            "train_turnover --experiment=digits_mlp --store=s --trials=0:2 --test_examples "
-            "--corrupted_labels=9",
-        ),
-        (
-            DynamicsConfig(experiments.get("digits_mlp"), ("easy",), 2, 30, 4, "s.npz", "ab"),
-            "train_dynamics --experiment=digits_mlp --store=s --trials=0:2 --conditions=easy "
-            "--runs=2 --subset_size=30 --gradient_batches=4 --scores=s.npz",
-        ),
-    ],
-)
-def test_completion_commands_of_the_second_paper(config, words):
-    command = experiments.completion_command(config, "s", 0, 2)
-    assert command == f"python -m launchers.{words}"
-
-
 def test_digits_mlp():
     config = experiments.get("digits_mlp")
     assert config.model_options == {"hidden": [512]}
@@ -92,18 +69,3 @@ def test_unknown_experiment_names_the_nearest_and_all():
     with pytest.raises(ValueError, match="did you mean 'digits_mlp'") as error:
         experiments.get("digit_mlp")
     assert all(name in str(error.value) for name in experiments.EXPERIMENTS)
-
-
-def test_completion_command_repeats_the_overrides():
-    config = experiments.resolve("digits_mlp", {"epochs": 3, "seed": None, "subset_ratio": 0.5})
-    command = shlex.split(experiments.completion_command(config, "my store", 4, 9))
-    assert command == [
-        "python",
-        "-m",
-        "launchers.train_trials",
-        "--experiment=digits_mlp",
-        "--store=my store",
-        "--trials=4:9",
-        "--subset_ratio=0.5",
-        "--epochs=3",
-    ]

@@ -20,7 +20,6 @@ import numpy as np
 from etils import epath
 
 from tfmem import config as config_lib
-from tfmem import experiments
 from tfmem.datasets import Dataset
 from tfmem.disk import atomic, bits
 from tfmem.disk.bits import BitMatrix
@@ -54,6 +53,7 @@ class Store:
         self.dataset = dataset  # It has no images.
         self.fingerprint: str = about["dataset_fingerprint"]
         self.versions: dict[str, str] = about["versions"]  # The store was made with these.
+        self._command: list[str] = about["command"]
         self.digest = config_lib.digest(config, self.fingerprint)
         self._made_for = MadeFor(self.digest, dataset)
 
@@ -63,8 +63,21 @@ class Store:
         return (epath.Path(path) / "experiment.json").exists()
 
     @classmethod
-    def create(cls, path: epath.PathLike, config: config_lib.Config, dataset: Dataset) -> "Store":
+    def create(
+        cls,
+        path: epath.PathLike,
+        config: config_lib.Config,
+        dataset: Dataset,
+        command: Sequence[str] = (),
+    ) -> "Store":
         """Opens the store at `path` for writing, making it if it is not there.
+
+        Args:
+          path: where it is, or will be.
+          config: what its trials are.
+          dataset: what they are trained on.
+          command: the program that makes it and its flags, without --store and --trials:
+            `command` says how the store is completed. It is no part of what tells stores apart.
 
         Raises:
           StoreError: a store of another config or dataset is there; the message names the fields
@@ -92,6 +105,7 @@ class Store:
                 "config": config_lib.to_dict(config),
                 "dataset_fingerprint": dataset.fingerprint,
                 "versions": versions(),
+                "command": list(command),
             }
             atomic.write_bytes(about_path, (json.dumps(about, indent=2) + "\n").encode())
         (path / "trials").mkdir(parents=True, exist_ok=True)
@@ -120,7 +134,7 @@ class Store:
         try:
             dataset = decode_dataset(dataset_path.read_bytes(), config.dataset)
         except (ValueError, KeyError, OSError) as error:
-            command = experiments.completion_command(config, str(path), 0, 1)
+            command = _to_complete(about["command"], path, config, 0, 1)
             raise DamagedFileError(
                 f"{dataset_path} is damaged ({_reason(error)})", f"remove it and run: {command}"
             ) from error
@@ -294,9 +308,12 @@ class Store:
         return [number for number in trials if number not in there or number in damaged], damaged
 
     def command(self, start: int = 0, stop: int | None = None) -> str:
-        """Returns the command that makes trials start..stop-1, or all that the config asks for."""
+        """Returns the shell command that makes trials start..stop-1; all by default.
+
+        Of a store that was made by a call of the library, it says so in words.
+        """
         stop = self.config.num_trials if stop is None else stop
-        return experiments.completion_command(self.config, str(self.path), start, stop)
+        return _to_complete(self._command, self.path, self.config, start, stop)
 
     def _read(self, number: int, decode: Callable[..., Any], reader: Reader) -> Any:
         """Returns the first version of a trial that is sound; one in its own file is the only one.
@@ -332,14 +349,27 @@ def _reason(error: Exception) -> str:
     return f"lacks {error}" if isinstance(error, KeyError) else str(error)
 
 
+def _to_complete(
+    command: Sequence[str], store: epath.Path, config: config_lib.Config, start: int, stop: int
+) -> str:
+    """Returns the shell command that makes trials start..stop-1 of a store, where it is now."""
+    if not command:
+        return f"what made it (Python that called Store.create), for trials {start}:{stop}"
+    # An import always imports all trials.
+    trials = [] if config.kind == "import" else [f"--trials={start}:{stop}"]
+    return shlex.join(["tfmem", *command, f"--store={store}", *trials])
+
+
 def _read_about(path: epath.Path) -> tuple[config_lib.Config, dict[str, Any]]:
     try:
         about = json.loads(path.read_text())
         if about["format"] != _FORMAT:
             raise ValueError(f"format {about['format']}, this tfmem reads {_FORMAT}")
-        for field, kind in (("dataset_fingerprint", str), ("versions", dict)):
+        for field, kind in (("dataset_fingerprint", str), ("versions", dict), ("command", list)):
             if not isinstance(about[field], kind):
                 raise ValueError(f"{field} is {about[field]!r}")
+        if not all(isinstance(word, str) for word in about["command"]):
+            raise ValueError(f"command is {about['command']!r}")
         return config_lib.from_dict(about["config"]), about
     except (ValueError, KeyError, TypeError) as error:
         raise DamagedFileError(

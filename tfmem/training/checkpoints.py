@@ -27,14 +27,14 @@ class Checkpoint:
       seconds: what they cost.
       weights: of the model, in its order.
       optimizer: variables of the optimizer, in its order.
-      followed: what is kept of each epoch of a run that is followed, by its number.
+      epochs: what is kept of each epoch of a run that is followed, by its number.
     """
 
     epoch: int
     seconds: float
     weights: list[np.ndarray]
     optimizer: list[np.ndarray]
-    followed: Mapping[int, Epoch] = dataclasses.field(default_factory=dict)
+    epochs: Mapping[int, Epoch] = dataclasses.field(default_factory=dict)
 
 
 class Checkpoints:
@@ -110,13 +110,13 @@ class Checkpoints:
             "epoch": np.array(checkpoint.epoch),
             "seconds": np.array(checkpoint.seconds),
             "counts": np.array([len(checkpoint.weights), len(checkpoint.optimizer)]),
-            "followed": np.array(list(checkpoint.followed), np.int64),
+            "followed": np.array(list(checkpoint.epochs), np.int64),
         }
         for name in ("weights", "optimizer"):
             for index, array in enumerate(getattr(checkpoint, name)):
                 arrays[f"{name}_{index}"] = array
         # Each epoch once: together they may be large, and the state says which there are.
-        for number, epoch in checkpoint.followed.items():
+        for number, epoch in checkpoint.epochs.items():
             if (trial, number) not in self._written:
                 content = tfrecord.encode([epochs.encode(number, epoch)])
                 atomic.write_bytes(self._epoch_path(trial, number), content)

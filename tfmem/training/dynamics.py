@@ -1,20 +1,23 @@
-"""Runs that are followed epoch by epoch: turn-over dropout, and the dynamics of training."""
+"""The dynamics of training: which examples are right after each epoch, and their gradients."""
 
 import dataclasses
 from collections.abc import Iterator
 
 import numpy as np
 import tensorflow as tf
+from etils import epath
 
 from tfmem import seeds
 from tfmem.datasets import StreamedDataset
 from tfmem.store.epochs import Epoch
 from tfmem.training import gradients
-from tfmem.training.fit import Evaluated, FollowedTrainer
+from tfmem.training.fit import Evaluated, FitTrainer
 from tfmem.training.problem import Problem
 
+_GRADIENT_PASSES = 3  # What a gradient of an example costs, in evaluations of it, about.
 
-class DynamicsTrainer(FollowedTrainer):
+
+class DynamicsTrainer(FitTrainer):
     """Trains models and keeps, after every epoch and before the first, which examples are right.
 
     On some mini-batches it also measures the gradients of examples (Liu et al., eqs. 3 and 4).
@@ -22,10 +25,10 @@ class DynamicsTrainer(FollowedTrainer):
     Args:
       problem: any; its images must be in memory for gradients.
       strategy: where the model lives.
-      groups: bool [g, n], training examples whose gradients are told apart.
-      gradient_batches: mini-batches that are measured after an epoch; 0 measures none.
       jit_compile: whether XLA compiles the training step and the evaluation step.
       tensorboard: folder for TensorBoard logs, or None.
+      groups: bool [g, n], training examples whose gradients are told apart.
+      gradient_batches: mini-batches that are measured after an epoch; 0 measures none.
 
     Raises:
       ValueError: gradients of a dataset that streams its images, or as `FitTrainer`.
@@ -35,10 +38,11 @@ class DynamicsTrainer(FollowedTrainer):
         self,
         problem: Problem,
         strategy: tf.distribute.Strategy,
+        jit_compile: bool = False,
+        tensorboard: epath.PathLike | None = None,
+        *,
         groups: np.ndarray,
         gradient_batches: int = 0,
-        jit_compile: bool = False,
-        tensorboard: str | None = None,
     ):
         if gradient_batches and isinstance(problem.dataset, StreamedDataset):
             raise ValueError(
@@ -52,9 +56,9 @@ class DynamicsTrainer(FollowedTrainer):
             self._measure = gradients.Measurement(self._network)
 
     @property
-    def followed(self) -> int:
+    def observed(self) -> int:
         dataset = self._problem.dataset
-        return len(dataset.train) + len(dataset.test) + 3 * self._measured
+        return len(dataset.train) + len(dataset.test) + _GRADIENT_PASSES * self._measured
 
     @property
     def _measured(self) -> int:
@@ -80,4 +84,4 @@ class DynamicsTrainer(FollowedTrainer):
             index = order[start : start + config.batch_size]
             images = self._feed.inputs({"index": tf.constant(index)})
             yield gradients.MiniBatch(images, labels[index], self._groups[:, index])
-            evaluated(3 * len(index))
+            evaluated(_GRADIENT_PASSES * len(index))

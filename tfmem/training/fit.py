@@ -2,7 +2,7 @@
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -19,12 +19,15 @@ from tfmem.subsets import Subsets
 from tfmem.training import batches, feeds
 from tfmem.training.checkpoints import Checkpoint, Checkpoints
 from tfmem.training.failures import Failed
-from tfmem.training.problem import Problem, Progress
+from tfmem.training.problem import Problem
+from tfmem.training.protocol import Progress
 
-STRATEGIES = ("default", "mirrored")
+_TRAINING_PASSES = 3  # What a training step costs, in evaluations of as many examples, about.
 
-
+# Called with the number of examples that were just evaluated.
 Evaluated = Callable[[int], None]
+# Applies a network to a batch on every replica.
+Apply = Callable[[feeds.Batch], Any]
 
 
 def build_strategy(name: str) -> tf.distribute.Strategy:
@@ -40,9 +43,6 @@ def build_strategy(name: str) -> tf.distribute.Strategy:
     return tf.distribute.MirroredStrategy(
         [device.name for device in tf.config.list_logical_devices(kind)]
     )
-
-
-_TRAINING_PASSES = 3  # What a training step costs, in evaluations of as many examples, about.
 
 
 class _Fed(keras.Model):
@@ -81,21 +81,24 @@ class _Rates(keras.optimizers.schedules.LearningRateSchedule):
         return tf.gather(self._rates, step)
 
 
-class _Work:
-    """Reports the work of one trial as it is done: its steps, then its evaluation.
+class TrialProgress:
+    """Reports the work of one trial as it is done: its steps, and examples that are evaluated.
 
     A continued trial is one trial's worth of work as well, so that all adds up.
+
+    Args:
+      problem: of the trial.
+      first: the first epoch that is left.
+      observed: how many examples are evaluated after each.
+      progress: called with the work done since the last call.
     """
 
-    def __init__(self, problem: Problem, first: int, progress: Progress, followed: int = 0):
-        """Takes the first epoch that is left, and how many examples are evaluated after each."""
-        self.first = first
+    def __init__(self, problem: Problem, first: int, observed: int, progress: Progress):
         epochs = problem.config.epochs - first
-        trained = (_TRAINING_PASSES * problem.subset_size + followed) * epochs
-        passes = trained + len(problem.dataset.train) + len(problem.dataset.test)
-        steps = max(epochs * problem.steps_per_epoch, 1)
-        self._step = _TRAINING_PASSES * problem.subset_size * epochs / passes / steps
-        self._example = 1 / passes
+        steps = _TRAINING_PASSES * problem.subset_size * epochs
+        ends = observed * epochs + len(problem.dataset.train) + len(problem.dataset.test)
+        self._step = steps / (steps + ends) / max(epochs * problem.steps_per_epoch, 1)
+        self._example = 1 / (steps + ends)
         self._progress = progress
 
     def end_step(self) -> None:
@@ -103,17 +106,6 @@ class _Work:
 
     def evaluated(self, count: int) -> None:
         self._progress(count * self._example)
-
-
-class _Steps(keras.callbacks.Callback):
-    """Reports the end of each step: an epoch may take minutes."""
-
-    def __init__(self, end_step: Callable[[], None]):
-        super().__init__()
-        self._end_step = end_step
-
-    def on_train_batch_end(self, batch, logs=None):
-        self._end_step()
 
 
 class FitTrainer:
@@ -177,7 +169,7 @@ class FitTrainer:
         # schedule, never a variable.
         self._new_optimizer = [np.array(value) for value in self._optimizer_variables()]
 
-        # Of the finished trial: what the logits of each split come from.
+        # What the predictions on each split come from.
         self._logits = dict.fromkeys(("train", "test"), self._on_replicas(self._network))
         self._take(problem)
 
@@ -187,10 +179,9 @@ class FitTrainer:
         # And one more: a log after the last step asks for the rate of the next one.
         self._rates.assign(problem.schedule()(tf.range(total_steps + 1)))
 
-    def for_subsets(self, subsets: Subsets) -> "FitTrainer":
-        """Returns what trains the same on other subsets: this trainer, compiled as it is."""
-        self._take(dataclasses.replace(self._problem, subsets=subsets))
-        return self
+    def set_subsets(self, subsets: Subsets) -> None:
+        """Trains on other subsets from now on, compiled as it is."""
+        self._take(dataclasses.replace(self._problem, given_subsets=subsets))
 
     def _build_losses(self, num_classes: int) -> None:
         """Builds what Keras would build from symbolic inputs, which lose integer types."""
@@ -201,10 +192,17 @@ class FitTrainer:
         self._model.compute_metrics(None, label, logits, weight)
         self._model.reset_metrics()
 
-    batch_of_trials = 1  # How many trials are in training at once.
-    followed = 0  # Examples that `observe` evaluates after an epoch.
+    @property
+    def batch_of_trials(self) -> int:
+        """How many trials are in training at once."""
+        return 1
 
-    def observe(self, trial: int, epoch: int, evaluated: Callable[[int], None]) -> Epoch | None:
+    @property
+    def observed(self) -> int:
+        """How many examples `observe` evaluates after an epoch."""
+        return 0
+
+    def observe(self, trial: int, epoch: int, evaluated: Evaluated) -> Epoch | None:
         """Returns what is kept of an epoch; a trainer of runs that are followed overrides it.
 
         Args:
@@ -217,11 +215,6 @@ class FitTrainer:
         """
         return None
 
-    def _follow(self, trial: int, epoch: int, epochs: dict[int, Epoch], work: _Work) -> None:
-        observed = self.observe(trial, epoch, work.evaluated)
-        if observed is not None:
-            epochs[epoch] = observed
-
     @property
     def network(self) -> keras.Model:
         """The network, as the last trial left it."""
@@ -232,7 +225,7 @@ class FitTrainer:
         trials: Iterable[int],
         progress: Progress = lambda trials: None,
         checkpoints: Checkpoints | None = None,
-    ) -> Iterator[Trial | Failed]:
+    ) -> Generator[Trial | Failed, None, None]:
         """Yields each of the trials, in the order given, when it is finished or has failed.
 
         Args:
@@ -244,6 +237,7 @@ class FitTrainer:
           ValueError: a checkpoint, or an image, is not what it should be.
         """
         for number in trials:
+            result: Trial | Failed
             try:
                 result = self._train(number, progress, checkpoints)
             except Exception as error:
@@ -251,20 +245,43 @@ class FitTrainer:
             yield result
 
     def _train(self, number: int, progress: Progress, checkpoints: Checkpoints | None) -> Trial:
+        """Trains a trial, from where it was left."""
         start = time.perf_counter()
         subset = self._start(number)
+        first = 0
+        epochs: dict[int, Epoch] = {}
         found = checkpoints.begin(number) if checkpoints else None
-        if found:
+        if checkpoints and found:
             self._restore(found, checkpoints.path(number))
             start -= found.seconds
-        work = _Work(self._problem, found.epoch if found else 0, progress, self.followed)
-        epochs = dict(found.followed) if found else {}
+            first = found.epoch
+            epochs |= found.epochs
+        work = TrialProgress(self._problem, first, self.observed, progress)
+
+        def keep(epoch: int) -> None:
+            observed = self.observe(number, epoch, work.evaluated)
+            if observed is not None:
+                epochs[epoch] = observed
+
+        def end_epoch(index: int, logs: Mapping[str, float]) -> None:
+            done, total = index + 1, self._problem.config.epochs
+            self._average_replicas()
+            keep(done)
+            logging.info("epoch %d of %d: loss %.4g", done, total, logs["loss"])
+            if checkpoints and checkpoints.is_due(number):
+                seconds = time.perf_counter() - start
+                checkpoints.save(number, self._checkpoint(done, seconds, epochs))
+
         if not found:
-            self._follow(number, 0, epochs, work)
-        self._fit(number, subset, work, start, epochs, checkpoints)
+            keep(0)
+        callback = keras.callbacks.LambdaCallback(
+            on_epoch_end=end_epoch,
+            on_train_batch_end=lambda step, logs: work.end_step(),  # An epoch may take minutes.
+        )
+        self._fit(number, subset, first, [callback])
         predicted, probability = self._evaluate(work.evaluated)
         seconds = time.perf_counter() - start
-        return self._problem.finished(number, subset, predicted, probability, seconds, epochs)
+        return self._problem.to_trial(number, subset, predicted, probability, seconds, epochs)
 
     def warm_up(self, trials: Sequence[int]) -> None:
         """Compiles what `train` needs, at the cost of two steps and one evaluation."""
@@ -274,8 +291,8 @@ class FitTrainer:
     def weights_after(self, trial: int, steps: int) -> list[np.ndarray]:
         """Returns one trial's weights after so many steps of its first epoch."""
         subset = self._start(trial)
-        _, _, batches = next(self._feed.epochs(trial, subset, start=0))
-        self._model.fit(batches, epochs=1, steps_per_epoch=steps, shuffle=False, verbose=0)
+        _, _, in_order = next(self._feed.epochs(trial, subset, start=0))
+        self._model.fit(in_order, epochs=1, steps_per_epoch=steps, shuffle=False, verbose=0)
         return self._network.get_weights()
 
     def _start(self, trial: int) -> np.ndarray:
@@ -292,6 +309,10 @@ class FitTrainer:
         for variable, value in zip(self._optimizer_variables(), values, strict=True):
             variable.assign(value)
 
+    def _checkpoint(self, epoch: int, seconds: float, epochs: Mapping[int, Epoch]) -> Checkpoint:
+        optimizer = [np.array(value) for value in self._optimizer_variables()]
+        return Checkpoint(epoch, seconds, self._network.get_weights(), optimizer, epochs)
+
     def _restore(self, checkpoint: Checkpoint, path: epath.Path) -> None:
         kept = [(value.shape, len(checkpoint.weights)) for value in checkpoint.weights]
         expected = [(tuple(w.shape), len(self._network.weights)) for w in self._network.weights]
@@ -304,33 +325,14 @@ class FitTrainer:
         self,
         number: int,
         subset: np.ndarray,
-        work: _Work,
-        start: float,
-        epochs: dict[int, Epoch],
-        checkpoints: Checkpoints | None,
+        first: int,
+        callbacks: list[keras.callbacks.Callback],
     ) -> None:
-        """Trains the epochs that are left."""
-        total = self._problem.config.epochs
-
-        def end_epoch(epoch: int, logs: Any) -> None:
-            self._average_replicas()
-            self._follow(number, epoch + 1, epochs, work)
-            logging.info("epoch %d of %d: loss %.4g", epoch + 1, total, logs["loss"])
-            if checkpoints and checkpoints.is_due(number):
-                seconds = time.perf_counter() - start
-                weights = self._network.get_weights()
-                optimizer = [np.array(value) for value in self._optimizer_variables()]
-                saved = Checkpoint(epoch + 1, seconds, weights, optimizer, epochs)
-                checkpoints.save(number, saved)
-
-        callbacks: list[keras.callbacks.Callback] = [
-            keras.callbacks.LambdaCallback(on_epoch_end=end_epoch),
-            _Steps(work.end_step),
-        ]
+        """Trains the epochs that are left, from `first` on."""
         if self._tensorboard:
             folder = epath.Path(self._tensorboard) / f"trial-{number:06d}"
             callbacks.append(keras.callbacks.TensorBoard(str(folder), write_graph=False))
-        for begin, end, in_order in self._feed.epochs(number, subset, work.first):
+        for begin, end, in_order in self._feed.epochs(number, subset, first):
             self._model.fit(
                 in_order,
                 initial_epoch=begin,
@@ -370,9 +372,7 @@ class FitTrainer:
             network = models.features(self._network, layer)
         return self._outputs(split, self._on_replicas(network))
 
-    def _on_replicas(
-        self, network: keras.Model, mode: str | None = None
-    ) -> Callable[[feeds.Batch], Any]:
+    def _on_replicas(self, network: keras.Model, mode: str | None = None) -> Apply:
         """Returns what applies a network, in evaluation mode, to a batch on every replica."""
 
         @tf.function(jit_compile=self._jit_compile)
@@ -381,46 +381,32 @@ class FitTrainer:
 
         return tf.function(lambda batch: self._strategy.run(apply, args=(batch,)))
 
-    def _outputs(self, split: str, apply: Callable[[feeds.Batch], Any]) -> Iterator[np.ndarray]:
-        """Yields what `apply` makes of a split's examples, without the padding."""
+    def _outputs(
+        self, split: str, apply: Apply, evaluated: Evaluated = lambda count: None
+    ) -> Iterator[np.ndarray]:
+        """Yields what `apply` makes of a split's examples, in index order, without the padding."""
         left = len(getattr(self._problem.dataset, split))
-        batches = self._feed.evaluation()[split]
-        for batch in self._strategy.experimental_distribute_dataset(batches):
+        examples = self._feed.evaluation()[split]
+        for batch in self._strategy.experimental_distribute_dataset(examples):
             shares = self._strategy.experimental_local_results(apply(batch))
             output = np.concatenate([share.numpy() for share in shares])[:left]
             left -= len(output)
+            evaluated(len(output))
             yield output
-
-    def _evaluate(
-        self, done: Callable[[int], None] = lambda count: None
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Returns predicted labels and probabilities of the true ones, on train and then test.
-
-        Args:
-          done: called with the number of examples that were just evaluated.
-        """
-        parts = []
-        for split in ("train", "test"):
-            labels = getattr(self._problem.dataset, split).labels
-            for logits in self._outputs(split, self._logits[split]):
-                part, labels = np.split(labels, [len(logits)])
-                parts.append(batches.evaluate(logits, part))
-                done(len(logits))
-        predicted, probability = zip(*parts, strict=True)
-        return np.concatenate(predicted), np.concatenate(probability)
-
-
-class FollowedTrainer(FitTrainer):
-    """What both have in common."""
 
     def _correct(self, split: str, evaluated: Evaluated) -> np.ndarray:
         """Returns which examples of a split are predicted right, bool [n]."""
-        outputs = counted(self._outputs(split, self._logits[split]), evaluated)
+        outputs = self._outputs(split, self._logits[split], evaluated)
         predicted = np.concatenate([logits.argmax(axis=-1) for logits in outputs])
         return predicted == getattr(self._problem.dataset, split).labels
 
-
-def counted(outputs: Iterator[np.ndarray], evaluated: Evaluated) -> Iterator[np.ndarray]:
-    for output in outputs:
-        evaluated(len(output))
-        yield output
+    def _evaluate(self, evaluated: Evaluated = lambda count: None) -> tuple[np.ndarray, np.ndarray]:
+        """Returns predicted labels and probabilities of the true ones, on train and then test."""
+        parts = []
+        for split in ("train", "test"):
+            labels = getattr(self._problem.dataset, split).labels
+            for logits in self._outputs(split, self._logits[split], evaluated):
+                part, labels = np.split(labels, [len(logits)])
+                parts.append(batches.evaluate(logits, part))
+        predicted, probability = zip(*parts, strict=True)
+        return np.concatenate(predicted), np.concatenate(probability)

@@ -1,8 +1,8 @@
-"""What both ways of training share: the shape of the problem and the finished trial."""
+"""What all ways of training share: the shape of the problem and the finished trial."""
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import keras
 import numpy as np
@@ -16,9 +16,6 @@ from tfmem.subsets import RandomSubsets, Subsets
 from tfmem.training import batches, schedules
 from tfmem.training.failures import DivergedError
 
-# Called as trials advance, with the number of trials' worth of work just done (1 = one trial).
-Progress = Callable[[float], None]
-
 
 @dataclasses.dataclass(frozen=True)
 class Problem:
@@ -27,20 +24,22 @@ class Problem:
     Attributes:
       config: how trials are trained.
       dataset: with images, representations or a stream.
-      subsets: what each trial is trained on; None is the config's random subsets.
+      given_subsets: what each trial is trained on; None is the config's random subsets.
       turnover: whether the model has turn-over dropout.
     """
 
     config: ExperimentConfig
     dataset: ImageDataset
-    subsets: Subsets | None = None
+    given_subsets: Subsets | None = None
     turnover: bool = False
 
-    def __post_init__(self):
-        if self.subsets is None:
-            n, config = len(self.dataset.train), self.config
-            chosen = RandomSubsets(n, config.subset_ratio, config.seed)
-            object.__setattr__(self, "subsets", chosen)
+    @functools.cached_property
+    def subsets(self) -> Subsets:
+        """What each trial is trained on."""
+        if self.given_subsets is not None:
+            return self.given_subsets
+        n, config = len(self.dataset.train), self.config
+        return RandomSubsets(n, config.subset_ratio, config.seed)
 
     @functools.cached_property
     def subset_size(self) -> int:
@@ -68,7 +67,7 @@ class Problem:
         """Returns the trial's subset mask, bool [n]."""
         return self.subsets.mask(trial)
 
-    def finished(
+    def to_trial(
         self,
         number: int,
         subset: np.ndarray,
@@ -83,9 +82,9 @@ class Problem:
           number: the trial.
           subset: bool [n], what it was trained on.
           predicted: uint16 [n + n'], on the training examples and then the test examples.
-          probability: float16 [n + n'], of the true label, as `pipeline.evaluate` gives it.
+          probability: float16 [n + n'], of the true label, as `batches.evaluate` gives it.
           seconds: what it cost.
-          epochs: what is kept of each epoch of a run that is followed.
+          epochs: what is kept of each epoch of a run that is followed, by its number.
 
         Raises:
           DivergedError: a logit was not finite.

@@ -13,7 +13,7 @@ import operator
 import os
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 
 import keras
 import numpy as np
@@ -26,7 +26,8 @@ from tfmem.subsets import Subsets
 from tfmem.training import batches
 from tfmem.training.checkpoints import Checkpoints
 from tfmem.training.failures import Failed
-from tfmem.training.problem import Problem, Progress
+from tfmem.training.problem import Problem
+from tfmem.training.protocol import Progress
 
 # On a CPU, a stack is as many trials as work within these bytes, at most 8: that is 8 trials of 38
 # thousand weights on batches of 64, and one trial of 205 thousand on 512 representations of 2,048.
@@ -58,18 +59,28 @@ def dense_layers(model: keras.Model) -> list[keras.layers.Dense] | None:
     return layers
 
 
-def why_not(problem: Problem) -> str | None:
-    """Returns why a problem's trials cannot be stacked, or None if they can."""
-    config = problem.config
+class NotStackableError(ValueError):
+    """A problem whose trials cannot be stacked."""
+
+
+def _build_model(problem: Problem) -> tuple[keras.Model, list[keras.layers.Dense]]:
+    """Returns a problem's model and its layers; NotStackableError if it cannot be stacked."""
+    config, model, layers = problem.config, None, None
     if isinstance(problem.dataset, StreamedDataset):
-        return f"{config.dataset} does not fit into memory"
-    if config.precision != "float32":
-        return f"stacked training computes in float32, not in {config.precision}"
-    if config.crop != "none" or config.flip:
-        return "its training images are cropped or flipped"
-    if dense_layers(problem.build_model()) is None:
-        return f"model {config.model!r} is not a dense ReLU network"
-    return None
+        reason = f"{config.dataset} does not fit into memory"
+    elif config.precision != "float32":
+        reason = f"stacked training computes in float32, not in {config.precision}"
+    elif config.crop != "none" or config.flip:
+        reason = "its training images are cropped or flipped"
+    else:
+        model = problem.build_model()
+        layers = dense_layers(model)
+        reason = f"model {config.model!r} is not a dense ReLU network"
+    if model is None or layers is None:
+        raise NotStackableError(
+            f"trials of {config.name} cannot be stacked: {reason}; use --stack=none"
+        )
+    return model, layers
 
 
 def _cpu_stack_size(layers: list[keras.layers.Dense], batch_size: int) -> int:
@@ -99,18 +110,11 @@ class StackedTrainer:
       workers: stacks in training at once; None is one for each CPU core, or one on a GPU.
 
     Raises:
-      ValueError: the model cannot be stacked.
+      NotStackableError: the model cannot be stacked.
     """
 
     def __init__(self, problem: Problem, stack_size: int | None = None, workers: int | None = None):
-        reason = why_not(problem)
-        if reason:
-            raise ValueError(
-                f"trials of {problem.config.name} cannot be stacked: {reason}; use --stack=none"
-            )
-        self._problem = problem
-        self._model = problem.build_model()
-        layers = dense_layers(self._model)
+        self._model, layers = _build_model(problem)
         # A kernel that narrows, [in, out] with in > out, is trained as [out, in]: its gradient is
         # then a product whose transposed operand is the narrower one, which is several times
         # faster with XLA on a CPU.
@@ -123,8 +127,11 @@ class StackedTrainer:
         # Of the training examples only: the others are evaluated on and handed over batch by batch.
         self._images = tf.constant(train.images.reshape(len(train), -1))
         self._labels = tf.constant(train.labels.astype(np.int32))
-        total_steps = config.epochs * problem.steps_per_epoch
-        rates = problem.schedule()(tf.range(total_steps))
+        self._take(problem)
+
+    def _take(self, problem: Problem) -> None:
+        self._problem, config = problem, problem.config
+        rates = problem.schedule()(tf.range(config.epochs * problem.steps_per_epoch))
         self._rates = tf.reshape(rates, [config.epochs, problem.steps_per_epoch])
         # The last batch of an epoch may be short: it is padded, and its padding weighs nothing.
         padded = problem.steps_per_epoch * config.batch_size
@@ -132,22 +139,21 @@ class StackedTrainer:
         weights = present / present.sum(axis=1, keepdims=True)
         self._example_weights = tf.constant(weights.astype(np.float32))
 
+    def set_subsets(self, subsets: Subsets) -> None:
+        """Trains on other subsets from now on; another number of steps is compiled anew."""
+        self._take(dataclasses.replace(self._problem, given_subsets=subsets))
+
     @property
     def batch_of_trials(self) -> int:
         """How many trials are in training at once."""
         return self._stack_size * self._workers
-
-    def for_subsets(self, subsets: Subsets) -> "StackedTrainer":
-        """Returns what trains the same on other subsets; their size is part of what is compiled."""
-        problem = dataclasses.replace(self._problem, subsets=subsets)
-        return StackedTrainer(problem, self._stack_size, self._workers)
 
     def train(
         self,
         trials: Iterable[int],
         progress: Progress = lambda trials: None,
         checkpoints: Checkpoints | None = None,
-    ) -> Iterator[Trial | Failed]:
+    ) -> Generator[Trial | Failed, None, None]:
         """Yields each of the trials when it is finished or has failed; stacks end in any order.
 
         Args:
@@ -163,7 +169,8 @@ class StackedTrainer:
         try:
             # Two stacks a worker: none of them waits for whoever takes the finished trials, and
             # these never pile up.
-            groups, waiting = self._groups(trials), {}
+            groups = self._groups(trials)
+            waiting: dict[concurrent.futures.Future[list[Trial | Failed]], Sequence[int]] = {}
             while True:
                 for group in itertools.islice(groups, 2 * self._workers - len(waiting)):
                     waiting[pool.submit(self._train_group, group, progress, stop)] = group
@@ -173,40 +180,30 @@ class StackedTrainer:
                     waiting, return_when=concurrent.futures.FIRST_COMPLETED
                 )
                 for future in done:
-                    yield from self._results(waiting.pop(future), future)
+                    group = waiting.pop(future)
+                    try:
+                        results = future.result()
+                    except Exception as error:
+                        results = [Failed(number, error) for number in group]
+                    yield from results
         finally:
             stop.set()  # Where this generator is left early, the stacks in training are dropped.
             pool.shutdown(wait=True, cancel_futures=True)
-
-    def _results(
-        self, group: Sequence[int], future: concurrent.futures.Future
-    ) -> Iterator[Trial | Failed]:
-        """Yields what became of the trials of a stack."""
-        error = future.exception()
-        if error is not None:
-            yield from (Failed(number, error) for number in group)
-            return
-        for number, *finished in future.result():
-            try:
-                result = self._problem.finished(number, *finished)
-            except Exception as error:
-                result = Failed(number, error)
-            yield result
 
     def warm_up(self, trials: Sequence[int]) -> None:
         """Compiles what `train` needs for so many trials, at the cost of an epoch of one stack."""
         group = next(self._groups(trials))
         weights, velocities, subsets = self._start(group)
-        weights, _ = self._epoch(
-            weights, velocities, self._order(group, subsets, epoch=0), self._rates[0]
-        )
+        order = self._order(group, subsets, epoch=0)
+        weights, _ = self._epoch(weights, velocities, order, self._rates[0], self._example_weights)
         self._evaluate(weights)
 
     def weights_after(self, trial: int, steps: int) -> list[np.ndarray]:
         """Returns one trial's weights after so many steps of its first epoch."""
         weights, velocities, subsets = self._start([trial])
         order = self._order([trial], subsets, epoch=0)[:, :steps]
-        weights, _ = self._epoch(weights, velocities, order, self._rates[0, :steps])
+        rates = self._rates[0, :steps]
+        weights, _ = self._epoch(weights, velocities, order, rates, self._example_weights)
         return [weight[0].numpy() for weight in self._turn(weights)]
 
     def _groups(self, trials: Iterable[int]) -> Iterator[Sequence[int]]:
@@ -217,14 +214,18 @@ class StackedTrainer:
         while group := list(itertools.islice(left, size)):
             yield group
 
-    def _train_group(self, group: Sequence[int], progress: Progress, stop: threading.Event):
-        """Trains the group; returns what `Problem.finished` takes of each trial."""
+    def _train_group(
+        self, group: Sequence[int], progress: Progress, stop: threading.Event
+    ) -> list[Trial | Failed]:
+        """Trains the group; returns what became of each trial, or nothing if it was stopped."""
         start = time.perf_counter()
         epochs = self._problem.config.epochs
         weights, velocities, subsets = self._start(group)
         for epoch in range(epochs):
             order = self._order(group, subsets, epoch)
-            weights, velocities = self._epoch(weights, velocities, order, self._rates[epoch])
+            weights, velocities = self._epoch(
+                weights, velocities, order, self._rates[epoch], self._example_weights
+            )
             weights[-1].numpy()  # Waits for the epoch, so that progress is what was done.
             progress(len(group) / epochs)
             if stop.is_set():
@@ -232,10 +233,14 @@ class StackedTrainer:
         predicted, probability = self._evaluate(weights)
         # Seconds of this machine: the other workers were training too.
         seconds = (time.perf_counter() - start) / len(group) / self._workers
-        return [
-            (number, subset, predicted[row], probability[row], seconds)
-            for row, (number, subset) in enumerate(zip(group, subsets, strict=True))
-        ]
+        results: list[Trial | Failed] = []
+        for row, (number, subset) in enumerate(zip(group, subsets, strict=True)):
+            found = predicted[row], probability[row]
+            try:
+                results.append(self._problem.to_trial(number, subset, *found, seconds))
+            except Exception as error:
+                results.append(Failed(number, error))
+        return results
 
     def _start(self, group: Sequence[int]):
         seed = self._problem.config.seed
@@ -277,7 +282,7 @@ class StackedTrainer:
         *inputs, logits = self._forward(weights, self._inputs(images))
         truth = tf.one_hot(tf.gather(self._labels, index), logits.shape[-1])
         delta = (tf.nn.softmax(logits) - truth) * example_weights[:, None]
-        gradients = []
+        gradients: list[tf.Tensor] = []
         for layer in reversed(range(len(inputs))):
             narrows = self._narrows[layer]
             left, right = (delta, inputs[layer]) if narrows else (inputs[layer], delta)
@@ -295,13 +300,14 @@ class StackedTrainer:
         velocities: list[tf.Tensor],
         order: tf.Tensor,
         rates: tf.Tensor,
+        example_weights: tf.Tensor,
     ):
         """Takes one SGD step for every batch of `order`, as `keras.optimizers.SGD` does."""
         config = self._problem.config
 
         def step(number, weights, velocities):
             rate = rates[number]
-            gradients = self._gradients(weights, order[:, number], self._example_weights[number])
+            gradients = self._gradients(weights, order[:, number], example_weights[number])
             velocities = [
                 config.momentum * velocity - rate * gradient
                 for velocity, gradient in zip(velocities, gradients, strict=True)

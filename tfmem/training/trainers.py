@@ -1,6 +1,7 @@
-"""Chooses what trains trials, and which have to be trained; `tfmem.workers.launch` does it."""
+"""Chooses what trains trials; `tfmem.workers.launch` lets it train them."""
 
 import dataclasses
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -8,6 +9,12 @@ from tfmem import datasets
 from tfmem.config import ExperimentConfig
 from tfmem.datasets import ImageDataset, StreamedDataset
 from tfmem.subsets import FixedSubset, Subsets
+from tfmem.training.protocol import Trainer
+
+if TYPE_CHECKING:  # They import TensorFlow.
+    from tfmem.training.dynamics import DynamicsTrainer
+    from tfmem.training.fit import FitTrainer
+    from tfmem.training.turnover import TurnoverTrainer
 
 STACK_AUTO = "auto"
 STACK_NONE = "none"
@@ -37,7 +44,7 @@ class Options:
 
 def load_trainer(
     config: ExperimentConfig, data_dir: str | None, options: Options, cores: int | None
-):
+) -> Trainer:
     """Returns what trains the config's trials, in a process that has only just begun.
 
     Args:
@@ -63,7 +70,7 @@ def make_trainer(
     dataset: ImageDataset,
     options: Options = Options(),
     subsets: Subsets | None = None,
-):
+) -> Trainer:
     """Returns what trains the config's trials, a `StackedTrainer` or a `FitTrainer`.
 
     Args:
@@ -79,12 +86,23 @@ def make_trainer(
     from tfmem.training.problem import Problem
 
     problem = Problem(config, dataset, subsets)
-    stack = options.stack
-    if stack == STACK_AUTO:
-        stacks = options.strategy == STRATEGY_AUTO and stacked.why_not(problem) is None
-        stack = None if stacks else STACK_NONE
-    if stack == STACK_NONE:
-        return fit.FitTrainer(problem, *_placed(dataset, options))
+    # Strategies are for trials that are not stacked: to name one is to ask for these.
+    chooses = options.stack == STACK_AUTO and options.strategy == STRATEGY_AUTO
+    if isinstance(options.stack, int) or chooses:
+        size = options.stack if isinstance(options.stack, int) else None
+        try:
+            trainer = stacked.StackedTrainer(problem, size, options.cores)
+        except stacked.NotStackableError:
+            if not chooses:
+                raise
+        else:
+            _require_nothing_unstacked(options)
+            return trainer
+    return fit.FitTrainer(problem, *_placed(dataset, options))
+
+
+def _require_nothing_unstacked(options: Options) -> None:
+    """Raises ValueError, naming the flag, if an option goes with unstacked trials alone."""
     for given, flag in (
         (options.strategy == "mirrored", "--strategy=mirrored"),
         (options.jit_compile, "--xla"),
@@ -95,18 +113,39 @@ def make_trainer(
                 f"{flag} goes with trials that are trained one at a time, and these are stacked: "
                 "add --stack=none"
             )
-    return stacked.StackedTrainer(problem, stack, options.cores)
+
+
+def make_network_trainer(
+    config: ExperimentConfig, dataset: ImageDataset, options: Options = Options()
+) -> "FitTrainer":
+    """Returns what trains one network on all of a dataset, never stacked, so that it can be kept.
+
+    Args:
+      config: how it is trained.
+      dataset: with images or a stream.
+      options: where it is trained.
+    """
+    from tfmem.training import fit
+    from tfmem.training.problem import Problem
+
+    return fit.FitTrainer(
+        Problem(config, dataset, _everything(dataset)), *_placed(dataset, options)
+    )
 
 
 def make_turnover_trainer(
-    config: ExperimentConfig, dataset: ImageDataset, options: Options = Options()
-):
-    """Returns what trains models with turn-over dropout on all of a dataset, a `TurnoverTrainer`.
+    config: ExperimentConfig,
+    dataset: ImageDataset,
+    options: Options = Options(),
+    store: str | None = None,
+) -> "TurnoverTrainer":
+    """Returns what trains models with turn-over dropout on all of a dataset.
 
     Args:
       config: how a model is trained.
       dataset: with images.
       options: where it is trained; turn-over dropout is never stacked.
+      store: where networks are kept; None keeps none.
 
     Raises:
       ValueError: as `TurnoverTrainer`.
@@ -116,9 +155,8 @@ def make_turnover_trainer(
     from tfmem.training.problem import Problem
 
     models.require_turnover(config.model)
-    everything = FixedSubset(np.ones(len(dataset.train), bool))
-    problem = Problem(config, dataset, everything, turnover=True)
-    return turnover.TurnoverTrainer(problem, *_placed(dataset, options))
+    problem = Problem(config, dataset, _everything(dataset), turnover=True)
+    return turnover.TurnoverTrainer(problem, *_placed(dataset, options), store)
 
 
 def make_dynamics_trainer(
@@ -128,8 +166,8 @@ def make_dynamics_trainer(
     groups: np.ndarray,
     gradient_batches: int = 0,
     options: Options = Options(),
-):
-    """Returns what trains models and follows them, a `DynamicsTrainer`.
+) -> "DynamicsTrainer":
+    """Returns what trains models and follows them epoch by epoch.
 
     Args:
       config: how a model is trained.
@@ -137,7 +175,7 @@ def make_dynamics_trainer(
       subsets: what it is trained on.
       groups: bool [g, n], training examples whose gradients are told apart.
       gradient_batches: mini-batches that are measured after an epoch.
-      options: where it is trained; what is followed is never stacked.
+      options: where it is trained; runs that are followed are never stacked.
 
     Raises:
       ValueError: as `DynamicsTrainer`.
@@ -146,13 +184,17 @@ def make_dynamics_trainer(
     from tfmem.training.problem import Problem
 
     problem = Problem(config, dataset, subsets)
-    strategy, jit_compile, tensorboard = _placed(dataset, options)
+    placed = _placed(dataset, options)
     return dynamics.DynamicsTrainer(
-        problem, strategy, groups, gradient_batches, jit_compile, tensorboard
+        problem, *placed, groups=groups, gradient_batches=gradient_batches
     )
 
 
-def _placed(dataset: ImageDataset, options: Options):
+def _everything(dataset: ImageDataset) -> FixedSubset:
+    return FixedSubset(np.ones(len(dataset.train), bool))
+
+
+def _placed(dataset: ImageDataset, options: Options) -> tuple[Any, bool, str | None]:
     """Returns the strategy of unstacked trials, whether XLA compiles, the TensorBoard folder."""
     from tfmem.training import fit
 

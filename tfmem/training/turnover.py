@@ -1,17 +1,31 @@
 """Models with turn-over dropout: training, losses, influence (Liu, Lin & Jaggi, 2021)."""
 
-from collections.abc import Sequence
+from collections.abc import Generator, Iterable, Sequence
 
 import keras
 import numpy as np
 import tensorflow as tf
+from etils import epath
 
 from tfmem.datasets import StreamedDataset
-from tfmem.models import turnover
-from tfmem.models.turnover import MAX_IDS, MODES, MUTED, UNMUTED, layers, require_ids
+from tfmem.models.turnover import (
+    FULL,
+    MAX_IDS,
+    MODES,
+    MUTED,
+    UNMUTED,
+    layers,
+    require_distinct_masks,
+    require_ids,
+)
+from tfmem.store import artifacts
 from tfmem.store.epochs import Epoch
-from tfmem.training.fit import Evaluated, FollowedTrainer, counted
+from tfmem.store.trials import Trial
+from tfmem.training.checkpoints import Checkpoints
+from tfmem.training.failures import Failed
+from tfmem.training.fit import Evaluated, FitTrainer
 from tfmem.training.problem import Problem
+from tfmem.training.protocol import Progress
 
 
 def losses(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -79,7 +93,7 @@ def _predict(model: keras.Model, images: np.ndarray, ids: np.ndarray, mode: str)
     return model.predict_on_batch([images, ids, modes])
 
 
-class TurnoverTrainer(FollowedTrainer):
+class TurnoverTrainer(FitTrainer):
     """Trains models with turn-over dropout (Liu et al., 2021, Sec. 2.2).
 
     Each example is seen by its unmuted sub-network alone. After every epoch it is evaluated by both
@@ -91,6 +105,7 @@ class TurnoverTrainer(FollowedTrainer):
       strategy: where the model lives.
       jit_compile: whether XLA compiles the training step and the evaluation step.
       tensorboard: folder for TensorBoard logs, or None.
+      store: where the network of each trial is kept, written before the trial is handed over.
 
     Raises:
       ValueError: the model has no turn-over layers or too few units, the dataset streams its
@@ -102,28 +117,38 @@ class TurnoverTrainer(FollowedTrainer):
         problem: Problem,
         strategy: tf.distribute.Strategy,
         jit_compile: bool = False,
-        tensorboard: str | None = None,
+        tensorboard: epath.PathLike | None = None,
+        store: epath.PathLike | None = None,
     ):
         if isinstance(problem.dataset, StreamedDataset):
             raise ValueError(
                 f"{problem.dataset.name} does not fit into memory, which turn-over dropout needs"
             )
         super().__init__(problem, strategy, jit_compile, tensorboard)
-        self._halves = {
-            mode: self._on_replicas(self._network, mode)
-            for mode in (turnover.UNMUTED, turnover.MUTED)
-        }
-        whole = self._on_replicas(self._network, turnover.FULL)
-        self._logits = {"train": self._halves[turnover.UNMUTED], "test": whole}
+        self._store = store
+        self._halves = {mode: self._on_replicas(self._network, mode) for mode in (UNMUTED, MUTED)}
+        whole = self._on_replicas(self._network, FULL)
+        self._logits = {"train": self._halves[UNMUTED], "test": whole}
 
-    @property
-    def followed(self) -> int:
-        return 2 * len(self._problem.dataset.train) + len(self._problem.dataset.test)
+    def train(
+        self,
+        trials: Iterable[int],
+        progress: Progress = lambda trials: None,
+        checkpoints: Checkpoints | None = None,
+    ) -> Generator[Trial | Failed, None, None]:
+        for result in super().train(trials, progress, checkpoints):
+            if self._store is not None and isinstance(result, Trial):
+                artifacts.save(self.network, artifacts.network_path(self._store, result.number))
+            yield result
 
     def _start(self, trial: int) -> np.ndarray:
         subset = super()._start(trial)
-        turnover.require_distinct_masks(self._network, len(self._problem.dataset.train))
+        require_distinct_masks(self._network, len(self._problem.dataset.train))
         return subset
+
+    @property
+    def observed(self) -> int:
+        return 2 * len(self._problem.dataset.train) + len(self._problem.dataset.test)
 
     def observe(self, trial: int, epoch: int, evaluated: Evaluated) -> Epoch | None:
         if not epoch:
@@ -131,7 +156,7 @@ class TurnoverTrainer(FollowedTrainer):
         labels = self._problem.dataset.train.labels
         kept = {}
         for mode, apply in self._halves.items():
-            logits = np.concatenate(list(counted(self._outputs("train", apply), evaluated)))
+            logits = np.concatenate(list(self._outputs("train", apply, evaluated)))
             kept[f"{mode}_loss"] = losses(logits, labels)
             kept[f"{mode}_predicted"] = logits.argmax(axis=-1).astype(np.uint16)
         kept["test_correct"] = self._correct("test", evaluated)

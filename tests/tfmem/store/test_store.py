@@ -2,13 +2,13 @@ import dataclasses
 import json
 import os
 import pathlib
+import re
 import time
 
 import numpy as np
 import pytest
 
 from tests.trials import assert_same_trial, random_trial
-from tfmem import experiments
 from tfmem.config import ImportConfig
 from tfmem.datasets import ArraySplit
 from tfmem.disk import processes
@@ -17,7 +17,8 @@ from tfmem.store.store import DamagedFileError, Store, StoreError
 
 @pytest.fixture
 def store(tmp_path, tiny, tiny_config):
-    return Store.create(tmp_path / "store", tiny_config, tiny)
+    command = ["train_trials", "--experiment=digits_mlp"]
+    return Store.create(tmp_path / "store", tiny_config, tiny, command)
 
 
 def test_trials_both_ways(store, tiny, rng):
@@ -125,7 +126,7 @@ def test_every_single_byte_change_is_detected_and_named(store, tiny, rng):
     store.write(random_trial(7, tiny, rng))
     path = pathlib.Path(store.trial_path(7))
     content = path.read_bytes()
-    command = "launchers.train_trials --experiment=digits_mlp"
+    command = "tfmem train_trials --experiment=digits_mlp"
     for position in range(len(content)):
         changed = bytearray(content)
         changed[position] ^= int(rng.integers(1, 256))
@@ -254,13 +255,34 @@ def test_equal_trials_are_equal_files(store, tiny):
     assert store.trial_path(0).read_bytes() == content
 
 
-def test_command_of_an_imported_store(tmp_path, tiny):
-    store = Store.create(tmp_path, ImportConfig("arrays", "a.npz", "", "digits", 7), tiny)
-    assert store.command(3, 4) == (
-        "python -m launchers.import_trials --format=arrays --source=a.npz --dataset=digits "
-        f"--store={tmp_path}"
-    )
-    assert experiments.get("digits_mlp").kind == "experiment"
+def test_the_store_keeps_the_command_that_made_it(tmp_path, tiny, tiny_config):
+    """Wherever the store is now; it is no part of what tells stores apart."""
+    made_by = ["train_trials", "--experiment=digits_mlp", "--epochs=3"]
+    store = Store.create(tmp_path / "one", tiny_config, tiny, made_by)
+    store.path.rename(tmp_path / "my store")
+    moved = Store.open(tmp_path / "my store")
+    flags = f"--experiment=digits_mlp --epochs=3 '--store={tmp_path}/my store'"
+    assert moved.command(3, 4) == f"tfmem train_trials {flags} --trials=3:4"
+    assert moved.command() == f"tfmem train_trials {flags} --trials=0:1000"
+    again = Store.create(moved.path, tiny_config, tiny, ["train_trials", "--stack=none"])
+    assert (again.digest, again.command()) == (store.digest, moved.command())
+
+
+def test_an_import_always_imports_all_trials(tmp_path, tiny):
+    made_by = ["import_trials", "--format=arrays", "--source=a.npz"]
+    config = ImportConfig("arrays", "a.npz", "", "digits", 7)
+    store = Store.create(tmp_path, config, tiny, made_by)
+    expected = f"tfmem import_trials --format=arrays --source=a.npz --store={tmp_path}"
+    assert store.command(3, 4) == expected
+
+
+def test_a_store_of_the_librarys_own_has_no_command(tmp_path, tiny, tiny_config):
+    store = Store.create(tmp_path, tiny_config, tiny)
+    expected = "what made it (Python that called Store.create), for trials 3:4"
+    assert store.command(3, 4) == expected
+    message = re.escape(f"trial 3 is not in {tmp_path}; run: {expected}")
+    with pytest.raises(StoreError, match=message):
+        store.read(3)
 
 
 def test_stores_of_the_same_experiment_can_be_copied_together(tmp_path, tiny, tiny_config, rng):

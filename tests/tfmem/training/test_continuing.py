@@ -77,11 +77,11 @@ def test_a_checkpoint_both_ways(tmp_path, rng):
     assert (tmp_path / "trial-000107" / "state.npz").exists()
     found = Checkpoints(tmp_path, "digest", first=100).begin(7)
     assert (found.epoch, found.seconds) == (2, 1.5)
-    assert list(found.followed) == [1, 2]
+    assert list(found.epochs) == [1, 2]
     for number, kept in epochs.items():
-        assert kept.keys() == found.followed[number].keys()
+        assert kept.keys() == found.epochs[number].keys()
         for name, array in kept.items():
-            np.testing.assert_array_equal(found.followed[number][name], array)
+            np.testing.assert_array_equal(found.epochs[number][name], array)
     for one, two in zip([*found.weights, *found.optimizer], [arrays[0], *arrays], strict=True):
         assert one.dtype == two.dtype
         np.testing.assert_array_equal(one, two)

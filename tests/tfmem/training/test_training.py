@@ -111,7 +111,8 @@ def test_other_subsets_take_nothing_from_those_before(tiny, tiny_config):
         more = (fit.build_strategy("default"),) if kind is fit.FitTrainer else ()
         used = kind(tiny_problem(tiny_config, tiny), *more)
         list(used.train([3]))
-        ours = next(iter(used.for_subsets(kept).train([3])))
+        used.set_subsets(kept)
+        ours = next(iter(used.train([3])))
         fresh = kind(Problem(tiny_config, tiny, kept), *more)
         assert_same_trial(ours, next(iter(fresh.train([3]))))
         assert ours.subset.sum() == 11
@@ -158,9 +159,9 @@ def test_stacks_in_training_are_dropped_when_nobody_waits_for_them(tiny, tiny_co
 
 def test_a_diverged_trial_is_named_and_the_others_kept(tiny, tiny_config):
     class Diverging(Problem):
-        def finished(self, number, subset, predicted, probability, *others):
+        def to_trial(self, number, subset, predicted, probability, *others):
             probability = np.where(number == 1, np.nan, probability)
-            return super().finished(number, subset, predicted, probability, *others)
+            return super().to_trial(number, subset, predicted, probability, *others)
 
     problem = Diverging(tiny_config, tiny)
     for trainer in (

@@ -26,7 +26,7 @@ from analysis.estimates import scores
 from launchers.cli import launching, training_flags
 from tfmem import datasets, experiments
 from tfmem.config import EVERYTHING, FOLLOWED, DynamicsConfig, ExperimentConfig
-from tfmem.datasets import Dataset
+from tfmem.datasets import Dataset, ImageDataset
 from tfmem.disk import npz
 from tfmem.store import artifacts
 from tfmem.store.store import Store
@@ -74,7 +74,7 @@ def keep_subsets(store: Store, subsets: dict[str, np.ndarray]) -> None:
 
 
 def make_trainer(
-    config: DynamicsConfig, dataset: Dataset, subsets: dict[str, np.ndarray], options: Options
+    config: DynamicsConfig, dataset: ImageDataset, subsets: dict[str, np.ndarray], options: Options
 ) -> Trainer:
     """Returns what trains the runs.
 

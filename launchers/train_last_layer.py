@@ -15,7 +15,7 @@ from analysis.cli import program
 from launchers.cli import launching, training_flags
 from tfmem import datasets, experiments
 from tfmem.config import LastLayerConfig, digest
-from tfmem.datasets import Dataset
+from tfmem.datasets import ImageDataset
 from tfmem.store import representations
 from tfmem.training import trainers
 from tfmem.training.failures import succeeded
@@ -48,7 +48,7 @@ def resolve() -> LastLayerConfig:
     )
 
 
-def train_network(config: LastLayerConfig, dataset: Dataset, folder: epath.Path) -> None:
+def train_network(config: LastLayerConfig, dataset: ImageDataset, folder: epath.Path) -> None:
     """Trains the network on all examples and writes it and its features into the folder.
 
     Raises:

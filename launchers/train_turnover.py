@@ -21,7 +21,7 @@ from analysis.estimates import scores
 from launchers.cli import launching, training_flags
 from tfmem import datasets
 from tfmem.config import TurnoverConfig
-from tfmem.datasets import Dataset
+from tfmem.datasets import ArrayDataset, Dataset
 from tfmem.disk import npz
 from tfmem.store import artifacts
 from tfmem.store.artifacts import network_path
@@ -36,7 +36,9 @@ def num_scored(config: TurnoverConfig, dataset: Dataset) -> int:
     return len(dataset.train) - (len(dataset.test) if config.test_examples else 0)
 
 
-def estimate_influence(config: TurnoverConfig, dataset: Dataset, trials: range, count: int) -> None:
+def estimate_influence(
+    config: TurnoverConfig, dataset: ArrayDataset, trials: range, count: int
+) -> None:
     """Writes what the training examples with the highest scores do to the test examples (eq. 5).
 
     What is there for as many examples is left as it is.
@@ -80,7 +82,9 @@ def main() -> int:
     config = TurnoverConfig(experiment, FLAGS.test_examples)
     trials = launching.chosen_trials(config)
     options = training_flags.options()
-    dataset = datasets.load_for(config, FLAGS.data_dir)
+    dataset = datasets.require_in_memory(
+        datasets.load_for(config, FLAGS.data_dir), "turn-over dropout"
+    )
     if FLAGS.influence > num_scored(config, dataset):
         raise ValueError(
             f"--influence={FLAGS.influence}: there are {num_scored(config, dataset):,} training "

@@ -87,10 +87,10 @@ def _plain_fit(problem, count: int) -> float:
     return (time.perf_counter() - start) / count
 
 
-def mnist(data_dir: str | None) -> datasets.ImageDataset:
+def mnist(data_dir: str | None) -> datasets.ArrayDataset:
     """Returns MNIST, or made-up pictures of its shape where it would have to be downloaded."""
     if not datasets.needs_download("mnist", data_dir):
-        return datasets.load("mnist", data_dir)
+        return datasets.require_in_memory(datasets.load("mnist", data_dir), "the benchmark")
     print("  (MNIST is not here: on made-up pictures of its shape)")
     rng = np.random.default_rng(0)
     train, test = (

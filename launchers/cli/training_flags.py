@@ -160,7 +160,7 @@ def define_engine() -> None:
 def room() -> cluster.WorkerResources | None:
     """Returns what a worker takes of Ray, or None without Ray; ValueError if flags contradict."""
     if FLAGS.engine == "ray":
-        given = {name: FLAGS[name].value for name in _ROOM if FLAGS[name].present}
+        given = {name: value for name in _ROOM if (value := FLAGS[name].value) is not None}
         return cluster.WorkerResources(**given)
     for name in ("ray_address", *_ROOM):
         if FLAGS[name].present:

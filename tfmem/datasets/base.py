@@ -198,6 +198,13 @@ class StreamedDataset(Dataset):
 ImageDataset = ArrayDataset | StreamedDataset
 
 
+def require_in_memory(dataset: ImageDataset, what: str) -> ArrayDataset:
+    """Returns the dataset; ValueError, saying what needs that, if it does not fit into memory."""
+    if not isinstance(dataset, ArrayDataset):
+        raise ValueError(f"{dataset.name} does not fit into memory, which {what} needs")
+    return dataset
+
+
 def require_same_labels(
     expected: Dataset, train_labels: np.ndarray, test_labels: np.ndarray, what: str
 ) -> None:

@@ -20,7 +20,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfmem import models
-from tfmem.datasets import StreamedDataset
+from tfmem.datasets import ArrayDataset
 from tfmem.store.trials import Trial
 from tfmem.subsets import Subsets
 from tfmem.training import batches
@@ -63,10 +63,12 @@ class NotStackableError(ValueError):
     """A problem whose trials cannot be stacked."""
 
 
-def _build_model(problem: Problem) -> tuple[keras.Model, list[keras.layers.Dense]]:
-    """Returns a problem's model and its layers; NotStackableError if it cannot be stacked."""
-    config, model, layers = problem.config, None, None
-    if isinstance(problem.dataset, StreamedDataset):
+def _stackable(
+    problem: Problem,
+) -> tuple[ArrayDataset, keras.Model, list[keras.layers.Dense]]:
+    """Returns a problem's dataset, model and layers; NotStackableError if it cannot be stacked."""
+    config, dataset = problem.config, problem.dataset
+    if not isinstance(dataset, ArrayDataset):
         reason = f"{config.dataset} does not fit into memory"
     elif config.precision != "float32":
         reason = f"stacked training computes in float32, not in {config.precision}"
@@ -75,12 +77,12 @@ def _build_model(problem: Problem) -> tuple[keras.Model, list[keras.layers.Dense
     else:
         model = problem.build_model()
         layers = dense_layers(model)
+        if layers is not None:
+            return dataset, model, layers
         reason = f"model {config.model!r} is not a dense ReLU network"
-    if model is None or layers is None:
-        raise NotStackableError(
-            f"trials of {config.name} cannot be stacked: {reason}; use --stack=none"
-        )
-    return model, layers
+    raise NotStackableError(
+        f"trials of {config.name} cannot be stacked: {reason}; use --stack=none"
+    )
 
 
 def _cpu_stack_size(layers: list[keras.layers.Dense], batch_size: int) -> int:
@@ -114,14 +116,14 @@ class StackedTrainer:
     """
 
     def __init__(self, problem: Problem, stack_size: int | None = None, workers: int | None = None):
-        self._model, layers = _build_model(problem)
+        self._dataset, self._model, layers = _stackable(problem)
         # A kernel that narrows, [in, out] with in > out, is trained as [out, in]: its gradient is
         # then a product whose transposed operand is the narrower one, which is several times
         # faster with XLA on a CPU.
         self._narrows = [layer.kernel.shape[0] > layer.kernel.shape[1] for layer in layers]
         on_gpu = bool(tf.config.list_logical_devices("GPU"))
         self._workers = workers or (1 if on_gpu else _num_cores())
-        config, train = problem.config, problem.dataset.train
+        config, train = problem.config, self._dataset.train
         by_device = _GPU_STACK if on_gpu else _cpu_stack_size(layers, config.batch_size)
         self._stack_size = stack_size or by_device
         # Of the training examples only: the others are evaluated on and handed over batch by batch.
@@ -261,7 +263,7 @@ class StackedTrainer:
 
     def _inputs(self, images: tf.Tensor) -> tf.Tensor:
         images = tf.cast(images, tf.float32)
-        scale = self._problem.dataset.pixel_max
+        scale = self._dataset.pixel_max
         return images if scale is None else images / scale
 
     def _forward(self, weights: list[tf.Tensor], x: tf.Tensor) -> list[tf.Tensor]:
@@ -339,7 +341,7 @@ class StackedTrainer:
         Batch by batch: the logits of all examples at once would be most of the memory of a stack.
         """
         parts = []
-        for split in (self._problem.dataset.train, self._problem.dataset.test):
+        for split in (self._dataset.train, self._dataset.test):
             # As few batches as there must be, of even size: next to nothing is padding.
             size = -(-len(split) // -(-len(split) // _EVALUATION_BATCH))
             for batch in batches.padded_batches(len(split), size):

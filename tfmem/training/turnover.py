@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 from etils import epath
 
-from tfmem.datasets import StreamedDataset
+from tfmem.datasets import require_in_memory
 from tfmem.models.turnover import (
     FULL,
     MAX_IDS,
@@ -120,10 +120,7 @@ class TurnoverTrainer(FitTrainer):
         tensorboard: epath.PathLike | None = None,
         store: epath.PathLike | None = None,
     ):
-        if isinstance(problem.dataset, StreamedDataset):
-            raise ValueError(
-                f"{problem.dataset.name} does not fit into memory, which turn-over dropout needs"
-            )
+        require_in_memory(problem.dataset, "turn-over dropout")
         super().__init__(problem, strategy, jit_compile, tensorboard)
         self._store = store
         self._halves = {mode: self._on_replicas(self._network, mode) for mode in (UNMUTED, MUTED)}

@@ -105,11 +105,11 @@ assert np.array_equal(continued.test.predicted, whole.test.predicted)
 """
 _TURNOVER = """
 from tfmem.subsets import FixedSubset
-from tfmem.training import followed
+from tfmem.training.turnover import TurnoverTrainer
 everything = FixedSubset(np.ones(len(digits.train), bool))
 problem = Problem(config, digits, everything, turnover=True)
 mirrored, single = (
-    followed.TurnoverTrainer(problem, fit.build_strategy(name)) for name in ("mirrored", "default")
+    TurnoverTrainer(problem, fit.build_strategy(name)) for name in ("mirrored", "default")
 )
 assert mirrored._strategy.num_replicas_in_sync == 8
 # The 20th batch has 41 examples: they and their masks are spread together.

@@ -167,7 +167,7 @@ def test_quarantine(imported):
     assert missing == "2 of 6 are missing: 4:6"
     assert problem == (
         f"{archive} is damaged (record 0 fails its checksum): 4 trials are found in it, 4:6 not "
-        "reached; to keep these and move it aside, run: python -m launchers.check_store "
+        "reached; to keep these and move it aside, run: tfmem check_store "
         f"--store={path} --quarantine"
     )
     assert problem.split("; to keep")[0] in done.stderr

@@ -127,7 +127,7 @@ class Store:
         if not cls.exists(path):
             raise StoreError(
                 f"{path} is not a store: it has no experiment.json",
-                "launchers.train_trials or launchers.import_trials makes one",
+                "tfmem train_trials or tfmem import_trials makes one",
             )
         config, about = _read_about(path / "experiment.json")
         dataset_path = path / "dataset.tfrecord"
@@ -169,9 +169,7 @@ class Store:
         What is wrong with single trials in archives is `damaged`'s to say.
         """
         self.places.look_for_archives()
-        command = shlex.join(
-            ["python", "-m", "launchers.check_store", f"--store={self.path}", "--quarantine"]
-        )
+        command = shlex.join(["tfmem", "check_store", f"--store={self.path}", "--quarantine"])
         return [
             DamagedFileError(archive.damage(), f"to keep these and move it aside, run: {command}")
             for archive in self.places.archives.values()

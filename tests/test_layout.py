@@ -44,7 +44,6 @@ MAY_IMPORT = {
     "analysis": (
         *("analysis", "tfmem.disk", "tfmem.datasets", "tfmem.store"),
         *("tfmem.config", "tfmem.experiments", "tfmem.seeds", "tfmem.words"),
-        "tfmem.workers.pace",
     ),
     "launchers": ("launchers", "analysis", "tfmem"),
 }

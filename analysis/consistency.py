@@ -14,7 +14,7 @@ from absl import flags
 from analysis.cli import arguments, program
 from analysis.estimates.files import read_with_influences
 from analysis.measures import agreement
-from analysis.measures.comparison import compare, curve_table, describe, legend, sentence
+from analysis.measures.comparison import compare, describe, legend
 from analysis.paper.published import runs_sentence
 
 FLAGS = flags.FLAGS
@@ -33,22 +33,13 @@ def main() -> None:
         comparisons.append(comparison)
         print(describe(name, path, b))
         print(f"\n{name} (b) and {name_a} (a)")
-        titles = "memorization", f"influence, mem >= {FLAGS.mem_threshold:g}"
-        curves = comparison.memorization, comparison.influence
-        print(curve_table(list(zip(titles, curves, strict=True))))
-        what = f"examples with mem >= {FLAGS.mem_threshold:g}"
-        print(sentence(comparison.memorized, what))
-        what = f"pairs with infl >= {FLAGS.infl_threshold:g} as well"
-        print(sentence(comparison.pairs, what) + "\n")
+        print(comparison.text(f"influence, mem >= {FLAGS.mem_threshold:g}", " as well") + "\n")
     print(runs_sentence())
     if FLAGS.out:
-        from analysis.plots import consistency as figure
-        from analysis.plots import style
+        from analysis.plots import consistency, style
 
         reference = legend(name_a, comparisons[0].pairs.size_a, a.test_accuracy)
-        for path in FLAGS.out:
-            style.save(figure.figure(comparisons, reference), path)
-            print(f"figure: {path}")
+        style.publish(consistency.figure(comparisons, reference), *FLAGS.out)
 
 
 if __name__ == "__main__":

@@ -6,16 +6,16 @@ Splits the trials into two halves at random, estimates from each half alone, and
 Jaccard similarity of the examples with mem >= --mem_threshold and of the high-influence pairs, and
 the mean difference of the estimates over the union of the two sets (Sec. 3.5, eq. 4). It repeats
 this with fewer and fewer trials, and ends with a plain verdict: whether there are enough, and if
-not, about how many would be. It can be asked at any moment, while
-trials are being trained. --probability shows beside it how halves agree that are estimated from the
-probability of the true label, which varies less than whether the prediction is right.
+not, about how many would be. It can be asked at any moment, while trials are being trained.
+--probability shows beside it how halves agree that are estimated from the probability of the true
+label, which varies less than whether the prediction is right.
 """
 
 from absl import flags
 
 from analysis.cli import arguments, program
-from analysis.estimates import probability
-from analysis.measures.settling import measure, present, split_halves, split_sizes, table
+from analysis.estimates.values import PROBABILITY
+from analysis.measures.settling import measure, present, split_halves, split_sizes, split_table
 from tfmem.store import kinds
 from tfmem.store.store import Store
 
@@ -29,25 +29,23 @@ def main() -> None:
     trials = store.load(probabilities=FLAGS.probability)
     print(present(len(trials), store.config.num_trials, store.path))
     total = FLAGS.splits * len(split_sizes(len(trials))) * (1 + FLAGS.probability)
-    by_probability = ()
     with program.progress_bar(total, "splits") as progress:
         result = measure(trials, *thresholds, FLAGS.splits, progress)
-        if FLAGS.probability:
-            by_probability = split_halves(
-                trials, *thresholds, FLAGS.splits, progress, estimator=probability
-            )
+        by_probability = (
+            split_halves(trials, *thresholds, FLAGS.splits, progress, PROBABILITY)
+            if FLAGS.probability
+            else ()
+        )
     if result.halves:
-        print(table(result.halves, *thresholds))
+        print(split_table(result.halves, *thresholds))
     if by_probability:
         print("estimated from the probability of the true label, the same halves:")
-        print(table(by_probability, *thresholds))
+        print(split_table(by_probability, *thresholds))
     print(result.verdict)
     if FLAGS.out:
-        from analysis.plots import convergence as figure
-        from analysis.plots import style
+        from analysis.plots import convergence, style
 
-        style.save(figure.figure(result.halves), FLAGS.out)
-        print(f"figure: {FLAGS.out}")
+        style.publish(convergence.figure(result.halves), FLAGS.out)
 
 
 if __name__ == "__main__":

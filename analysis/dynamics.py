@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from absl import flags
 
 from analysis.cli import arguments, program
+from analysis.cli.stores import config_of
 from analysis.measures.dynamics import (
     Curves,
     Groups,
@@ -25,9 +26,7 @@ from analysis.measures.dynamics import (
     incomplete,
     report,
 )
-from tfmem import config as config_lib
-from tfmem.config import DynamicsConfig
-from tfmem.store import kinds
+from tfmem.config import EVERYTHING, DynamicsConfig
 from tfmem.store.artifacts import read_subsets
 from tfmem.store.store import Store
 from tfmem.store.trials import Trial
@@ -35,17 +34,15 @@ from tfmem.store.trials import Trial
 FLAGS = flags.FLAGS
 
 
-def read(path: str) -> tuple[Store, Groups, list[Curves]]:
+def read(store: Store, config: DynamicsConfig) -> tuple[Groups, list[Curves]]:
     """Reads a store: its groups, and the curves of each condition that has runs, in order.
 
     Raises:
-      ValueError: it is of another kind or empty, or its subsets are not there.
+      ValueError: it is empty, or its subsets are not there.
     """
-    store = Store.open(path)
-    kinds.require_kind(store, DynamicsConfig.kind)
-    config, numbers = store.config, store.numbers()
+    numbers = store.numbers()
     if not numbers:
-        raise ValueError(f"{path} has no finished runs yet: {store.command()}")
+        raise ValueError(f"{store.path} has no finished runs yet: {store.command()}")
     groups = group(read_subsets(store), len(store.dataset.test))
     found = []
     with program.progress_bar(len(numbers), "runs read") as progress:
@@ -59,13 +56,13 @@ def read(path: str) -> tuple[Store, Groups, list[Curves]]:
             there = [number for number in numbers if number // config.runs == index]
             if there:
                 found.append(follow(condition, runs(there), groups))
-    return store, groups, found
+    return groups, found
 
 
 def _on_everything(found: Sequence[Curves], path: str, gradients: bool = False) -> Curves:
     """Returns the curves of training on everything; ValueError if they cannot be drawn."""
     for curves in found:
-        if curves.condition == config_lib.EVERYTHING:
+        if curves.condition == EVERYTHING:
             if gradients and not curves.has_gradients:
                 raise ValueError(f"{path} has no gradients: its runs have --gradient_batches=0")
             return curves
@@ -83,8 +80,9 @@ def main() -> None:
         raise ValueError(f"--gradients_out draws one store, and --store names {len(named)}")
     everything, corrupted = [], []
     for index, (_, path) in enumerate(named):
-        store, groups, found = read(path)
-        config = store.config
+        store = Store.open(path)
+        config = config_of(store, DynamicsConfig)
+        groups, found = read(store, config)
         print(("\n" if index else "") + describe(config, groups))
         there = incomplete(config, found)
         if there:
@@ -95,25 +93,19 @@ def main() -> None:
         if FLAGS.gradients_out or (FLAGS.out and len(named) > 1):
             everything.append(_on_everything(found, path, gradients=bool(FLAGS.gradients_out)))
     if FLAGS.out:
-        from analysis.plots import dynamics as figure
+        from analysis.plots import dynamics, style
 
         if len(named) == 1:
-            _save(figure.figure(found, window), FLAGS.out)
+            fig = dynamics.figure(found, window)
         else:
             labels = curve_labels(texts, [name for name, _ in named], corrupted)
             stores = list(zip(labels, everything, strict=True))
-            _save(figure.corruption_figure(stores, window), FLAGS.out)
+            fig = dynamics.corruption_figure(stores, window)
+        style.publish(fig, FLAGS.out)
     if FLAGS.gradients_out:
-        from analysis.plots import gradients
+        from analysis.plots import gradients, style
 
-        _save(gradients.figure(everything[0], window), FLAGS.gradients_out)
-
-
-def _save(fig, path: str) -> None:
-    from analysis.plots import style
-
-    style.save(fig, path)
-    print(f"figure: {path}")
+        style.publish(gradients.figure(everything[0], window), FLAGS.gradients_out)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ standard errors and trial counts beside it (WORKSPACE.md). Any number of finishe
 from absl import flags
 
 from analysis.cli import arguments, program
-from analysis.estimates import estimators, files, probability
+from analysis.estimates import estimators, files
 from analysis.estimates.values import CORRECTNESS, ESTIMATORS, PROBABILITY
 from tfmem import experiments
 from tfmem.store import kinds
@@ -30,29 +30,12 @@ def main() -> None:
     with program.progress_bar(len(numbers), "trials read") as progress:
         by_probability = FLAGS.estimator == PROBABILITY
         trials = store.load(numbers, lambda number: progress(1), by_probability)
-    estimator = probability if by_probability else estimators
-    memorization = estimator.memorization(trials)
-    influences, full = (), None
-    if FLAGS.influence != "none":
-        influences = estimator.class_influences(trials)
-    if FLAGS.influence == "full":
-        full = estimator.full_influence(trials)
-    files.write_estimates(
-        FLAGS.out,
-        memorization,
-        trials.train_labels,
-        trials.test_labels,
-        influences,
-        full,
-        len(trials),
-        (store.dataset.train.ids, store.dataset.test.ids),
-        estimators.test_accuracies(trials),
-        FLAGS.estimator,
-    )
-    memorized = int((memorization.value >= experiments.MEM_THRESHOLD).sum())
+    estimates = estimators.estimate(trials, store.dataset, FLAGS.influence, FLAGS.estimator)
+    files.write(FLAGS.out, estimates)
+    memorized = int((estimates.memorization >= experiments.MEM_THRESHOLD).sum())
     print(
-        f"{len(trials):,} trials: {memorized:,} of {len(memorization.value):,} training examples "
-        f"have mem >= {experiments.MEM_THRESHOLD:g}; estimates: {FLAGS.out}"
+        f"{len(trials):,} trials: {memorized:,} of {len(estimates.memorization):,} training "
+        f"examples have mem >= {experiments.MEM_THRESHOLD:g}; estimates: {FLAGS.out}"
     )
 
 
@@ -66,8 +49,8 @@ if __name__ == "__main__":
         flags.DEFINE_string("trials", None, "START:STOP, to use only those; all by default.")
         flags.DEFINE_enum(
             "influence",
-            "class",
-            ["class", "full", "none"],
+            estimators.CLASS,
+            estimators.INFLUENCE,
             "On the test examples of the same class; full also of every training on every test "
             "example, a float32 matrix [n, n']; none is memorization only.",
         )

@@ -16,6 +16,7 @@ What cannot be drawn is said, and the others are drawn. tfmem removal --out draw
 """
 
 import functools
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,7 +24,6 @@ from absl import flags
 
 from analysis.cli import arguments, program
 from analysis.estimates import files
-from analysis.estimates import pairs as pairs_lib
 from analysis.estimates.values import Estimates, Pairs
 from analysis.measures import examples
 from tfmem import datasets, experiments
@@ -51,11 +51,11 @@ def _load_dataset() -> ImageDataset | None:
 def _read_estimates(path: str, dataset: ImageDataset | None) -> Estimates:
     """Reads estimates, which must be of the dataset; of a file without labels it has them."""
     try:
-        found = files.read_estimates(path)
+        found = files.read(path)
     except ValueError:
         if dataset is None:
             raise
-        found = files.read_estimates(path, (dataset.train.labels, dataset.test.labels))
+        found = files.read(path, (dataset.train.labels, dataset.test.labels))
     if dataset is not None:
         datasets.require_same_labels(dataset, found.train_labels, found.test_labels, path)
         datasets.require_same_ids(dataset, found.train_ids, found.test_ids, path)
@@ -74,12 +74,12 @@ def _require_pictures(dataset: ImageDataset | None) -> ImageDataset:
 def _require_pairs(estimates: Estimates) -> Pairs:
     from analysis.plots import folder
 
-    if not estimates.influences:
-        raise folder.LeftOut(
-            f"{FLAGS.estimates} has no influence: analysis.estimate --influence=class writes it"
+    try:
+        found = files.select_pairs(
+            estimates, FLAGS.estimates, FLAGS.mem_threshold, FLAGS.infl_threshold
         )
-    thresholds = FLAGS.mem_threshold, FLAGS.infl_threshold
-    found = pairs_lib.select(estimates.memorization, estimates.influences, *thresholds)
+    except ValueError as error:
+        raise folder.LeftOut(str(error)) from error
     if not len(found):
         raise folder.LeftOut(
             f"no pair has mem >= {FLAGS.mem_threshold:g} and infl >= {FLAGS.infl_threshold:g}"
@@ -89,8 +89,7 @@ def _require_pairs(estimates: Estimates) -> Pairs:
 
 def _gallery(dataset: ImageDataset, memorization: np.ndarray, labels: np.ndarray) -> "Figure":
     """Returns Fig. 1 of these classes."""
-    from analysis.plots import folder
-    from analysis.plots import gallery as module
+    from analysis.plots import folder, gallery
     from analysis.plots.pictures import Picture
 
     nearest = [
@@ -107,9 +106,9 @@ def _gallery(dataset: ImageDataset, memorization: np.ndarray, labels: np.ndarray
     def drawn(index: list[int]) -> tuple[Picture, ...]:
         return tuple(Picture(images[i], float(memorization[i])) for i in index)
 
-    return module.figure(
+    return gallery.figure(
         [
-            module.ClassExamples(dataset.class_names[label], tuple(map(drawn, levels)))
+            gallery.ClassExamples(dataset.class_names[label], tuple(map(drawn, levels)))
             for label, levels in zip(labels, nearest, strict=True)
         ]
     )
@@ -117,27 +116,29 @@ def _gallery(dataset: ImageDataset, memorization: np.ndarray, labels: np.ndarray
 
 def _panels(dataset: ImageDataset, estimates: Estimates, pairs: Pairs) -> list["Figure"]:
     """Returns Figs. 4 to 6, one per set."""
-    from analysis.plots import folder
-    from analysis.plots import panels as module
+    from analysis.plots import folder, panels
     from analysis.plots.pictures import Picture
 
-    sets = examples.panels(pairs, estimates.influences, estimates.train_labels)
+    sets = examples.panels(estimates, pairs, dataset.class_names)
     rows = [row for of_set in sets for row in of_set]
-    train = folder.images(dataset, "train", (row.train_index for row in rows))
-    test = folder.images(dataset, "test", (i for row in rows for i in row.test_index.tolist()))
+    train = folder.images(dataset, "train", (row.train.example for row in rows))
+    test = folder.images(dataset, "test", (found.example for row in rows for found in row.tests))
 
-    def drawn(row: examples.PanelRow) -> module.Row:
-        influenced = zip(row.test_index.tolist(), row.influence.tolist(), strict=True)
-        return module.Row(
-            dataset.class_names[dataset.train.labels[row.train_index]],
-            Picture(train[row.train_index], float(estimates.memorization[row.train_index])),
-            tuple(Picture(test[i], value, value < FLAGS.infl_threshold) for i, value in influenced),
+    def drawn(row: examples.PanelRow[examples.Estimated]) -> examples.PanelRow[Picture]:
+        below = FLAGS.infl_threshold
+        return examples.PanelRow(
+            row.name,
+            Picture(train[row.train.example], row.train.value),
+            tuple(Picture(test[i], value, value < below) for i, value in row.tests),
         )
 
-    return [module.figure([drawn(row) for row in of_set]) for of_set in sets]
+    return [panels.figure([drawn(row) for row in of_set]) for of_set in sets]
 
 
-def _gallery_labels(dataset: ImageDataset, estimates: Estimates) -> np.ndarray:
+def _gallery_labels(dataset: ImageDataset | None, estimates: Estimates) -> np.ndarray:
+    """Returns the labels of the classes in Fig. 1; none without a dataset."""
+    if dataset is None:
+        return np.zeros(0, np.int64)
     if FLAGS.classes:
         return examples.named_classes(FLAGS.classes, dataset.class_names)
     return examples.shown_classes(
@@ -156,9 +157,9 @@ def main() -> None:
     dataset = _load_dataset()
     estimates = _read_estimates(FLAGS.estimates, dataset)
     memorization = estimates.memorization
-    labels = None if dataset is None else _gallery_labels(dataset, estimates)
+    labels = _gallery_labels(dataset, estimates)
     pairs = functools.cache(lambda: _require_pairs(estimates))
-    makers = {
+    makers: dict[str, Callable[[], Figure | Sequence[Figure]]] = {
         "fig1-memorization": lambda: _gallery(_require_pictures(dataset), memorization, labels),
         "fig3-influence": lambda: influence_histogram.figure(
             pairs().influence, FLAGS.infl_threshold

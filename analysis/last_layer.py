@@ -16,7 +16,8 @@ from etils import epath
 from analysis.cli import program
 from analysis.estimates import files
 from analysis.measures import agreement
-from analysis.paper.last_layer import LINEAR, WHOLE, measure, table
+from analysis.measures.comparison import legend
+from analysis.paper.last_layer import LINEAR, WHOLE, measure, paper_table
 from tfmem import experiments
 from tfmem.store import representations
 
@@ -34,24 +35,14 @@ def main() -> None:
         folder = epath.Path(FLAGS.last_layer_store) / representations.FOLDER
         network_accuracy = representations.read_about(folder).test_accuracy
     found = measure(whole, linear, network_accuracy, FLAGS.mem_threshold, FLAGS.infl_threshold)
-    comparison = found.comparison
-    print(table(found))
+    print(paper_table(found))
     print(f"\n{WHOLE} (a) and {LINEAR} (b)")
-    titles = "memorization", "influence, any memorization"
-    curves = comparison.memorization, comparison.influence
-    print(comparison.curve_table(list(zip(titles, curves, strict=True))))
-    what = f"examples with mem >= {FLAGS.mem_threshold:g}"
-    print(comparison.sentence(comparison.memorized, what))
-    what = f"pairs with infl >= {FLAGS.infl_threshold:g}"
-    print(comparison.sentence(comparison.pairs, what))
+    print(found.comparison.text("influence, any memorization"))
     if FLAGS.out:
-        from analysis.plots import consistency as figure
-        from analysis.plots import style
+        from analysis.plots import consistency, style
 
-        reference = comparison.legend(WHOLE, comparison.pairs.size_a, whole.test_accuracy)
-        for path in FLAGS.out:
-            style.save(figure.influence_figure(comparison, reference), path)
-            print(f"figure: {path}")
+        reference = legend(WHOLE, found.comparison.pairs.size_a, whole.test_accuracy)
+        style.publish(consistency.influence_figure(found.comparison, reference), *FLAGS.out)
 
 
 if __name__ == "__main__":

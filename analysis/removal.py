@@ -12,18 +12,18 @@ Zhang (2020).
 from absl import flags
 
 from analysis.cli import program
+from analysis.cli.stores import config_of
 from analysis.measures.removal import (
     group,
     high_influence_effect,
     high_influence_table,
     mean,
-    percent,
     read_pairs,
     threshold_effects,
     threshold_table,
+    with_deviation,
 )
 from tfmem.config import RemovalConfig
-from tfmem.store import kinds
 from tfmem.store.store import Store
 
 FLAGS = flags.FLAGS
@@ -31,8 +31,7 @@ FLAGS = flags.FLAGS
 
 def main() -> None:
     store = Store.open(FLAGS.store)
-    config = store.config
-    kinds.require_kind(store, RemovalConfig.kind)
+    config = config_of(store, RemovalConfig)
     pairs = (
         read_pairs(config, FLAGS.estimates or config.estimates) if config.high_influence else None
     )
@@ -48,7 +47,7 @@ def main() -> None:
     nothing, n = groups[0], len(store.dataset.train)
     print(
         f"{config.name}: trained on all {n:,} examples, test accuracy is "
-        f"{percent(mean(nothing.accuracy()))} % ({len(nothing):,} runs)"
+        f"{with_deviation(mean(nothing.accuracy()))} % ({len(nothing):,} runs)"
     )
     effects = threshold_effects(groups)
     if effects:
@@ -57,11 +56,9 @@ def main() -> None:
         effect = high_influence_effect(groups, pairs)
         print(high_influence_table(effect, len(store.dataset.test)))
     if FLAGS.out:
-        from analysis.plots import removal as figure
-        from analysis.plots import style
+        from analysis.plots import removal, style
 
-        style.save(figure.figure(effects, mean(nothing.accuracy()).value), FLAGS.out)
-        print(f"figure: {FLAGS.out}")
+        style.publish(removal.figure(effects, mean(nothing.accuracy()).value), FLAGS.out)
 
 
 if __name__ == "__main__":

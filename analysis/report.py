@@ -23,7 +23,7 @@ def main() -> None:
         summary = make_report(
             store,
             FLAGS.out,
-            estimates=FLAGS.estimates,
+            estimates_path=FLAGS.estimates,
             mem_threshold=FLAGS.mem_threshold,
             infl_threshold=FLAGS.infl_threshold,
             data_dir=FLAGS.data_dir,

@@ -16,38 +16,16 @@ from tfmem import datasets
 FLAGS = flags.FLAGS
 
 
-def describe(counts: pairs.PairCounts, num_test: int) -> str:
-    """Returns the counts of Sec. 3.3 as text.
-
-    Args:
-      counts: of the pairs.
-      num_test: n', the size of the test set.
-    """
-    lines = [
-        f"{counts.pairs:,} high-influence pairs of {counts.train_examples:,} training examples "
-        f"and {counts.test_examples:,} test examples ({counts.test_examples / num_test:.2%} of "
-        "the test set)"
-    ]
-    for influencers, number in counts.influencer_rows():
-        lines.append(f"{number:>8,} test examples influenced by {influencers}")
-    return "\n".join(lines)
-
-
 def main() -> None:
     labels = None
     if FLAGS.dataset:
         dataset = datasets.load(FLAGS.dataset, FLAGS.data_dir)
         labels = dataset.train.labels, dataset.test.labels
-    estimates = files.read_estimates(FLAGS.estimates, labels)
-    if not estimates.influences:
-        raise ValueError(
-            f"{FLAGS.estimates} has no influence: make it with analysis.estimate --influence=class"
-        )
-    selected = pairs.select(
-        estimates.memorization, estimates.influences, FLAGS.mem_threshold, FLAGS.infl_threshold
-    )
+    estimates = files.read(FLAGS.estimates, labels)
+    thresholds = FLAGS.mem_threshold, FLAGS.infl_threshold
+    selected = files.select_pairs(estimates, FLAGS.estimates, *thresholds)
     files.write_pairs(FLAGS.out, selected)
-    print(describe(pairs.count(selected), len(estimates.test_labels)))
+    print(pairs.describe(pairs.count(selected), len(estimates.test_labels)))
     print(f"pairs: {FLAGS.out}")
 
 

@@ -22,29 +22,19 @@ from typing import TYPE_CHECKING
 from absl import flags
 
 from analysis.cli import arguments, program
+from analysis.cli.stores import config_of
 from analysis.estimates import scores
 from analysis.estimates.scores import Scores
-from analysis.measures import examples
-from analysis.measures.turnover import (
-    SETTLED,
-    accuracies,
-    accuracy_lines,
-    corruption,
-    corruption_table,
-    early_stopping,
-    early_stopping_table,
-    influence_table,
-    most_influential,
-    quantile_table,
-    scores_by_epoch,
-)
+from analysis.measures import examples, turnover
 from tfmem import datasets
 from tfmem.config import TurnoverConfig
 from tfmem.datasets import ImageDataset
-from tfmem.store import kinds
 from tfmem.store.artifacts import read_influence
+from tfmem.store.epochs import Epoch
 from tfmem.store.pictures import load_pictures
 from tfmem.store.store import Store
+from tfmem.store.trials import Trial
+from tfmem.words import counted
 
 if TYPE_CHECKING:  # Its imports take a second that --help does not need.
     from matplotlib.figure import Figure
@@ -63,10 +53,19 @@ def _load_pictures(store: Store) -> tuple[ImageDataset | None, str]:
         return None, f"there are no pictures, {error}"
 
 
-def _gallery(found: Scores, dataset: ImageDataset | None, reason: str, highest: bool) -> "Figure":
-    """Returns Fig. 7 of the lowest or the highest scores; without a dataset, it is left out."""
-    from analysis.plots import folder
-    from analysis.plots import scores_gallery as module
+def _gallery(
+    found: Scores, epoch: Epoch, dataset: ImageDataset | None, reason: str, highest: bool
+) -> "Figure":
+    """Returns Fig. 7 of the lowest or the highest scores.
+
+    Args:
+      found: the scores.
+      epoch: what the first model predicts.
+      dataset: with images; None leaves the figure out.
+      reason: why there is none.
+      highest: rather than lowest.
+    """
+    from analysis.plots import folder, scores_gallery
     from analysis.plots.pictures import Picture
 
     if dataset is None:
@@ -75,38 +74,30 @@ def _gallery(found: Scores, dataset: ImageDataset | None, reason: str, highest: 
     train, labels = found.train, found.train_labels
     shown = {
         int(label): examples.extreme_examples(
-            train.score, labels, label, module.ROWS, highest
+            train.score, labels, label, scores_gallery.ROWS, highest
         ).tolist()
         for label in examples.highest_classes(train.score, labels, dataset.num_classes, _CLASSES)
     }
     images = folder.images(dataset, "train", (i for index in shown.values() for i in index))
 
-    def example(i: int) -> module.Example:
-        return module.Example(
+    def example(i: int) -> scores_gallery.Example:
+        return scores_gallery.Example(
             Picture(images[i], float(train.score[i])),
             int(labels[i]),
-            int(train.unmuted_predicted[i]),
-            int(train.muted_predicted[i]),
+            int(epoch["unmuted_predicted"][i]),
+            int(epoch["muted_predicted"][i]),
         )
 
-    return module.figure(
+    return scores_gallery.figure(
         [
-            module.ClassColumn(dataset.class_names[label], tuple(map(example, index)))
+            scores_gallery.ClassColumn(dataset.class_names[label], tuple(map(example, index)))
             for label, index in shown.items()
         ]
     )
 
 
-def main() -> None:
-    for flag in ("data_dir", "formats"):
-        if FLAGS[flag].present and not FLAGS.figures:
-            raise ValueError(f"--{flag} is about figures, which --figures=DIR draws")
-    if FLAGS.figures:
-        from analysis.plots import folder
-
-        out, formats = folder.require(FLAGS.figures, "figures", FLAGS.formats)
-    store = Store.open(FLAGS.store)
-    kinds.require_kind(store, TurnoverConfig.kind)
+def _read(store: Store) -> list[Trial]:
+    """Reads the models of --trials; ValueError, with the command that trains them, if none are."""
     wanted = arguments.parse_range(FLAGS.trials) if FLAGS.trials else None
     numbers = [number for number in store.numbers() if wanted is None or number in wanted]
     command = store.command(wanted.start, wanted.stop) if wanted else store.command()
@@ -120,52 +111,77 @@ def main() -> None:
         for number in numbers:
             trials.append(store.read(number))
             progress(1)
+    return trials
+
+
+def _draw(
+    store: Store,
+    found: Scores,
+    epoch: Epoch,
+    curves: turnover.Accuracies,
+    settling: turnover.EarlyStopping,
+) -> None:
+    """Draws the figures into --figures; `epoch` is what the first model predicts."""
+    from analysis.plots import early_stopping, folder, scores_histogram, subnetworks
+
+    pictures = functools.cache(lambda: _load_pictures(store))
+    makers = {
+        "fig2-scores": lambda: scores_histogram.figure(found.train.score, found.corrupted),
+        "fig7-low": lambda: _gallery(found, epoch, *pictures(), highest=False),
+        "fig7-high": lambda: _gallery(found, epoch, *pictures(), highest=True),
+        "fig9-subnetworks": lambda: subnetworks.figure(
+            curves.epochs, curves.unmuted, curves.muted, curves.test
+        ),
+        "early-stopping": lambda: early_stopping.figure(
+            settling.epochs, settling.correlation, settling.overlap[-1], turnover.SETTLED
+        ),
+    }
+    for line in folder.write(*folder.require(FLAGS.figures, "figures", FLAGS.formats), makers):
+        print(line)
+
+
+def main() -> None:
+    for flag in ("data_dir", "formats"):
+        if FLAGS[flag].present and not FLAGS.figures:
+            raise ValueError(f"--{flag} is about figures, which --figures=DIR draws")
+    if FLAGS.figures:
+        from analysis.plots import folder
+
+        folder.require(FLAGS.figures, "figures", FLAGS.formats)  # Before anything is read.
+    store = Store.open(FLAGS.store)
+    config = config_of(store, TurnoverConfig)
+    trials = _read(store)
     epochs = scores.common_epochs(trials)
     last = FLAGS.epoch or epochs[-1]
     if last not in epochs:
         raise ValueError(f"--epoch={last}: {store.path} has epochs {epochs[0]} to {epochs[-1]}")
     epochs = [epoch for epoch in epochs if epoch <= last]
-    found = scores.from_trials(trials, last, store.dataset, store.config.test_examples)
+    found = scores.from_trials(trials, last, store.dataset, config.test_examples)
     score = found.train.score
-    which = "1 model" if len(trials) == 1 else f"{len(trials):,} models"
-    print(f"{store.config.name}: {which} with turn-over dropout, after epoch {found.epoch:,}")
-    curves = accuracies(trials, epochs, found.train_labels)
-    test_size = len(store.dataset.test)
-    print(accuracy_lines(curves, len(score), test_size, store.config.test_examples))
-    print(quantile_table(found))
-    if found.corrupted is not None:
-        print(corruption_table(corruption(found)))
-    by_epoch = scores_by_epoch(trials, epochs, len(score))
+    models = counted(len(trials), "model")
+    print(f"{config.name}: {models} with turn-over dropout, after epoch {found.epoch:,}")
+    curves = turnover.accuracies(trials, epochs, found.train_labels)
+    sizes = len(score), len(store.dataset.test)
+    print(turnover.accuracy_lines(curves, *sizes, config.test_examples))
+    print(turnover.quantile_table(found))
+    corruption = turnover.corruption(found)
+    if corruption is not None:
+        print(turnover.corruption_table(corruption))
+    by_epoch = turnover.scores_by_epoch(trials, epochs, len(score))
     with program.progress_bar(len(epochs), "epochs compared", delay=1) as progress:
-        settling = early_stopping(epochs, by_epoch, progress)
-    print(early_stopping_table(settling))
-    train_index, influence = read_influence(store, trials[0].number, len(score))
+        settling = turnover.early_stopping(epochs, by_epoch, progress)
+    print(turnover.early_stopping_table(settling))
+    model = trials[0].number
+    train_index, influence = read_influence(store, model, len(score))
     if len(train_index):
-        influential = most_influential(train_index, influence, score)
-        print(
-            influence_table(influential, score, store.dataset, trials[0].number, len(train_index))
-        )
+        influential = turnover.most_influential(train_index, influence, score)
+        shown = turnover.influence_table(influential, score, store.dataset, model, len(train_index))
+        print(shown)
     if FLAGS.out:
         scores.write(FLAGS.out, found)
         print(f"scores: {FLAGS.out}")
     if FLAGS.figures:
-        from analysis.plots import early_stopping as early_stopping_figure
-        from analysis.plots import scores_histogram, subnetworks
-
-        pictures = functools.cache(lambda: _load_pictures(store))
-        makers = {
-            "fig2-scores": lambda: scores_histogram.figure(score, found.corrupted),
-            "fig7-low": lambda: _gallery(found, *pictures(), highest=False),
-            "fig7-high": lambda: _gallery(found, *pictures(), highest=True),
-            "fig9-subnetworks": lambda: subnetworks.figure(
-                curves.epochs, curves.unmuted, curves.muted, curves.test
-            ),
-            "early-stopping": lambda: early_stopping_figure.figure(
-                settling.epochs, settling.correlation, settling.overlap[-1], SETTLED
-            ),
-        }
-        for line in folder.write(out, formats, makers):
-            print(line)
+        _draw(store, found, trials[0].epochs[last], curves, settling)
 
 
 if __name__ == "__main__":

@@ -17,21 +17,23 @@ from analysis.estimates import estimators, files, pairs
 from analysis.page import report
 from launchers.cli import progress
 from tfmem import datasets, experiments
+from tfmem.config import ExperimentConfig
 from tfmem.store.store import Store
 from tfmem.training import trainers
+from tfmem.words import table
 from tfmem.workers.launch import Launch
 
 FLAGS = flags.FLAGS
 _EXPERIMENT = "digits_mlp"
 
 
-def train(store: Store, dataset: datasets.Dataset, trials: range) -> str:
+def train(store: Store, config: ExperimentConfig, dataset: datasets.Dataset, trials: range) -> str:
     """Trains the trials that are missing; returns what that cost, in words."""
     missing, _ = store.missing_trials(trials)
     if not missing:
         return f"{len(trials):,} trials were already in the store"
     program.import_tensorflow()
-    trainer = trainers.make_trainer(store.config, dataset)
+    trainer = trainers.make_trainer(config, dataset)
     start = time.perf_counter()
     with Launch(store) as launch, progress.shown(store, trials, launch.claims.progress):
         launch.run(trainer, missing)
@@ -44,23 +46,16 @@ def main() -> None:
     config = experiments.get(_EXPERIMENT)
     dataset = datasets.load(config.dataset)
     store = Store.create(out / "store", config, dataset)
-    cost = train(store, dataset, range(FLAGS.num_trials))
+    cost = train(store, config, dataset, range(FLAGS.num_trials))
     trials = store.load()
-    memorization = estimators.memorization(trials)
-    influences = tuple(estimators.class_influences(trials))
-    files.write_estimates(
-        out / "estimates.npz",
-        memorization,
-        trials.train_labels,
-        trials.test_labels,
-        influences,
-        num_trials=len(trials),
-        ids=(dataset.train.ids, dataset.test.ids),
-        test_accuracies=estimators.test_accuracies(trials),
-    )
-    files.write_pairs(out / "pairs.npz", pairs.select(memorization.value, influences))
-    with program.progress_bar(report.steps(store), "report") as advance:
-        summary = report.make_report(store, out / "report.html", progress=advance)
+    estimates = estimators.estimate(trials, dataset).in_memory()
+    files.write(out / "estimates.npz", estimates)
+    selected = pairs.select(estimates.memorization, estimates.influences)
+    files.write_pairs(out / "pairs.npz", selected)
+    with program.progress_bar(report.steps(store, trials), "report") as advance:
+        summary = report.make_report(
+            store, out / "report.html", trials=trials, estimates=estimates, progress=advance
+        )
     rows = {
         "training": cost,
         "test accuracy": (
@@ -71,11 +66,10 @@ def main() -> None:
             f"{summary.num_memorized:,} of {len(dataset.train):,} training examples"
         ),
         "pairs": f"{summary.num_pairs:,} with infl >= {experiments.INFL_THRESHOLD:g}, same class",
-        "the page": summary.path,
+        "the page": str(summary.path),
     }
     print()
-    for name, value in rows.items():
-        print(f"{name:<15} {value}")
+    print(table(rows.items(), left=2))
 
 
 if __name__ == "__main__":

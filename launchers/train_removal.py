@@ -76,7 +76,7 @@ def main() -> int:
     experiment = training_flags.experiment()
     training_flags.require_images(experiment)
     options = training_flags.options()
-    estimates = files.read_estimates(FLAGS.estimates)
+    estimates = files.read(FLAGS.estimates)
     config, pairs, notes = make_config(experiment, estimates)
     trials = training_flags.condition_trials(config)
     dataset = datasets.load_for(config, FLAGS.data_dir)

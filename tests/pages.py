@@ -108,7 +108,7 @@ def render(dataset=None, estimates=ESTIMATES, convergence=CONVERGENCE, figures=F
         ),
         "estimates": estimates,
         "pairs": found,
-        "convergence": convergence,
+        "settled": convergence,
         "versions": {"tfmem": "0.0"},
     }
     with contextlib.ExitStack() as stack:

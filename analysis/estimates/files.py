@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 from etils import epath
 
-from analysis.estimates import pairs as pairs_lib
+from analysis.estimates.pairs import select
 from analysis.estimates.values import (
     CORRECTNESS,
     ClassInfluence,
@@ -15,7 +15,6 @@ from analysis.estimates.values import (
     Influences,
     Memorization,
     Pairs,
-    require_influences,
 )
 from tfmem.disk import npz
 
@@ -41,66 +40,44 @@ _KINDS = {
     "an estimates file": _ESTIMATES,
     "a pairs file": tuple(_PAIRS.values()),
     "memorization and influence as the release's MNIST script writes them": _MNIST_SCRIPT,
-    "trials, which launchers.import_trials reads": ("subset_mask", "train_correct"),
-    "one run, of which launchers.import_trials reads many": ("subsample_idx", "index_train"),
+    "trials, which tfmem import_trials reads": ("subset_mask", "train_correct"),
+    "one run, of which tfmem import_trials reads many": ("subsample_idx", "index_train"),
 }
 _MOST_LISTED = 10
 
 
-def write_estimates(
-    path: epath.PathLike,
-    memorization: Memorization,
-    train_labels: np.ndarray,
-    test_labels: np.ndarray,
-    influences: Iterable[ClassInfluence] = (),
-    full: Iterable[np.ndarray] | None = None,
-    num_trials: int | None = None,
-    ids: tuple[np.ndarray, np.ndarray] | None = None,
-    test_accuracies: np.ndarray | None = None,
-    estimator: str = CORRECTNESS,
-) -> None:
-    """Writes an estimates file.
-
-    Args:
-      path: where.
-      memorization: of the n training examples.
-      train_labels: int [n].
-      test_labels: int [n'].
-      influences: one per class, in label order; each is written before the next is taken.
-      full: the rows of the [n, n'] influence matrix, in blocks.
-      num_trials: t.
-      ids: the stable ids of the training and the test examples, text [n] and [n'].
-      test_accuracies: float [t], one per trial, of which mean and standard deviation are kept.
-      estimator: what a trial achieved on an example, `CORRECTNESS` or `PROBABILITY`.
-    """
+def write(path: epath.PathLike, estimates: Estimates) -> None:
+    """Writes an estimates file; each class and block of influences before the next is computed."""
 
     def arrays() -> Iterator[tuple[str, np.ndarray]]:
-        yield from zip(_ESTIMATES, (memorization.value, train_labels, test_labels), strict=True)
-        for field, name in _DETAILS.items():
-            yield name, getattr(memorization, field)
-        if estimator != CORRECTNESS:
-            yield "estimator", np.array(estimator)
-        if num_trials is not None:
-            yield "num_trials", np.array(num_trials)
-        if ids is not None:
-            for name, texts in zip(_IDS, ids, strict=True):
-                yield name, np.char.encode(texts, "utf-8")
-        if test_accuracies is not None:
-            moments = test_accuracies.mean(), test_accuracies.std()
-            yield from zip(_ACCURACY, map(np.asarray, moments), strict=True)
-        for label, block in enumerate(influences):
+        of_examples = estimates.memorization, estimates.train_labels, estimates.test_labels
+        yield from zip(_ESTIMATES, of_examples, strict=True)
+        if estimates.details is not None:
+            for field, name in _DETAILS.items():
+                yield name, getattr(estimates.details, field)
+        if estimates.estimator != CORRECTNESS:
+            yield "estimator", np.array(estimates.estimator)
+        if estimates.num_trials is not None:
+            yield "num_trials", np.array(estimates.num_trials)
+        for name, ids in zip(_IDS, (estimates.train_ids, estimates.test_ids), strict=True):
+            if ids is not None:
+                yield name, np.char.encode(ids, "utf-8")
+        for name in _ACCURACY:
+            if getattr(estimates, name) is not None:
+                yield name, np.array(getattr(estimates, name))
+        for label, block in enumerate(estimates.influences):
             yield f"tr_classidx_{label}", block.train_index
             yield f"tt_classidx_{label}", block.test_index
             yield f"infl_matrix_class{label}", block.value
-            yield f"infl_se_class{label}", block.standard_error
+            if block.standard_error is not None:
+                yield f"infl_se_class{label}", block.standard_error
 
-    shape = (len(train_labels), len(test_labels))
-    npz.write_npz(path, arrays(), {"infl_matrix": (shape, full)} if full is not None else None)
+    shape = (len(estimates.train_labels), len(estimates.test_labels))
+    blocks = None if estimates.full is None else {"infl_matrix": (shape, estimates.full)}
+    npz.write_npz(path, arrays(), blocks)
 
 
-def read_estimates(
-    path: epath.PathLike, labels: tuple[np.ndarray, np.ndarray] | None = None
-) -> Estimates:
+def read(path: epath.PathLike, labels: tuple[np.ndarray, np.ndarray] | None = None) -> Estimates:
     """Reads an estimates file, ours or a published one.
 
     Published are class-wise files (CIFAR-100), `imagenet_index.npz`, which has memorization and
@@ -122,7 +99,7 @@ def read_estimates(
         there = set(archive.files)
         if there.issuperset(_MNIST_SCRIPT) and not there.issuperset(_ESTIMATES):
             return _read_mnist_script(path, archive, labels, stack)
-        _require(path, archive.files, _ESTIMATES, "an estimates file (analysis.estimate makes one)")
+        _require(path, archive.files, _ESTIMATES, "an estimates file (tfmem estimate makes one)")
         train_labels, test_labels = (
             _read(archive, name, "iu").astype(np.int64) for name in ("tr_labels", "tt_labels")
         )
@@ -141,26 +118,27 @@ def read_estimates(
                     for field, name in _DETAILS.items()
                 },
             )
-        num_trials = int(archive["num_trials"]) if "num_trials" in there else None
-        estimator = str(archive["estimator"]) if "estimator" in there else CORRECTNESS
-        accuracy = {name: float(archive[name]) for name in _ACCURACY if name in there}
         names = _IDS if there.intersection(_IDS) else _FILENAMES
-        ids = [
+        train_ids, test_ids = (
             _as_text(_read(archive, name, "SU", own.shape)) if name in there else None
             for name, own in zip(names, (train_labels, test_labels), strict=True)
-        ]
-        influences = _class_influences(path, archive, train_labels, test_labels, stack)
-    return Estimates(
-        memorization,
-        train_labels,
-        test_labels,
-        influences,
-        details,
-        num_trials,
-        *ids,
-        **accuracy,
-        estimator=estimator,
-    )
+        )
+        accuracy, deviation = (
+            float(archive[name]) if name in there else None for name in _ACCURACY
+        )
+        return Estimates(
+            memorization,
+            train_labels,
+            test_labels,
+            details=details,
+            num_trials=int(archive["num_trials"]) if "num_trials" in there else None,
+            train_ids=train_ids,
+            test_ids=test_ids,
+            test_accuracy=accuracy,
+            test_accuracy_deviation=deviation,
+            estimator=str(archive["estimator"]) if "estimator" in there else CORRECTNESS,
+            influences=_class_influences(path, archive, train_labels, test_labels, stack),
+        )
 
 
 def _class_influences(
@@ -191,9 +169,9 @@ def _class_influences(
         _fitting(archive, f"infl_matrix_class{label}", "f", tuple(map(len, examples)))
         if f"infl_se_class{label}" in there:
             _fitting(archive, f"infl_se_class{label}", "f", tuple(map(len, examples)))
-        index.append(examples)
+        index.append((examples[0], examples[1]))
 
-    def read(wanted: Sequence[int]) -> Iterator[ClassInfluence]:
+    def blocks(wanted: Sequence[int]) -> Iterator[ClassInfluence]:
         for label in wanted:
             error = f"infl_se_class{label}"
             yield ClassInfluence(
@@ -202,7 +180,7 @@ def _class_influences(
                 archive[error] if error in there else None,
             )
 
-    return Influences(len(index), read, stack.pop_all().close)
+    return Influences(len(index), blocks, stack.pop_all().close)
 
 
 def _read_mnist_script(
@@ -222,26 +200,26 @@ def _read_mnist_script(
     matrix = _fitting(archive, "influence", "f", (len(test_labels), len(train_labels)))
     num_classes = 1 + int(max(train_labels.max(), test_labels.max()))
     index = [
-        [np.flatnonzero(part == label) for part in (train_labels, test_labels)]
+        (np.flatnonzero(train_labels == label), np.flatnonzero(test_labels == label))
         for label in range(num_classes)
     ]
 
-    def read(wanted: Sequence[int]) -> Iterator[ClassInfluence]:
+    def blocks(wanted: Sequence[int]) -> Iterator[ClassInfluence]:
         """Reads the matrix once, row by row, whatever the number of classes."""
-        blocks = {
+        values = {
             label: np.empty(tuple(map(len, reversed(index[label]))), matrix.dtype)
             for label in wanted
         }
         places = dict.fromkeys(wanted, 0)
         for label, row in zip(test_labels.tolist(), matrix.rows(), strict=True):
-            if label in blocks:
-                blocks[label][places[label]] = row[index[label][0]]
+            if label in values:
+                values[label][places[label]] = row[index[label][0]]
                 places[label] += 1
         for label in wanted:
-            value = np.array(blocks.pop(label).T, np.float64, order="C")
+            value = np.array(values.pop(label).T, np.float64, order="C")
             yield ClassInfluence(*index[label], value, None)
 
-    influences = Influences(num_classes, read, stack.pop_all().close)
+    influences = Influences(num_classes, blocks, stack.pop_all().close)
     return Estimates(memorization, train_labels, test_labels, influences)
 
 
@@ -257,7 +235,7 @@ def read_pairs(path: epath.PathLike) -> Pairs:
       ValueError: it is not a pairs file, or its arrays have different lengths.
     """
     with npz.open_npz(path) as archive:
-        expected = "a pairs file (analysis.select_pairs makes one)"
+        expected = "a pairs file (tfmem select_pairs makes one)"
         _require(path, archive.files, _PAIRS.values(), expected)
         arrays = {field: archive[name] for field, name in _PAIRS.items()}
     lengths = {name: arrays[field].shape for field, name in _PAIRS.items()}
@@ -332,10 +310,14 @@ def _as_text(ids: np.ndarray) -> np.ndarray:
     return np.char.decode(ids, "utf-8") if ids.dtype.kind == "S" else ids
 
 
-def read_with_influences(path: str, name: str) -> Estimates:
-    """Reads estimates of which pairs can be compared; ValueError if they have no influence."""
-    estimates = read_estimates(path)
-    require_influences(estimates, name)
+def read_with_influences(path: epath.PathLike, name: str) -> Estimates:
+    """Reads estimates, called by that name in messages, that have the influence of every class.
+
+    Raises:
+      ValueError: they lack that of a class; see `read` for others.
+    """
+    estimates = read(path)
+    estimates.require_influences(name)
     return estimates
 
 
@@ -345,21 +327,9 @@ def select_pairs(
     mem_threshold: float,
     infl_threshold: float,
 ) -> Pairs:
-    """Returns the high-influence pairs of an estimates file.
-
-    Raises:
-      ValueError: it lacks the influence of a class; the message says how to make it.
-    """
-    classes = 1 + int(estimates.train_labels.max())
-    if len(estimates.influences) < classes:
-        raise ValueError(
-            f"{path} has the influence of {len(estimates.influences)} of {classes} classes, and "
-            "high-influence pairs need all: make it with analysis.estimate --influence=class, or "
-            "give launchers.train_removal --nohigh_influence"
-        )
-    return pairs_lib.select(
-        estimates.memorization, estimates.influences, mem_threshold, infl_threshold
-    )
+    """Returns the high-influence pairs of an estimates file; ValueError if it lacks influence."""
+    estimates.require_influences(str(path))
+    return select(estimates.memorization, estimates.influences, mem_threshold, infl_threshold)
 
 
 def estimates_digest(memorization: np.ndarray, pairs: Pairs | None) -> str:

@@ -82,3 +82,20 @@ def count(pairs: Pairs) -> PairCounts:
         test_examples=len(influencers),
         test_examples_by_influencers=tuple(np.bincount(influencers).tolist()) or (0,),
     )
+
+
+def describe(counts: PairCounts, num_test: int) -> str:
+    """Returns the counts of Sec. 3.3 as text.
+
+    Args:
+      counts: of the pairs.
+      num_test: n', the size of the test set.
+    """
+    lines = [
+        f"{counts.pairs:,} high-influence pairs of {counts.train_examples:,} training examples "
+        f"and {counts.test_examples:,} test examples ({counts.test_examples / num_test:.2%} of "
+        "the test set)"
+    ]
+    for influencers, number in counts.influencer_rows():
+        lines.append(f"{number:>8,} test examples influenced by {influencers}")
+    return "\n".join(lines)

@@ -18,14 +18,14 @@ class SplitScores:
 
     Attributes:
       score: float64 [n], L(muted) - L(unmuted) in nats, the mean over models (eq. 6).
-      unmuted_predicted: uint16 [n], by the first model.
-      muted_predicted: uint16 [n], by the first model.
+      unmuted_predicted: uint16 [n], by the first model, or None in a file that has none.
+      muted_predicted: uint16 [n], by the first model, or None likewise.
       standard_error: float64 [n], of the mean over models, or None with fewer than two.
     """
 
     score: np.ndarray
-    unmuted_predicted: np.ndarray
-    muted_predicted: np.ndarray
+    unmuted_predicted: np.ndarray | None
+    muted_predicted: np.ndarray | None
     standard_error: np.ndarray | None = None
 
 
@@ -154,14 +154,7 @@ def top_overlap(a: np.ndarray, b: np.ndarray, count: int) -> float:
     return len(highest[0] & highest[1]) / count
 
 
-# By prefix of the arrays of a split.
-_SPLITS = {"tr": "train", "tt": "test"}
-_FIELDS = {
-    "score": "score",
-    "unmuted_predicted": "unmuted_predicted",
-    "muted_predicted": "muted_predicted",
-    "standard_error": "score_se",
-}
+_SPLITS = ("tr", "tt")  # What the arrays of a split start with.
 _REQUIRED = ("tr_score", "tr_labels", "tt_labels", "tr_ids", "tt_ids", "epoch", "num_models")
 
 
@@ -180,14 +173,16 @@ def write(path: epath.PathLike, scores: Scores) -> None:
         "epoch": np.array(scores.epoch),
         "num_models": np.array(scores.num_models),
     }
-    if scores.true_labels is not None:
-        arrays |= {"tr_true_labels": scores.true_labels, "tr_corrupted": scores.corrupted}
-    for prefix, name in _SPLITS.items():
-        split = getattr(scores, name)
-        for field, array in _FIELDS.items():
-            value = None if split is None else getattr(split, field)
-            if value is not None:
-                arrays[f"{prefix}_{array}"] = value
+    optional = {"tr_true_labels": scores.true_labels, "tr_corrupted": scores.corrupted}
+    for prefix, split in zip(_SPLITS, (scores.train, scores.test), strict=True):
+        if split is not None:
+            optional |= {
+                f"{prefix}_score": split.score,
+                f"{prefix}_unmuted_predicted": split.unmuted_predicted,
+                f"{prefix}_muted_predicted": split.muted_predicted,
+                f"{prefix}_score_se": split.standard_error,
+            }
+    arrays |= {name: array for name, array in optional.items() if array is not None}
     npz.write_npz(path, arrays)
 
 
@@ -201,7 +196,7 @@ def read(path: epath.PathLike) -> Scores:
         missing = [name for name in _REQUIRED if name not in archive.files]
         if missing:
             raise ValueError(
-                f"{path} is not a scores file (analysis.turnover makes one): it lacks "
+                f"{path} is not a scores file (tfmem turnover makes one): it lacks "
                 f"{', '.join(missing)}"
             )
         arrays = {name: archive[name] for name in archive.files}
@@ -211,16 +206,17 @@ def read(path: epath.PathLike) -> Scores:
         if size is not None and array.shape != (size,):
             raise ValueError(f"{path}: {name} has shape {array.shape}, expected ({size},)")
 
-    def split(prefix: str) -> SplitScores | None:
-        if f"{prefix}_score" not in arrays:
-            return None
+    def split(prefix: str) -> SplitScores:
         return SplitScores(
-            **{field: arrays.get(f"{prefix}_{array}") for field, array in _FIELDS.items()}
+            arrays[f"{prefix}_score"],
+            arrays.get(f"{prefix}_unmuted_predicted"),
+            arrays.get(f"{prefix}_muted_predicted"),
+            arrays.get(f"{prefix}_score_se"),
         )
 
     return Scores(
         train=split("tr"),
-        test=split("tt"),
+        test=split("tt") if "tt_score" in arrays else None,
         train_labels=arrays["tr_labels"],
         test_labels=arrays["tt_labels"],
         train_ids=np.char.decode(arrays["tr_ids"], "utf-8"),

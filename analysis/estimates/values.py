@@ -2,7 +2,7 @@
 
 import dataclasses
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -48,53 +48,56 @@ CORRECTNESS, PROBABILITY = ESTIMATORS = ("correctness", "probability")
 
 
 class Influences(Sequence[ClassInfluence]):
-    """The influences of an estimates file by class, read whenever they are asked for.
+    """Influences by class that are read or computed whenever they are asked for.
 
-    One class is in memory at a time: those of ImageNet take 770 MB together. The file stays open;
-    what takes its name later does not matter.
+    One class is in memory at a time: those of ImageNet take 770 MB together. A file that they are
+    read from stays open; what takes its name later does not matter.
     """
 
     def __init__(
         self,
         num_classes: int,
-        read: Callable[[Sequence[int]], Iterator[ClassInfluence]],
-        close: Callable[[], None],
+        blocks: Callable[[Sequence[int]], Iterator[ClassInfluence]],
+        close: Callable[[], None] | None = None,
     ):
-        """Takes what reads the influences of some classes, in turn, and what closes the file."""
+        """Takes what yields the influences of some classes, in turn, and what closes their file."""
         self._classes = range(num_classes)
-        self._read = read
-        weakref.finalize(self, close)
+        self._blocks = blocks
+        if close is not None:
+            weakref.finalize(self, close)
 
     def __len__(self) -> int:
         return len(self._classes)
 
     def __iter__(self) -> Iterator[ClassInfluence]:
-        yield from self._read(self._classes)  # Holds self, and so the file, while it goes on.
+        yield from self._blocks(self._classes)  # Holds self, and so the file, while it goes on.
 
     def __getitem__(self, index):
         chosen = self._classes[index]
         if isinstance(chosen, range):
-            return tuple(self._read(chosen))
-        return next(self._read([chosen]))
+            return tuple(self._blocks(chosen))
+        return next(self._blocks([chosen]))
 
 
 @dataclasses.dataclass(frozen=True)
 class Estimates:
-    """What an estimates file holds.
+    """Memorization and influence, estimated from trials or read from a file.
 
     Attributes:
       memorization: float64 [n].
       train_labels: int64 [n].
       test_labels: int64 [n'].
-      influences: one per class, in label order; empty when the file has no influence. Those of a
-        file are read from it whenever they are asked for.
+      influences: one per class, in label order; empty where there is no influence. They may be
+        read or computed whenever they are asked for; see `in_memory`.
       details: standard errors and trial counts, or None in a file that has none (a published one).
       num_trials: t, or None.
       train_ids: text [n], the examples' stable ids, or None in a file that has none.
       test_ids: text [n'], or None.
       test_accuracy: the mean over the trials, or None.
       test_accuracy_deviation: the standard deviation over the trials, or None.
-      estimator: `correctness`, the paper's, or `probability` (`analysis.estimates.probability`).
+      estimator: `correctness`, the paper's, or `probability` (`analysis.estimates.estimators`).
+      full: the rows of the [n, n'] influence matrix in blocks, float32, to be taken once; None
+        where they were not asked for, and in what was read.
     """
 
     memorization: np.ndarray
@@ -108,6 +111,46 @@ class Estimates:
     test_accuracy: float | None = None
     test_accuracy_deviation: float | None = None
     estimator: str = CORRECTNESS
+    full: Iterable[np.ndarray] | None = None
+
+    def in_memory(self) -> "Estimates":
+        """Returns the same with all influences in memory: they are computed or read once."""
+        return dataclasses.replace(self, influences=tuple(self.influences))
+
+    def require_influences(self, source: str) -> None:
+        """Raises ValueError, which names the source, if the influence of a class is missing."""
+        classes = 1 + int(self.train_labels.max())
+        if len(self.influences) < classes:
+            raise ValueError(
+                f"{source} has the influence of {len(self.influences)} of {classes} classes: "
+                "tfmem estimate --influence=class writes all"
+            )
+
+    def influence_errors(
+        self, train_index: np.ndarray, test_index: np.ndarray
+    ) -> np.ndarray | None:
+        """Returns the standard errors of the influence in pairs, float64 [p], or None if unknown.
+
+        Args:
+          train_index: int [p].
+          test_index: int [p], each of the class of the training example beside it.
+        """
+        errors = np.empty(len(train_index))
+        labels = self.train_labels[train_index]
+        for label in np.unique(labels):
+            block, chosen = self.influences[label], labels == label
+            if block.standard_error is None:
+                return None
+            row = _positions(block.train_index, train_index[chosen])
+            column = _positions(block.test_index, test_index[chosen])
+            errors[chosen] = block.standard_error[row, column]
+        return errors
+
+
+def _positions(index: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Returns where in `index` each of the values is."""
+    order = np.argsort(index)
+    return order[np.searchsorted(index, values, sorter=order)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,13 +175,3 @@ class Pairs:
     def take(self, index: np.ndarray) -> "Pairs":
         """Returns the pairs at these positions."""
         return Pairs(*(getattr(self, field.name)[index] for field in dataclasses.fields(self)))
-
-
-def require_influences(estimates: Estimates, name: str) -> None:
-    """Raises ValueError with the name if the estimates lack the influence of a class."""
-    classes = 1 + int(estimates.train_labels.max())
-    if len(estimates.influences) < classes:
-        raise ValueError(
-            f"{name} has the influence of {len(estimates.influences)} of {classes} classes: "
-            "analysis.estimate --influence=class writes all"
-        )

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -10,6 +10,7 @@ from analysis.estimates.values import Estimates
 from analysis.measures import agreement
 from analysis.measures.agreement import Agreement, Curve
 from tfmem import experiments
+from tfmem.words import number, table
 
 _SHOWN = 10  # Examples that differ most.
 
@@ -91,18 +92,77 @@ def outlier_table(found: list[Outlier], estimates: Estimates) -> str:
       found: of `outliers`.
       estimates: whose labels and ids name the examples.
     """
-    ids = estimates.train_ids
-    width = 2 + max([0, *(len(ids[outlier.index]) for outlier in found)]) if ids is not None else 0
-    lines = [
-        f"{'example':>8}{'id' if width else '':>{width}}  {'label':>5}  {'a':>6}  {'b':>6}  "
-        f"{'difference':>10}  {'in standard errors':>18}"
-    ]
+    ids, labels = estimates.train_ids, estimates.train_labels
+    heads = "label", "a", "b", "difference", "in standard errors"
+    rows = [("example", *([] if ids is None else ["id"]), *heads)]
     for outlier in found:
-        name = ids[outlier.index] if width else ""
-        errors = "-" if math.isnan(outlier.errors) else f"{outlier.errors:.1f}"
+        rows.append(
+            (
+                str(outlier.index),
+                *([] if ids is None else [str(ids[outlier.index])]),
+                str(labels[outlier.index]),
+                f"{outlier.a:.3f}",
+                f"{outlier.b:.3f}",
+                f"{outlier.b - outlier.a:+.3f}",
+                number(outlier.errors, ".1f"),
+            )
+        )
+    return table(rows, left=0)
+
+
+def report(
+    a: Estimates, b: Estimates, names: tuple[str, str], mem_threshold: float, infl_threshold: float
+) -> str:
+    """Returns how two estimates of the same examples agree, and where they differ most, as text.
+
+    Args:
+      a: estimates.
+      b: others; high-influence pairs are compared if both have influence.
+      names: of the two.
+      mem_threshold: theta_mem, inclusive.
+      infl_threshold: theta_infl, inclusive.
+    """
+    gap = float(np.abs(a.memorization - b.memorization).mean())
+    correlation = agreement.rank_correlation(a.memorization, b.memorization)
+    memorized = agreement.memorization_curve(a, b, np.array([mem_threshold])).at(mem_threshold)
+    lines = [
+        f"memorization: rank correlation {correlation:.4f}, mean difference {gap:.4f} over "
+        f"{len(a.memorization):,} examples",
+        sentence(memorized, f"examples with mem >= {mem_threshold:g}"),
+    ]
+    if a.influences and b.influences:
+        curve = agreement.influence_curve(a, b, np.array([infl_threshold]), mem_threshold)
+        what = f"pairs with mem >= {mem_threshold:g} and infl >= {infl_threshold:g}"
+        lines.append(sentence(curve.at(infl_threshold), what))
+    else:
+        lacking = names[1] if a.influences else names[0]
+        lines.append(f"no pairs are compared: {lacking} has no influence")
+    lines += [
+        f"\nthe examples whose memorization differs most, {names[0]} (a) and {names[1]} (b):",
+        outlier_table(outliers(a, b), a if a.train_ids is not None else b),
+    ]
+    return "\n".join(lines)
+
+
+def consistency_report(
+    heldout_accuracy: np.ndarray, consistency: np.ndarray, max_score: float | None
+) -> str:
+    """Returns how consistency scores agree with P[correct | left out], which they estimate.
+
+    Args:
+      heldout_accuracy: float [k].
+      consistency: float [k], the scores of Jiang et al. (2021).
+      max_score: scores below this one are compared too, if it is given.
+    """
+    parts = [("", np.ones(len(consistency), bool))]
+    if max_score is not None:
+        parts.append((f" with a score below {max_score:g}", consistency < max_score))
+    lines = []
+    for what, chosen in parts:
+        correlation = agreement.rank_correlation(heldout_accuracy[chosen], consistency[chosen])
         lines.append(
-            f"{outlier.index:>8}{name:>{width}}  {estimates.train_labels[outlier.index]:>5}  "
-            f"{outlier.a:>6.3f}  {outlier.b:>6.3f}  {outlier.b - outlier.a:>+10.3f}  {errors:>18}"
+            f"P[correct | left out] and score: rank correlation {number(correlation)} "
+            f"over {np.count_nonzero(chosen):,} examples{what}"
         )
     return "\n".join(lines)
 
@@ -136,6 +196,23 @@ class Comparison:
     def pairs(self) -> Agreement:
         """On the high-influence pairs."""
         return self.influence.at(self.infl_threshold)
+
+    def text(self, influence: str, besides: str = "") -> str:
+        """Returns both curves side by side, and a line about each at its threshold.
+
+        Args:
+          influence: the title of the second curve.
+          besides: what is said of its pairs after their threshold.
+        """
+        memorized = f"examples with mem >= {self.mem_threshold:g}"
+        pairs = f"pairs with infl >= {self.infl_threshold:g}{besides}"
+        return "\n".join(
+            [
+                curve_table({"memorization": self.memorization, influence: self.influence}),
+                sentence(self.memorized, memorized),
+                sentence(self.pairs, pairs),
+            ]
+        )
 
 
 def compare(
@@ -178,37 +255,29 @@ def legend(name: str, pairs: int, test_accuracy: float | None) -> str:
     return f"{name} ({pairs:,} pairs{accuracy})"
 
 
-def curve_table(curves: Sequence[tuple[str, Curve]]) -> str:
+def curve_table(curves: Mapping[str, Curve]) -> str:
     """Returns curves side by side as aligned text.
 
     Args:
-      curves: a title and a curve each; a threshold that only some have leaves the others' cells
-        empty.
+      curves: by title; a threshold that only some have leaves the others' cells empty.
     """
-    columns = f"{'a':>10} {'b':>10} {'Jaccard':>8} {'difference':>11}"
-    lines = [
-        f"{'':>9}" + "".join(f"  {title:^{len(columns)}}" for title, _ in curves).rstrip(),
-        f"{'threshold':>9}" + f"  {columns}" * len(curves),
+    heads = "a", "b", "Jaccard", "difference"
+    rows = [
+        ("", *(cell for title in curves for cell in (title, "", "", ""))),
+        ("threshold", *heads * len(curves)),
     ]
-    for threshold in np.unique(np.concatenate([curve.thresholds for _, curve in curves])):
-        row = f"{threshold:>9g}"
-        for _, curve in curves:
+    thresholds = np.unique(np.concatenate([curve.thresholds for curve in curves.values()]))
+    for threshold in thresholds.tolist():
+        row = [f"{threshold:g}"]
+        for curve in curves.values():
             if threshold in curve.thresholds:
                 found = curve.at(threshold)
-                cells = (
-                    f"{found.size_a:>10,} {found.size_b:>10,} {number(found.jaccard):>8} "
-                    f"{number(found.difference):>11}"
-                )
+                row += [f"{found.size_a:,}", f"{found.size_b:,}"]
+                row += [number(found.jaccard), number(found.difference)]
             else:
-                cells = " " * len(columns)
-            row += f"  {cells}"
-        lines.append(row.rstrip())
-    return "\n".join(lines)
-
-
-def number(value: float) -> str:
-    """Returns a similarity or a difference with three decimals, a dash for nan."""
-    return "-" if math.isnan(value) else f"{value:.3f}"
+                row += [""] * len(heads)
+        rows.append(tuple(row))
+    return table(rows, left=0)
 
 
 def sentence(found: Agreement, what: str) -> str:

@@ -5,23 +5,22 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from tfmem import config as config_lib
+from tfmem import config
 from tfmem.config import DynamicsConfig
 from tfmem.store.epochs import Epoch
 from tfmem.store.trials import Trial
+from tfmem.words import counted, number, table
 
 # The order of everything that has an axis of groups.
 ALL, EASY, DIFFICULT = range(3)
-
-
 GROUPS = ("all", "easy", "difficult")
 # Of a subset that is right: when they are reached.
 LEVELS = (0.5, 0.9)
 _TRAINED_ON = {
-    config_lib.EVERYTHING: "everything",
-    config_lib.WITHOUT_DIFFICULT: "everything but the difficult subset",
-    config_lib.EASY: "the easy subset",
-    config_lib.DIFFICULT: "the difficult subset",
+    config.EVERYTHING: "everything",
+    config.WITHOUT_DIFFICULT: "everything but the difficult subset",
+    config.EASY: "the easy subset",
+    config.DIFFICULT: "the difficult subset",
 }
 
 
@@ -75,9 +74,12 @@ class Curves:
 
     def smoothed(self, window: int) -> "Curves":
         """Returns the curves as sliding means; see `sliding_mean`."""
-        names = ("train", "test", "similarity", "contribution")
         return dataclasses.replace(
-            self, **{name: sliding_mean(getattr(self, name), window) for name in names}
+            self,
+            train=sliding_mean(self.train, window),
+            test=sliding_mean(self.test, window),
+            similarity=sliding_mean(self.similarity, window),
+            contribution=sliding_mean(self.contribution, window),
         )
 
 
@@ -193,20 +195,14 @@ def accuracy_table(found: Curves) -> str:
         for index, name in enumerate(GROUPS)
         if not np.isnan(values[index]).all()
     ]
-    runs = f"{found.num_runs:,} run{'s' if found.num_runs > 1 else ''}"
-    lines = [
-        f"trained on {_TRAINED_ON[found.condition]}, {found.num_examples:,} examples "
-        f"({runs}); accuracy in %",
-        f"{'epoch':>6}" + "".join(f"  {name:>{_width(name)}}" for name, _ in columns),
-    ]
+    rows = [("epoch", *(name for name, _ in columns))]
     for position in shown_epochs(found.epochs):
-        cells = (f"  {100 * values[position]:>{_width(name)}.2f}" for name, values in columns)
-        lines.append(f"{found.epochs[position]:>6}" + "".join(cells))
-    return "\n".join(lines)
-
-
-def _width(name: str) -> int:
-    return max(len(name), len("100.00"))
+        cells = (f"{100 * values[position]:.2f}" for _, values in columns)
+        rows.append((str(found.epochs[position]), *cells))
+    return (
+        f"trained on {_TRAINED_ON[found.condition]}, {found.num_examples:,} examples "
+        f"({counted(found.num_runs, 'run')}); accuracy in %\n{table(rows, left=0)}"
+    )
 
 
 def peak_sentence(found: Curves) -> str:
@@ -239,7 +235,7 @@ def control_sentence(everything: Curves, without: Curves) -> str:
 
 def transfer_sentence(found: Curves) -> str:
     """Returns what training on one of the two subsets gives the other (Fig. 6)."""
-    own, other = (EASY, DIFFICULT) if found.condition == config_lib.EASY else (DIFFICULT, EASY)
+    own, other = (EASY, DIFFICULT) if found.condition == config.EASY else (DIFFICULT, EASY)
     before, after = found.train[:, 0], found.train[:, -1]
     return (
         f"trained on the {GROUPS[own]} subset alone: {after[own]:.2%} of it and {after[other]:.2%} "
@@ -251,15 +247,11 @@ def transfer_sentence(found: Curves) -> str:
 def gradient_table(found: Curves) -> str:
     """Returns the mean over epochs of what was measured of gradients as aligned text (Fig. 4)."""
     measured = np.count_nonzero(~np.isnan(found.contribution).all(axis=0))
-    lines = [
-        f"gradients, mean over {measured:,} measured epochs",
-        f"{'':<12}" + "".join(f"  {name:>9}" for name in GROUPS),
-    ]
+    rows: list[tuple[str, ...]] = [("", *GROUPS)]
     for name in ("similarity", "contribution"):
-        values = known_mean(getattr(found, name), axis=1)
-        cells = (f"{'-' if np.isnan(value) else f'{value:.4f}':>9}" for value in values)
-        lines.append(f"{name:<12}" + "".join(f"  {cell}" for cell in cells))
-    return "\n".join(lines)
+        values = known_mean(getattr(found, name), axis=1).tolist()
+        rows.append((name, *(number(value, ".4f") for value in values)))
+    return f"gradients, mean over {measured:,} measured epochs\n{table(rows)}"
 
 
 def gradient_sentence(found: Curves) -> str:
@@ -280,12 +272,12 @@ def _more_often(a: np.ndarray, b: np.ndarray) -> str:
 def report(found: Sequence[Curves]) -> str:
     """Returns tables and sentences of all conditions of one store, as text."""
     by_condition = {curves.condition: curves for curves in found}
-    everything = by_condition.get(config_lib.EVERYTHING)
-    without = by_condition.get(config_lib.WITHOUT_DIFFICULT)
+    everything = by_condition.get(config.EVERYTHING)
+    without = by_condition.get(config.WITHOUT_DIFFICULT)
     lines = []
     for curves in found:
         lines += [accuracy_table(curves), peak_sentence(curves), speed_sentence(curves)]
-        if curves.condition in (config_lib.EASY, config_lib.DIFFICULT):
+        if curves.condition in (config.EASY, config.DIFFICULT):
             lines.append(transfer_sentence(curves))
         lines.append("")
     if everything and without:
@@ -295,16 +287,16 @@ def report(found: Sequence[Curves]) -> str:
     return "\n".join(lines).rstrip()
 
 
-def describe(config: DynamicsConfig, groups: Groups) -> str:
+def describe(followed: DynamicsConfig, groups: Groups) -> str:
     """Returns what was followed as one line."""
-    corrupted = config.experiment.corrupted_labels
+    corrupted = followed.experiment.corrupted_labels
     parts = []
     for members, what in ((groups.train, "training"), (groups.test, "test")):
         total, easy, difficult = members.sum(axis=1)
         if easy or difficult:
             parts.append(f"of {total:,} {what} examples {easy:,} easy, {difficult:,} difficult")
     labels = f"; {corrupted:,} training labels were replaced" if corrupted else ""
-    return f"{config.name}: {'; '.join(parts)}{labels}"
+    return f"{followed.name}: {'; '.join(parts)}{labels}"
 
 
 def curve_labels(texts: Sequence[str], names: Sequence[str], corrupted: Sequence[int]) -> list[str]:
@@ -325,8 +317,8 @@ def curve_labels(texts: Sequence[str], names: Sequence[str], corrupted: Sequence
     return labels
 
 
-def incomplete(config: DynamicsConfig, found: Sequence[Curves]) -> str:
+def incomplete(followed: DynamicsConfig, found: Sequence[Curves]) -> str:
     """Returns the conditions that lack runs and how many there are, or "" if none does."""
-    counts = dict.fromkeys(config.conditions, 0)
+    counts = dict.fromkeys(followed.conditions, 0)
     counts |= {curves.condition: curves.num_runs for curves in found}
-    return ", ".join(f"{name} {runs:,}" for name, runs in counts.items() if runs < config.runs)
+    return ", ".join(f"{name} {runs:,}" for name, runs in counts.items() if runs < followed.runs)

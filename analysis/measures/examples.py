@@ -2,12 +2,14 @@
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 
-from analysis.estimates.values import ClassInfluence, Pairs
+from analysis.estimates.values import ClassInfluence, Estimates, Pairs
 from tfmem import experiments, words
 
+T = TypeVar("T")
 EXAMPLES = 4  # Of one class, around one level.
 WINDOW = 0.15  # How far from the level an example may be.
 CLASSES = 20
@@ -129,30 +131,37 @@ def panel_training_examples(pairs: Pairs) -> np.ndarray:
     return np.stack([ordered[bases + copy] for copy in range(copies)])
 
 
+class Estimated(NamedTuple):
+    """An example by its index, and an estimate of it: its memorization, or the influence on it."""
+
+    example: int
+    value: float
+
+
 @dataclasses.dataclass(frozen=True)
-class PanelRow:
+class PanelRow(Generic[T]):
     """A training example of Figs. 4 to 6 and the test examples beside it.
 
     Attributes:
-      train_index: of the training example.
-      test_index: int64 [k], the test examples of its class that it influences most.
-      influence: float64 [k], on each of them, descending.
+      name: of their class.
+      train: the training example, as those who show it need it.
+      tests: the test examples of its class that it influences most, descending.
     """
 
-    train_index: int
-    test_index: np.ndarray
-    influence: np.ndarray
+    name: str
+    train: T
+    tests: tuple[T, ...]
 
 
 def panels(
-    pairs: Pairs, influences: Sequence[ClassInfluence], train_labels: np.ndarray
-) -> list[list[PanelRow]]:
+    estimates: Estimates, pairs: Pairs, class_names: Sequence[str]
+) -> list[list[PanelRow[Estimated]]]:
     """Returns the sets of rows of Figs. 4 to 6, chosen by the procedure of Sec. C.
 
     Args:
+      estimates: with the influence of every class.
       pairs: the high-influence pairs.
-      influences: one per class, in label order.
-      train_labels: int [n].
+      class_names: in label order.
 
     Returns:
       3 sets of 5 rows, or one with fewer than 7, or none without pairs.
@@ -161,9 +170,14 @@ def panels(
     if not chosen.size:
         return []
     rows = {}
-    for label, block in enumerate(influences):  # Once, as they may be read from a file.
-        for index in set(chosen[train_labels[chosen] == label].tolist()):
+    for label, block in enumerate(estimates.influences):  # Once, as they may be read from a file.
+        for index in set(chosen[estimates.train_labels[chosen] == label].tolist()):
             row = int(np.flatnonzero(block.train_index == index)[0])
             columns = most_influenced(block, row)
-            rows[index] = PanelRow(index, block.test_index[columns], block.value[row, columns])
+            tests, influence = block.test_index[columns], block.value[row, columns]
+            rows[index] = PanelRow(
+                class_names[label],
+                Estimated(index, float(estimates.memorization[index])),
+                tuple(map(Estimated, tests.tolist(), influence.tolist())),
+            )
     return [[rows[index] for index in indices] for indices in chosen.tolist()]

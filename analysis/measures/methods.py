@@ -5,15 +5,13 @@ Lin & Jaggi (2021) from models that are trained on everything (eq. 6).
 """
 
 import dataclasses
-import math
-from collections.abc import Mapping
 
 import numpy as np
 
-from analysis.estimates import scores as scores_lib
-from analysis.estimates.scores import Scores
+from analysis.estimates.scores import Scores, auc, top_overlap
 from analysis.estimates.values import Estimates
-from analysis.measures import agreement, comparison
+from analysis.measures import agreement
+from tfmem.words import counted, number
 
 # Of the highest values, that both methods may have in common.
 TOP_SHARES = (0.01, 0.05, 0.1)
@@ -70,14 +68,14 @@ def overlaps(values: Values) -> dict[float, tuple[int, float]]:
     found = {}
     for share in TOP_SHARES:
         count = max(1, round(share * len(values)))
-        found[share] = count, scores_lib.top_overlap(values.memorization, values.score, count)
+        found[share] = count, top_overlap(values.memorization, values.score, count)
     return found
 
 
 def detection(values: Values, positive: np.ndarray) -> dict[str, float]:
     """Returns, by method, the area under the ROC curve of finding the positive, bool [k]."""
     both = zip(METHODS, (values.memorization, values.score), strict=True)
-    return {name: scores_lib.auc(value, positive) for name, value in both}
+    return {name: auc(value, positive) for name, value in both}
 
 
 def roc(score: np.ndarray, positive: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -101,8 +99,8 @@ def costs(estimates: Estimates, scores: Scores) -> dict[str, str]:
     if estimates.num_trials is None:
         trials = "an unknown number of trials"
     else:
-        trials = _counted(estimates.num_trials, "trial")
-    return dict(zip(METHODS, (trials, _counted(scores.num_models, "model")), strict=True))
+        trials = counted(estimates.num_trials, "trial")
+    return dict(zip(METHODS, (trials, counted(scores.num_models, "model")), strict=True))
 
 
 def cost_sentence(estimates: Estimates, scores: Scores) -> str:
@@ -122,11 +120,11 @@ def report(values: Values) -> str:
     """Returns how far the two methods agree, and how well each finds corrupted labels, as text."""
     correlation = agreement.rank_correlation(values.memorization, values.score)
     lines = [
-        f"memorization and turn-over score: rank correlation {comparison.number(correlation)} "
+        f"memorization and turn-over score: rank correlation {number(correlation)} "
         f"over {len(values):,} examples",
         "highest by both: "
         + ", ".join(
-            f"{shared:.1%} of the top {share:.0%} ({_counted(count, 'example')})"
+            f"{shared:.1%} of the top {share:.0%} ({counted(count, 'example')})"
             for share, (count, shared) in overlaps(values).items()
         ),
     ]
@@ -135,16 +133,7 @@ def report(values: Values) -> str:
         (values.replaced, "labels that were replaced, some by themselves"),
     ):
         if positive is not None:
-            areas = _areas(detection(values, positive))
+            found = detection(values, positive).items()
+            areas = ", ".join(f"{name} {number(area, '.4f')}" for name, area in found)
             lines.append(f"AUC of finding the {np.count_nonzero(positive):,} {what}: {areas}")
     return "\n".join(lines)
-
-
-def _areas(found: Mapping[str, float]) -> str:
-    return ", ".join(
-        f"{name} {'-' if math.isnan(area) else f'{area:.4f}'}" for name, area in found.items()
-    )
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count:,} {what}{'' if count == 1 else 's'}"

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from etils import epath
@@ -12,6 +13,7 @@ from analysis.estimates.values import Pairs
 from tfmem.config import Condition, RemovalConfig
 from tfmem.disk.bits import BitMatrix
 from tfmem.store.trials import TrialSet
+from tfmem.words import number, table
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,8 +112,8 @@ def group(config: RemovalConfig, trials: TrialSet) -> list[Runs]:
     """Returns the runs of each of the config's conditions, in their order, as far as they are."""
     of_condition, run = np.divmod(trials.numbers, config.runs)
     found = []
-    for number, condition in enumerate(config.conditions):
-        rows = np.flatnonzero(of_condition == number)
+    for index, condition in enumerate(config.conditions):
+        rows = np.flatnonzero(of_condition == index)
         rows = rows[np.argsort(run[rows])]
         found.append(
             Runs(
@@ -151,9 +153,9 @@ def threshold_effects(groups: list[Runs]) -> list[ThresholdEffect]:
     by_condition = {runs.condition: runs for runs in groups}
     effects = []
     for condition, memorized in by_condition.items():
-        if condition.removed != "memorized":
-            continue
         threshold = condition.threshold
+        if condition.removed != "memorized" or threshold is None:
+            continue
         random = by_condition[Condition("random", threshold)]
         remaining = np.concatenate([memorized.remaining, random.remaining])
         effects.append(
@@ -168,7 +170,7 @@ def threshold_effects(groups: list[Runs]) -> list[ThresholdEffect]:
     return effects
 
 
-def high_influence_effect(groups: list[Runs], pairs: Pairs) -> HighInfluenceEffect:
+def high_influence_effect(groups: Sequence[Runs], pairs: Pairs) -> HighInfluenceEffect:
     """Returns what the training examples of the pairs are worth (Sec. 3.3)."""
     by_condition = {runs.condition: runs for runs in groups}
     whole, without = (by_condition[Condition(name)] for name in ("nothing", "high_influence"))
@@ -189,19 +191,21 @@ def high_influence_effect(groups: list[Runs], pairs: Pairs) -> HighInfluenceEffe
 
 def threshold_table(effects: list[ThresholdEffect]) -> str:
     """Returns Fig. 2 as aligned text, in percent."""
-    lines = [
-        "test accuracy in %, mean ± standard deviation over runs; the difference ± its standard "
-        "error",
-        f"{'mem >=':>8}  {'remains':>8}  {'memorized removed':>18}  {'random removed':>18}  "
-        f"{'difference':>16}",
-    ]
+    rows = [("mem >=", "remains", "memorized removed", "random removed", "difference")]
     for effect in effects:
-        remaining = "-" if math.isnan(effect.remaining) else f"{effect.remaining:.1%}"
-        lines.append(
-            f"{effect.threshold:>8g}  {remaining:>8}  {percent(effect.memorized):>18}  "
-            f"{percent(effect.random):>18}  {_difference(effect.difference):>16}"
+        rows.append(
+            (
+                f"{effect.threshold:g}",
+                number(effect.remaining, ".1%"),
+                with_deviation(effect.memorized),
+                with_deviation(effect.random),
+                _with_error(effect.difference),
+            )
         )
-    return "\n".join(lines)
+    return (
+        "test accuracy in %, mean ± standard deviation over runs; the difference ± its standard "
+        f"error\n{table(rows, left=0)}"
+    )
 
 
 def high_influence_table(effect: HighInfluenceEffect, num_test: int) -> str:
@@ -211,45 +215,42 @@ def high_influence_table(effect: HighInfluenceEffect, num_test: int) -> str:
       effect: of the removal.
       num_test: n'.
     """
-    removed = f"S without {effect.train_examples:,}"
-    lines = [
-        f"{effect.train_examples:,} training examples of high-influence pairs removed from S, "
-        f"which influence {effect.test_examples:,} test examples",
-        f"{'accuracy in % on':<28}  {'S':>14}  {removed:>18}  {'difference':>16}",
-    ]
-    for name, *means in (
-        (f"all {num_test:,} test examples", effect.whole, effect.without, effect.difference),
+    rows = [
+        ("accuracy in % on", "S", f"S without {effect.train_examples:,}", "difference"),
+        (
+            f"all {num_test:,} test examples",
+            with_deviation(effect.whole),
+            with_deviation(effect.without),
+            _with_error(effect.difference),
+        ),
         (
             f"the {effect.test_examples:,} influenced ones",
-            effect.influenced_whole,
-            effect.influenced_without,
-            effect.influenced_difference,
+            with_deviation(effect.influenced_whole),
+            with_deviation(effect.influenced_without),
+            _with_error(effect.influenced_difference),
         ),
-    ):
-        whole, without, difference = means
-        lines.append(
-            f"{name:<28}  {percent(whole):>14}  {percent(without):>18}  "
-            f"{_difference(difference):>16}"
-        )
-    lines.append(
-        f"of the difference of {_difference(effect.difference)}, the influenced test examples "
-        f"contribute {_difference(effect.contribution)}"
+    ]
+    return (
+        f"{effect.train_examples:,} training examples of high-influence pairs removed from S, "
+        f"which influence {effect.test_examples:,} test examples\n{table(rows)}\n"
+        f"of the difference of {_with_error(effect.difference)}, the influenced test examples "
+        f"contribute {_with_error(effect.contribution)}"
     )
-    return "\n".join(lines)
 
 
-def percent(mean: Mean) -> str:
-    return _with_error(mean, mean.deviation)
+def with_deviation(mean: Mean) -> str:
+    """Returns a mean of shares in percent, with the standard deviation over the runs."""
+    return _percent(mean, mean.deviation)
 
 
-def _difference(mean: Mean) -> str:
-    return _with_error(mean, mean.standard_error)
+def _with_error(mean: Mean) -> str:
+    return _percent(mean, mean.standard_error)
 
 
-def _with_error(mean: Mean, error: float) -> str:
+def _percent(mean: Mean, error: float) -> str:
     if not mean.count:
         return "-"
-    return f"{100 * mean.value:.2f} ± {'?' if math.isnan(error) else f'{100 * error:.2f}'}"
+    return f"{100 * mean.value:.2f} ± {number(100 * error, '.2f', unknown='?')}"
 
 
 def read_pairs(config: RemovalConfig, path: epath.PathLike) -> Pairs:
@@ -259,7 +260,7 @@ def read_pairs(config: RemovalConfig, path: epath.PathLike) -> Pairs:
             f"{path} does not exist, and the influenced test examples are in it: "
             "--estimates=PATH says where that file is now"
         )
-    estimates = files.read_estimates(path)
+    estimates = files.read(path)
     pairs = select_pairs(estimates, path, config.mem_threshold, config.infl_threshold)
     if estimates_digest(estimates.memorization, pairs) != config.estimates_digest:
         raise ValueError(

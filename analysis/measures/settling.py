@@ -1,25 +1,23 @@
 """How estimates settle with the number of trials, and whether there are enough."""
 
 import dataclasses
-import datetime
 import math
 from collections.abc import Callable, Sequence
-from types import ModuleType
+from typing import NamedTuple
 
 import numpy as np
 from etils import epath
 
 from analysis.estimates import estimators, pairs
-from analysis.estimates.values import Estimates, Memorization
+from analysis.estimates.values import CORRECTNESS, Estimates
 from analysis.measures import agreement
 from tfmem import experiments, seeds
 from tfmem.store.trials import TrialSet
-from tfmem.words import duration
+from tfmem.words import number, table
 
 _SMALLEST_HALF = 16
 _FALSE_SHARE = 0.05  # Share of the pairs found that may be there by chance.
 _HOPELESS = 100  # Times as many trials that are too few: the thresholds are too low.
-_FARTHEST = 3650 * 86400  # Seconds ahead that still get a date.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,14 +74,16 @@ class Convergence:
 
 
 def _split_half(
-    a: TrialSet, b: TrialSet, mem_threshold: float, infl_threshold: float, estimator: ModuleType
+    a: TrialSet, b: TrialSet, mem_threshold: float, infl_threshold: float, estimator: str
 ) -> SplitHalf:
-    mem_a, mem_b = (estimator.memorization(half).value for half in (a, b))
+    mem_a, mem_b = (estimators.memorization(half, estimator).value for half in (a, b))
     chosen_a, chosen_b = mem_a >= mem_threshold, mem_b >= mem_threshold
     mem_jaccard, mem_difference = agreement.compare(mem_a, mem_b, chosen_a, chosen_b)
     # Class by class, only sums are kept: no matrix of a whole dataset.
-    blocks_a, blocks_b = (estimator.class_influences(half) for half in (a, b))
-    found = agreement.block_curve(blocks_a, blocks_b, chosen_a, chosen_b, [infl_threshold])
+    blocks_a, blocks_b = (estimators.class_influences(half, estimator) for half in (a, b))
+    found = agreement.block_curve(
+        blocks_a, blocks_b, chosen_a, chosen_b, np.array([infl_threshold])
+    )
     influence = found.at(infl_threshold)
     return SplitHalf(
         num_trials=len(a),
@@ -112,7 +112,7 @@ def split_halves(
     infl_threshold: float,
     splits: int = 3,
     progress: Callable[[float], None] = lambda amount: None,
-    estimator: ModuleType = estimators,
+    estimator: str = CORRECTNESS,
 ) -> tuple[SplitHalf, ...]:
     """Compares disjoint random halves of the trials, at each of `split_sizes`.
 
@@ -122,7 +122,7 @@ def split_halves(
       infl_threshold: theta_infl.
       splits: how many random splits are averaged; where a set is empty, it does not count.
       progress: called with 1 after each split.
-      estimator: `estimates.estimators` or `estimates.probability`; the splits are the same.
+      estimator: `CORRECTNESS` or `PROBABILITY`; the splits are the same.
     """
     results = []
     for size in split_sizes(len(trials)):
@@ -132,11 +132,9 @@ def split_halves(
             a, b = (trials.take(np.sort(part)) for part in (order[:size], order[size : 2 * size]))
             found.append(_split_half(a, b, mem_threshold, infl_threshold, estimator))
             progress(1)
-        means = {
-            field.name: _mean([getattr(half, field.name) for half in found])
-            for field in dataclasses.fields(SplitHalf)
-        }
-        results.append(SplitHalf(**{**means, "num_trials": size}))
+        names = (field.name for field in dataclasses.fields(SplitHalf)[1:])
+        means = [_mean([getattr(half, name) for half in found]) for name in names]
+        results.append(SplitHalf(size, *means))
     return tuple(results)
 
 
@@ -147,7 +145,7 @@ def _mean(values: Sequence[float]) -> float:
 
 def chance_pairs(
     trials: TrialSet,
-    memorization: Memorization,
+    memorization: np.ndarray,
     mem_threshold: float,
     infl: float,
     num_trials: int | None = None,
@@ -160,7 +158,7 @@ def chance_pairs(
 
     Args:
       trials: t trials.
-      memorization: estimated from them.
+      memorization: float [n], estimated from them.
       mem_threshold: theta_mem.
       infl: theta_infl.
       num_trials: t', for what to expect of that many trials instead, if all rates stay as they are:
@@ -173,13 +171,13 @@ def chance_pairs(
     total = 0.0
     t = len(trials)
     successes = trials.test_correct.transposed.row_sums()
-    counts_in = memorization.num_in
+    counts_in = trials.subset.transposed.row_sums()
     if num_trials is not None:
         # Not each in its own share, which is luck: at a few trials some are in none of them.
         counts_in = np.full_like(counts_in, round(num_trials * counts_in.mean() / t))
         successes = np.rint(successes * (num_trials / t)).astype(np.int64)
         t = num_trials
-    memorized = memorization.value >= mem_threshold
+    memorized = memorization >= mem_threshold
     for label in np.unique(trials.train_labels[memorized]):
         num_in = counts_in[memorized & (trials.train_labels == label)]
         right = successes[trials.test_labels == label]
@@ -250,40 +248,52 @@ def measure(
       infl_threshold: theta_infl.
       splits: how many random splits are averaged.
       progress: called with 1 after each split.
-      estimates: what these trials give, with details, where that is known already.
+      estimates: of these trials, where they are known already.
     """
     if estimates is None:
-        memorization = estimators.memorization(trials)
-        influences = estimators.class_influences(trials)
-    else:
-        memorization, influences = estimates.details, estimates.influences
-    found = len(pairs.select(memorization.value, influences, mem_threshold, infl_threshold))
-    by_chance = chance_pairs(trials, memorization, mem_threshold, infl_threshold)
+        estimates = estimators.estimate(trials)
+    memorization = estimates.memorization
+    selected = pairs.select(memorization, estimates.influences, mem_threshold, infl_threshold)
+    found = len(selected)
 
-    def real_enough(num_trials: int) -> bool:
-        expected = chance_pairs(trials, memorization, mem_threshold, infl_threshold, num_trials)
-        return not _may_be_chance(expected, found)
+    def by_chance(num_trials: int | None = None) -> float:
+        return chance_pairs(trials, memorization, mem_threshold, infl_threshold, num_trials)
 
+    expected = by_chance()
     beyond_chance = None
-    if found and _may_be_chance(by_chance, found):
-        beyond_chance = fewest_trials(real_enough, len(trials))
-    ratio = float(memorization.num_in.mean()) / len(trials)
+    if found and _may_be_chance(expected, found):
+        beyond_chance = fewest_trials(
+            lambda number: not _may_be_chance(by_chance(number), found), len(trials)
+        )
+    ratio = float(trials.subset.transposed.row_sums().mean()) / len(trials)
     halves = split_halves(trials, mem_threshold, infl_threshold, splits, progress)
-    enough, needed, verdict = judge(
-        len(trials), ratio, found, by_chance, halves, infl_threshold, beyond_chance
-    )
+    verdict = judge(len(trials), ratio, found, expected, halves, infl_threshold, beyond_chance)
     return Convergence(
         num_trials=len(trials),
         halves=halves,
         worst_standard_error=worst_standard_error(len(trials), ratio),
         pairs=found,
-        chance_pairs=by_chance,
+        chance_pairs=expected,
         mem_threshold=mem_threshold,
         infl_threshold=infl_threshold,
-        enough=enough,
-        trials_needed=needed,
-        verdict=verdict,
+        enough=verdict.enough,
+        trials_needed=verdict.trials_needed,
+        verdict=verdict.sentences,
     )
+
+
+class Verdict(NamedTuple):
+    """Whether there are enough trials.
+
+    Attributes:
+      enough: whether there are.
+      trials_needed: about how many would be, or None where that cannot be told.
+      sentences: why, and what to do.
+    """
+
+    enough: bool
+    trials_needed: int | None
+    sentences: str
 
 
 def judge(
@@ -294,7 +304,7 @@ def judge(
     halves: Sequence[SplitHalf],
     infl_threshold: float,
     beyond_chance: int | None,
-) -> tuple[bool, int | None, str]:
+) -> Verdict:
     """Says in plain sentences whether there are enough trials.
 
     Enough means: at most 5% of the pairs found would be there by chance, and two halves agree on
@@ -309,9 +319,6 @@ def judge(
       infl_threshold: theta_infl.
       beyond_chance: where more than 5% may be chance, the number of trials at which it would be
         less; None if no number would do.
-
-    Returns:
-      (whether there are enough, about how many would be or None, the sentences).
     """
     error = worst_standard_error(num_trials, subset_ratio)
     facts = (
@@ -320,87 +327,57 @@ def judge(
         f"If no influence existed, {_approximately(by_chance)} pairs would pass by chance; "
         f"{found:,} passed."
     )
+    agreeing = _agreeing(num_trials, halves)
     if not found:
-        return (
-            False,
-            None,
-            f"{facts} Not enough to judge. There are no pairs to agree on: lower the thresholds or "
-            "add trials.",
+        reason = (
+            " Not enough to judge. There are no pairs to agree on: lower the thresholds or add "
+            "trials."
         )
-    target = experiments.JACCARD_AT_INFL_THRESHOLD
-    last = halves[-1] if halves else None
-    compared = last is not None and not math.isnan(last.infl_jaccard)
-    agreeing = 0
-    if compared and last.infl_jaccard < target:
-        # Disagreement comes from noise, which shrinks with the root of the number of trials.
-        factor = ((1 - last.infl_jaccard) / (1 - target)) ** 2
-        agreeing = math.ceil(num_trials * factor / 100) * 100
+        return Verdict(False, None, facts + reason)
     if _may_be_chance(by_chance, found):
         facts += f" Not enough: more than {_FALSE_SHARE:.0%} of the pairs may be chance."
         if beyond_chance is None:
-            return (
-                False,
-                None,
-                f"{facts} Raise the thresholds: {infl_threshold:g} is too low for any number of "
-                f"trials, as not even {_HOPELESS} times as many would do.",
+            reason = (
+                f" Raise the thresholds: {infl_threshold:g} is too low for any number of trials, "
+                f"as not even {_HOPELESS} times as many would do."
             )
-        more = f", and about {agreeing:,} for two halves to agree as well"
-        return (
-            False,
-            max(beyond_chance, agreeing),
-            f"{facts} Add trials or raise the thresholds: if all rates stay as they are, about "
-            f"{beyond_chance:,} trials would do{more if agreeing > beyond_chance else ''}.",
+            return Verdict(False, None, facts + reason)
+        reason = (
+            " Add trials or raise the thresholds: if all rates stay as they are, about "
+            f"{beyond_chance:,} trials would do"
         )
-    if not compared:
-        return (
-            False,
-            None,
-            f"{facts} Not enough to judge. There are too few trials to compare two halves: add "
-            "trials.",
-        )
+        if agreeing is not None and agreeing > beyond_chance:
+            reason += f", and about {agreeing:,} for two halves to agree as well"
+        return Verdict(False, max(beyond_chance, agreeing or 0), f"{facts}{reason}.")
+    if agreeing is None:
+        reason = " Not enough to judge. There are too few trials to compare two halves: add trials."
+        return Verdict(False, None, facts + reason)
     facts += (
-        f" Two halves of {last.num_trials:,} trials agree on pairs with a Jaccard similarity of "
-        f"{last.infl_jaccard:.2f} (the paper asked for {target:g})."
+        f" Two halves of {halves[-1].num_trials:,} trials agree on pairs with a Jaccard similarity "
+        f"of {halves[-1].infl_jaccard:.2f} (the paper asked for "
+        f"{experiments.JACCARD_AT_INFL_THRESHOLD:g})."
     )
     if agreeing:
-        return (
-            False,
-            agreeing,
-            f"{facts} The pairs are real, but which ones pass the threshold still depends on the "
-            f"trials: about {agreeing:,} trials would settle it.",
+        reason = (
+            " The pairs are real, but which ones pass the threshold still depends on the trials: "
+            f"about {agreeing:,} trials would settle it."
         )
-    return True, None, f"{facts} Enough for these thresholds."
+        return Verdict(False, agreeing, facts + reason)
+    return Verdict(True, None, f"{facts} Enough for these thresholds.")
 
 
-def when(
-    missing: int, trials_per_hour: float | None, seconds_a_trial: float | None, now: float
-) -> str:
-    """Says in a sentence how long the missing trials take; nothing where that is not known.
+def _agreeing(num_trials: int, halves: Sequence[SplitHalf]) -> int | None:
+    """Returns about how many trials it takes until two halves agree; None if none were compared.
 
-    Args:
-      missing: how many trials, 1 or more.
-      trials_per_hour: the present pace, or None where nothing is being trained.
-      seconds_a_trial: what one costs, or None where that is not known; without a pace it is told
-        what they take one after another.
-      now: seconds since 1970; a date is told in local time, and none that is ten years ahead.
+    It is 0 where they do. Disagreement comes from noise, which shrinks with the root of the number
+    of trials.
     """
-    these = (
-        "the 1 that is missing takes" if missing == 1 else f"the {missing:,} that are missing take"
-    )
-    if trials_per_hour is not None:
-        seconds = 3600 * missing / trials_per_hour
-        until = ""
-        if seconds < _FARTHEST:
-            until = f", until {datetime.datetime.fromtimestamp(now + seconds):%Y-%m-%d %H:%M}"
-        rate = f"{trials_per_hour:,.0f}" if trials_per_hour >= 10 else f"{trials_per_hour:.2g}"
-        trials = "trial" if rate == "1" else "trials"
-        return f"At the present pace of {rate} {trials} an hour {these} {duration(seconds)}{until}."
-    if seconds_a_trial is not None:
-        return (
-            f"At {duration(seconds_a_trial)} a trial, {these} "
-            f"{duration(missing * seconds_a_trial)} of one machine."
-        )
-    return ""
+    if not halves or math.isnan(halves[-1].infl_jaccard):
+        return None
+    jaccard, target = halves[-1].infl_jaccard, experiments.JACCARD_AT_INFL_THRESHOLD
+    if jaccard >= target:
+        return 0
+    return math.ceil(num_trials * ((1 - jaccard) / (1 - target)) ** 2 / 100) * 100
 
 
 def _may_be_chance(by_chance: float, found: int) -> bool:
@@ -421,23 +398,15 @@ def _approximately(count: float) -> str:
     return f"{count:.1f}" if count >= 0.1 else "fewer than 0.1"
 
 
-def table(halves: Sequence[SplitHalf], mem_threshold: float, infl_threshold: float) -> str:
+def split_table(halves: Sequence[SplitHalf], mem_threshold: float, infl_threshold: float) -> str:
     """Returns split-half comparisons as aligned text."""
     mem, infl = f"mem >= {mem_threshold:g}", f"pairs, infl >= {infl_threshold:g}"
-    lines = [
-        f"{'trials':>8}  {mem:^34}  {infl:^34}",
-        f"{'a half':>8}  " + "  ".join([f"{'number':>10} {'Jaccard':>11} {'difference':>11}"] * 2),
+    rows = [
+        ("trials", mem, "", "", infl, "", ""),
+        ("a half", *("number", "Jaccard", "difference") * 2),
     ]
     for half in halves:
-        row = f"{half.num_trials:>8,}"
-        for size, jaccard, difference in (
-            (half.mem_size, half.mem_jaccard, half.mem_difference),
-            (half.infl_size, half.infl_jaccard, half.infl_difference),
-        ):
-            row += f"  {size:>10,.1f} {_cell(jaccard):>11} {_cell(difference):>11}"
-        lines.append(row)
-    return "\n".join(lines)
-
-
-def _cell(value: float) -> str:
-    return "-" if math.isnan(value) else f"{value:.3f}"
+        of_mem = f"{half.mem_size:,.1f}", number(half.mem_jaccard), number(half.mem_difference)
+        of_infl = f"{half.infl_size:,.1f}", number(half.infl_jaccard), number(half.infl_difference)
+        rows.append((f"{half.num_trials:,}", *of_mem, *of_infl))
+    return table(rows, left=0)

@@ -11,6 +11,7 @@ from analysis.measures import agreement
 from tfmem.datasets import Dataset
 from tfmem.store.epochs import Epoch
 from tfmem.store.trials import Trial
+from tfmem.words import number, table
 
 QUANTILES = (0, 0.01, 0.1, 0.25, 0.5, 0.75, 0.9, 0.99, 1)
 # Of the examples: those with the highest scores, whose overlap with the final ones is measured.
@@ -113,13 +114,13 @@ def accuracies(trials: Sequence[Trial], epochs: Sequence[int], labels: np.ndarra
         return np.mean(found, axis=0)
 
     def right(name: str) -> np.ndarray:
-        return over_models(lambda kept: np.mean(kept[name][: len(labels)] == labels))
+        return over_models(lambda kept: float(np.mean(kept[name][: len(labels)] == labels)))
 
     return Accuracies(
         epochs=np.array(epochs, np.int64),
         unmuted=right("unmuted_predicted"),
         muted=right("muted_predicted"),
-        test=over_models(lambda kept: np.mean(kept["test_correct"])),
+        test=over_models(lambda kept: float(np.mean(kept["test_correct"]))),
     )
 
 
@@ -159,7 +160,7 @@ def _top(share: float, n: int) -> int:
     return max(1, round(share * n))
 
 
-def spread(epochs: Sequence[int], most: int = _TABLE_EPOCHS) -> np.ndarray:
+def spread(epochs: Sequence[int] | np.ndarray, most: int = _TABLE_EPOCHS) -> np.ndarray:
     """Returns the positions of at most `most` epochs: the first, the last, and most of them early.
 
     They are spaced evenly on a logarithmic scale, as scores change most in the first epochs.
@@ -167,13 +168,11 @@ def spread(epochs: Sequence[int], most: int = _TABLE_EPOCHS) -> np.ndarray:
     return np.unique(np.round(np.geomspace(1, len(epochs), most)).astype(int)) - 1
 
 
-def corruption(found: Scores) -> Corruption:
-    """Returns how scores tell corrupted examples from real ones (Fig. 2).
-
-    Args:
-      found: scores of examples of which some labels were corrupted.
-    """
+def corruption(found: Scores) -> Corruption | None:
+    """Returns how scores tell corrupted examples from real ones (Fig. 2), None if all are real."""
     score, replaced, changed = found.train.score, found.corrupted, found.changed
+    if replaced is None or changed is None:
+        return None
 
     def mean(chosen: np.ndarray) -> float:
         return float(score[chosen].mean()) if chosen.any() else float("nan")
@@ -226,55 +225,49 @@ def accuracy_lines(found: Accuracies, num_train: int, num_test: int, trained_on_
 def quantile_table(found: Scores) -> str:
     """Returns the quantiles of the scores as aligned text, a row per split."""
     names = {0: "lowest", 0.5: "median", 1: "highest"}
-    heads = ["mean", *(names.get(quantile, f"{quantile:.0%}") for quantile in QUANTILES)]
-    lines = [f"{'scores in nats':<26}" + "".join(f"{head:>9}" for head in heads)]
+    heads = (names.get(quantile, f"{quantile:.0%}") for quantile in QUANTILES)
+    rows = [("scores in nats", "mean", *heads)]
     for split, what in ((found.train, "training"), (found.test, "test")):
         if split is not None:
             values = [split.score.mean(), *np.quantile(split.score, QUANTILES)]
-            lines.append(
-                f"{f'{len(split.score):,} {what} examples':<26}"
-                + "".join(f"{_nats(value):>9}" for value in values)
-            )
-    return "\n".join(lines)
+            rows.append((f"{len(split.score):,} {what} examples", *map(_nats, values)))
+    return table(rows)
 
 
 def corruption_table(found: Corruption) -> str:
     """Returns the scores of corrupted and real examples as aligned text."""
-    lines = [f"{'label':<26}{'examples':>10}{'mean score':>12}"]
-    for name, count, mean in (
-        ("real", found.num_real, found.real),
-        ("replaced by a random one", found.num_replaced, found.replaced),
-        ("  that is another one", found.num_changed, found.changed),
-    ):
-        lines.append(f"{name:<26}{count:>10,}{_nats(mean):>12}")
-    lines.append(
-        f"ROC AUC of the score: {_number(found.auc_changed, 4)} for labels that are another one, "
-        f"{_number(found.auc_replaced, 4)} for all that were replaced"
+    rows = [
+        ("label", "examples", "mean score"),
+        ("real", f"{found.num_real:,}", _nats(found.real)),
+        ("replaced by a random one", f"{found.num_replaced:,}", _nats(found.replaced)),
+        ("  that is another one", f"{found.num_changed:,}", _nats(found.changed)),
+    ]
+    return (
+        f"{table(rows)}\n"
+        f"ROC AUC of the score: {number(found.auc_changed, '.4f')} for labels that are another "
+        f"one, {number(found.auc_replaced, '.4f')} for all that were replaced"
     )
-    return "\n".join(lines)
 
 
 def early_stopping_table(found: EarlyStopping) -> str:
     """Returns the agreement with the final scores as aligned text, and when it is high enough."""
     final = int(found.epochs[-1])
-    shares = "".join(f"{f'top {share:.0%}':>10}" for share in SHARES)
-    lines = [
-        f"scores after fewer epochs and those after {final:,}: rank correlation, and the share of "
-        "the highest that is found",
-        f"{'epoch':>6}{'Spearman':>10}{shares}",
-    ]
+    rows = [("epoch", "Spearman", *(f"top {share:.0%}" for share in SHARES))]
     for position in spread(found.epochs).tolist():
-        overlaps = "".join(f"{overlap[position]:>10.1%}" for overlap in found.overlap)
-        lines.append(
-            f"{found.epochs[position]:>6,}{_number(found.correlation[position], 4):>10}{overlaps}"
-        )
+        overlaps = (f"{overlap[position]:.1%}" for overlap in found.overlap)
+        correlation = number(found.correlation[position], ".4f")
+        rows.append((f"{found.epochs[position]:,}", correlation, *overlaps))
     if found.settled is None:
         when = "never"
     elif found.settled == final:
         when = f"after the last of {final:,} epochs alone"
     else:
         when = f"after {found.settled:,} of {final:,} epochs"
-    return "\n".join([*lines, f"Spearman's rank correlation reaches {SETTLED:g} {when}"])
+    return (
+        f"scores after fewer epochs and those after {final:,}: rank correlation, and the share of "
+        f"the highest that is found\n{table(rows, left=0)}\n"
+        f"Spearman's rank correlation reaches {SETTLED:g} {when}"
+    )
 
 
 def influence_table(
@@ -294,24 +287,20 @@ def influence_table(
         examples = getattr(dataset, split)
         return f"{examples.ids[index]} ({dataset.class_names[examples.labels[index]]})"
 
-    lines = [
-        f"influence on test examples in nats, by model {model}, of the {len(found):,} training "
-        f"examples with the highest scores of {count:,}",
-        f"{'score':>8}  training example: test examples that it influences most",
-    ]
+    rows = [("score", "training example: test examples that it influences most")]
     for one in found:
         influenced = ", ".join(
             f"{named('test', index)} {_nats(value)}"
             for index, value in zip(one.test_index.tolist(), one.influence.tolist(), strict=True)
         )
-        train = named("train", one.train_index)
-        lines.append(f"{_nats(score[one.train_index]):>8}  {train}: {influenced}")
-    return "\n".join(lines)
-
-
-def _number(value: float, digits: int) -> str:
-    return "-" if np.isnan(value) else f"{value:.{digits}f}"
+        rows.append(
+            (_nats(score[one.train_index]), f"{named('train', one.train_index)}: {influenced}")
+        )
+    return (
+        f"influence on test examples in nats, by model {model}, of the {len(found):,} training "
+        f"examples with the highest scores of {count:,}\n{table(rows, left=2)}"
+    )
 
 
 def _nats(value: float) -> str:
-    return _number(round(value, 3) + 0.0, 3)  # No negative zero.
+    return number(round(value, 3) + 0.0)  # No negative zero.

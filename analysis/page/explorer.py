@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from analysis.estimates import pairs as pairs_lib
+from analysis.estimates.pairs import select
 from analysis.estimates.values import CORRECTNESS, Estimates, Pairs
 from analysis.page.thumbnails import Key
 from tfmem.datasets import Dataset
@@ -136,9 +136,7 @@ def choose(
       first: examples whose pictures the page shows elsewhere.
     """
     mem, infl = lowest_values(estimates, mem_threshold, infl_threshold)
-    found = pairs_lib.select(
-        estimates.memorization, estimates.influences, mem / STEPS, infl / STEPS
-    )
+    found = select(estimates.memorization, estimates.influences, mem / STEPS, infl / STEPS)
     pairs = found.take(np.arange(min(len(found), MAX_PAIRS)))
     passes = (pairs.memorization >= mem_threshold) & (pairs.influence >= infl_threshold)
     sampled, most = sample(estimates.memorization, estimates.train_labels)
@@ -226,7 +224,7 @@ def page_data(
         "test": _places(test, len(dataset.test))[pairs.test_index],
         "infl": rounded_down(pairs.influence, UNITS),
     }
-    errors = standard_errors(pairs.train_index, pairs.test_index, estimates)
+    errors = estimates.influence_errors(pairs.train_index, pairs.test_index)
     if errors is not None:
         pair_columns["se"] = _units(errors)
     return {
@@ -260,27 +258,3 @@ def _places(index: np.ndarray, count: int) -> np.ndarray:
     places = np.full(count, -1)
     places[index] = np.arange(len(index))
     return places
-
-
-def standard_errors(
-    train_index: np.ndarray, test_index: np.ndarray, estimates: Estimates
-) -> np.ndarray | None:
-    """Returns the standard errors of the influence in pairs of one class, None if unknown.
-
-    The influences of every class are asked for once: they may be in a file.
-
-    Args:
-      train_index: int [p].
-      test_index: int [p], each of the class of the training example beside it.
-      estimates: with influences of every class.
-    """
-    errors = np.zeros(len(train_index))
-    labels = estimates.train_labels[train_index]
-    for label in np.unique(labels):
-        block, chosen = estimates.influences[label], labels == label
-        if block.standard_error is None:
-            return None
-        row = _places(block.train_index, len(estimates.train_labels))[train_index[chosen]]
-        column = _places(block.test_index, len(estimates.test_labels))[test_index[chosen]]
-        errors[chosen] = block.standard_error[row, column]
-    return errors

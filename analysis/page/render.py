@@ -2,8 +2,7 @@
 
 import dataclasses
 import functools
-import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jinja2
@@ -11,28 +10,24 @@ import markupsafe
 import numpy as np
 
 from analysis.estimates import estimators
-from analysis.estimates import pairs as pairs_lib
+from analysis.estimates.pairs import count
 from analysis.estimates.values import Estimates, Pairs
-from analysis.measures.examples import EXAMPLES, WINDOW, nearest_examples, panels, shown_classes
+from analysis.measures.examples import EXAMPLES, WINDOW
 from analysis.measures.settling import Convergence
-from analysis.page import explorer, thumbnails
+from analysis.page import explorer, text, thumbnails
+from analysis.page.shown import Examples, class_rows
 from analysis.page.thumbnails import Key
-from analysis.plots import convergence as convergence_figure
-from analysis.plots import influence_histogram, memorization_histogram, style
-from tfmem import config as config_lib
-from tfmem import experiments
-from tfmem.config import Config
-from tfmem.datasets import Dataset, ImageDataset, Split, StreamedDataset
+from analysis.plots import convergence, influence_histogram, memorization_histogram, style
+from tfmem import experiments, words
+from tfmem.config import Config, ImportConfig, flat, identity
+from tfmem.datasets import Dataset, ImageDataset, StreamedDataset
 from tfmem.store.trials import TrialSet
 
 MEM_LEVELS = tuple(level / 10 for level in range(1, 11))
-MAX_LISTED = 200  # Pairs, for who reads without scripts.
 MAX_PICTURES = 8_000_000  # Characters of all pictures.
 MAX_STREAMED = 1_200  # Pictures, where each costs reading a part of a file.
 _OPEN_CLASSES = 20  # With more classes than this, their table starts folded.
-_INTERVAL = 1.96  # Standard errors on either side that make an interval of 95%.
 _NO_PICTURE_SIZE = (44, 64)  # Of the ids that stand in their place.
-_SPLITS = {"train": "training", "test": "test"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,252 +58,6 @@ def summarize(trials: TrialSet) -> TrialSummary:
     )
 
 
-@dataclasses.dataclass(frozen=True)
-class Example:
-    """What the page says of one example.
-
-    Attributes:
-      split: `train` or `test`.
-      id: its stable name.
-      class_name: of its label.
-      picture: the CSS class that shows it, or None where there are no images.
-    """
-
-    split: str
-    id: str
-    class_name: str
-    picture: str | None
-
-    @property
-    def name(self) -> str:
-        return f"{_SPLITS[self.split]} example {self.id}, class {self.class_name}"
-
-
-@dataclasses.dataclass(frozen=True)
-class Valued:
-    """An example with an estimate above it, and whether that reaches the threshold."""
-
-    example: Example
-    quantity: str  # `mem` or `infl`.
-    value: float
-    standard_error: float | None
-    reaches: bool
-
-    @property
-    def title(self) -> str:
-        text = f"{self.example.name}: {self.quantity} {number(self.value, 3)}"
-        if self.standard_error is None:
-            return text
-        low, high = interval(self.value, self.standard_error)
-        return f"{text} ± {number(self.standard_error, 3)}, 95%: {number(low)} to {number(high)}"
-
-
-@dataclasses.dataclass(frozen=True)
-class PanelRow:
-    """A training example of Figs. 4 to 6 and the test examples that it influences most."""
-
-    train: Valued
-    tests: tuple[Valued, ...]
-
-
-@dataclasses.dataclass(frozen=True)
-class PairCard:
-    """A high-influence pair."""
-
-    train: Valued
-    test: Valued
-
-
-@dataclasses.dataclass(frozen=True)
-class GalleryRow:
-    """The examples of one class around each of `experiments.GALLERY_LEVELS`."""
-
-    class_name: str
-    levels: tuple[tuple[Valued, ...], ...]
-
-
-@dataclasses.dataclass(frozen=True)
-class ClassRow:
-    """What is counted of one class."""
-
-    name: str
-    train: int
-    memorized: int
-    mean_memorization: float
-    heldout_accuracy: float | None
-    pairs: int
-    test: int
-    influenced: int
-
-
-def number(value: float | None, digits: int = 2) -> str:
-    """Returns a number for reading: thousands separated, a true minus sign, no negative zero."""
-    if value is None or math.isnan(value):
-        return "–"
-    text = f"{value:,.{digits}f}"
-    return text.removeprefix("-") if float(text.replace(",", "")) == 0 else text.replace("-", "−")
-
-
-def percent(value: float | None, digits: int = 1) -> str:
-    """Returns a share as a percentage; what is more than nothing is not written as 0%."""
-    if value is None or math.isnan(value):
-        return "–"
-    while value > 0 and float(f"{100 * value:.{digits}f}") == 0 and digits < 4:
-        digits += 1
-    return f"{100 * value:.{digits}f}%"
-
-
-def count(value: int) -> str:
-    """Returns a whole number with thousands separated."""
-    return f"{value:,d}"
-
-
-def plural(value: int, noun: str, ending: str = "s") -> str:
-    """Returns `1 pair`, `2 pairs`."""
-    return f"{count(value)} {noun}{'' if value == 1 else ending}"
-
-
-def interval(value: float, standard_error: float) -> tuple[float, float]:
-    """Returns the interval of 95% around an estimate, within the [-1, 1] that it can take."""
-    half = _INTERVAL * standard_error
-    return max(value - half, -1.0), min(value + half, 1.0)
-
-
-class _Examples:
-    """Examples by split and index, with their estimates; knows which ones the page shows."""
-
-    def __init__(self, dataset: Dataset, estimates: Estimates, mem_threshold: float):
-        self._dataset = dataset
-        self._estimates = estimates
-        self._mem_threshold = mem_threshold
-        self._has_images = _image_shape(dataset) is not None
-        self._shown: dict[Key, Example] = {}
-
-    @property
-    def keys(self) -> tuple[Key, ...]:
-        """All examples that were asked for, in that order."""
-        return tuple(self._shown)
-
-    def get(self, split_name: str, index: int) -> Example:
-        key = split_name, index
-        if key not in self._shown:
-            split: Split = getattr(self._dataset, split_name)
-            self._shown[key] = Example(
-                split_name,
-                str(split.ids[index]),
-                self._dataset.class_names[split.labels[index]],
-                thumbnails.css_class(key) if self._has_images else None,
-            )
-        return self._shown[key]
-
-    def memorization(self, index: int) -> Valued:
-        value = float(self._estimates.memorization[index])
-        details = self._estimates.details
-        error = None if details is None else float(details.standard_error[index])
-        reaches = value >= self._mem_threshold
-        return Valued(self.get("train", index), "mem", value, error, reaches)
-
-    def influences(
-        self,
-        train_index: np.ndarray,
-        test_index: np.ndarray,
-        influence: np.ndarray,
-        threshold: float,
-    ) -> list[Valued]:
-        """Returns the test examples of pairs, each with the influence on it."""
-        errors = explorer.standard_errors(train_index, test_index, self._estimates)
-        if errors is None:
-            errors = [None] * len(influence)
-        return [
-            Valued(
-                self.get("test", int(test)),
-                "infl",
-                float(value),
-                None if error is None else float(error),
-                bool(value >= threshold),
-            )
-            for test, value, error in zip(test_index, influence, errors, strict=True)
-        ]
-
-
-def _gallery(
-    examples: _Examples, dataset: Dataset, estimates: Estimates, mem_threshold: float
-) -> list[GalleryRow]:
-    memorization, labels = estimates.memorization, dataset.train.labels
-    shown = shown_classes(memorization, labels, dataset.num_classes, mem_threshold)
-    return [
-        GalleryRow(
-            dataset.class_names[label],
-            tuple(
-                tuple(
-                    examples.memorization(int(index))
-                    for index in nearest_examples(memorization, labels, label, level)
-                )
-                for level in experiments.GALLERY_LEVELS
-            ),
-        )
-        for label in shown
-    ]
-
-
-def _panels(
-    examples: _Examples, pairs: Pairs, estimates: Estimates, infl_threshold: float
-) -> list[list[PanelRow]]:
-    return [
-        [
-            PanelRow(
-                examples.memorization(row.train_index),
-                tuple(
-                    examples.influences(
-                        np.full(len(row.test_index), row.train_index),
-                        row.test_index,
-                        row.influence,
-                        infl_threshold,
-                    )
-                ),
-            )
-            for row in rows
-        ]
-        for rows in panels(pairs, estimates.influences, estimates.train_labels)
-    ]
-
-
-def _pair_cards(examples: _Examples, pairs: Pairs, infl_threshold: float) -> list[PairCard]:
-    listed = pairs.take(np.arange(min(len(pairs), MAX_LISTED)))
-    tests = examples.influences(
-        listed.train_index, listed.test_index, listed.influence, infl_threshold
-    )
-    trains = map(examples.memorization, listed.train_index.tolist())
-    return [PairCard(*both) for both in zip(trains, tests, strict=True)]
-
-
-def _class_rows(
-    dataset: Dataset, estimates: Estimates, pairs: Pairs, mem_threshold: float
-) -> list[ClassRow]:
-    rows = []
-    train_labels, test_labels = dataset.train.labels, dataset.test.labels
-    for label, name in enumerate(dataset.class_names):
-        train = train_labels == label
-        memorization = estimates.memorization[train]
-        heldout = None
-        if estimates.details is not None and train.any():
-            heldout = float(estimates.details.heldout_accuracy[train].mean())
-        of_class = pairs.test_index[train_labels[pairs.train_index] == label]
-        rows.append(
-            ClassRow(
-                name=name,
-                train=len(memorization),
-                memorized=int(np.count_nonzero(memorization >= mem_threshold)),
-                mean_memorization=float(memorization.mean()) if len(memorization) else math.nan,
-                heldout_accuracy=heldout,
-                pairs=len(of_class),
-                test=int(np.count_nonzero(test_labels == label)),
-                influenced=len(np.unique(of_class)),
-            )
-        )
-    return rows
-
-
 def _image_shape(dataset: Dataset) -> tuple[int, ...] | None:
     """Returns height and width of the dataset's images, or None where it has none."""
     return dataset.input_shape[:2] if isinstance(dataset, ImageDataset) else None
@@ -324,8 +73,8 @@ def _encoded(dataset: Dataset, keys: Sequence[Key]) -> dict[Key, str]:
             keys, dataset.stream.pictures, dataset.pixel_max, MAX_PICTURES, at_once
         )
 
-    def images(split: str, indices: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
-        return zip(indices, getattr(dataset, split).images[indices], strict=True)
+    def images(split: str, indices: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+        return zip(indices.tolist(), getattr(dataset, split).images[indices], strict=True)
 
     return thumbnails.encode(keys, images, dataset.pixel_max, MAX_PICTURES)
 
@@ -340,41 +89,14 @@ def _drawings(name: str, make: Callable[[float], Any]) -> markupsafe.Markup:
     )
 
 
-def _chance_share(convergence: Convergence) -> float | None:
-    if not convergence.pairs:
-        return None
-    return min(convergence.chance_pairs / convergence.pairs, 1.0)
-
-
-def false_pairs(convergence: Convergence) -> str:
-    """Says in a sentence how many of the pairs found may be chance."""
-    share, found = _chance_share(convergence), convergence.pairs
-    if share is None:
-        return "Here none is found."
-    if share == 1:
-        return "Here that is all of them: nothing can be said of any single pair."
-    false = round(share * found)
-    if not false:
-        return "Here hardly any is."
-    return f"Here about {count(false)} of {count(found)} may be."
-
-
 def _made_by(config: Config) -> str:
-    return f"imported from {config.format}" if config.kind == "import" else config.name
+    return f"imported from {config.format}" if isinstance(config, ImportConfig) else config.name
 
 
 def _settings(config: Config) -> dict[str, Any]:
     """Returns what the page lists of a config, nested experiments as `network.epochs`."""
-    source = {"source": config.source} if config.kind == "import" else {}
-    return {**config_lib.flat(config_lib.identity(config)), **source}
-
-
-def _setting(value: Any) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{key}: {_setting(item)}" for key, item in value.items()) or "none"
-    if isinstance(value, list | tuple):
-        return ", ".join(map(_setting, value))
-    return "unknown" if value == "" else str(value)
+    source = {"source": config.source} if isinstance(config, ImportConfig) else {}
+    return {**flat(identity(config)), **source}
 
 
 @functools.cache
@@ -388,13 +110,103 @@ def _environment() -> jinja2.Environment:
     )
     environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "ensure_ascii": False}
     environment.filters |= {
-        "number": number,
-        "percent": percent,
-        "count": count,
-        "plural": plural,
-        "setting": _setting,
+        "number": style.number,
+        "percent": text.percent,
+        "count": "{:,d}".format,
+        "counted": words.counted,
+        "setting": text.setting,
     }
     return environment
+
+
+def _figures(
+    estimates: Estimates, pairs: Pairs, settled: Convergence
+) -> dict[str, markupsafe.Markup]:
+    """Returns the page's figures by name; those that would be empty are left out."""
+    found = {
+        "memorization": _drawings(
+            "memorization",
+            lambda width: memorization_histogram.figure(
+                estimates.memorization, settled.mem_threshold, width
+            ),
+        )
+    }
+    if len(pairs):
+        found["influence"] = _drawings(
+            "influence",
+            lambda width: influence_histogram.figure(
+                pairs.influence, settled.infl_threshold, width
+            ),
+        )
+    if settled.halves:
+        found["convergence"] = _drawings(
+            "convergence", lambda width: convergence.figure(settled.halves, width)
+        )
+    return found
+
+
+def _of_config(config: Config) -> dict[str, Any]:
+    return {"made_by": _made_by(config), "model": config.model, "settings": _settings(config)}
+
+
+def _of_dataset(dataset: Dataset) -> dict[str, Any]:
+    shape = _image_shape(dataset)
+    return {
+        "dataset_name": dataset.name,
+        "num_train": len(dataset.train),
+        "num_test": len(dataset.test),
+        "num_classes": dataset.num_classes,
+        "has_images": shape is not None,
+        "reduced": shape is not None and thumbnails.is_reduced(*shape),
+        "largest_side": thumbnails.LARGEST_SIDE,
+        "picture_size": _NO_PICTURE_SIZE if shape is None else thumbnails.display_size(*shape),
+    }
+
+
+def _of_trials(trials: TrialSummary, num_train: int) -> dict[str, Any]:
+    heldout = trials.heldout_accuracy[~np.isnan(trials.heldout_accuracy)]
+    return {
+        "num_trials": len(trials.test_accuracy),
+        "subset_sizes": (int(trials.subset_size.min()), int(trials.subset_size.max())),
+        "subset_share": float(trials.subset_size.mean()) / num_train,
+        "test_accuracy": (float(trials.test_accuracy.mean()), float(trials.test_accuracy.std())),
+        "heldout_accuracy": (float(heldout.mean()), float(heldout.std())) if len(heldout) else None,
+    }
+
+
+def _counts(estimates: Estimates, pairs: Pairs, mem_threshold: float) -> dict[str, Any]:
+    memorization = estimates.memorization
+
+    def at_least(level: float) -> int:
+        return int(np.count_nonzero(memorization >= level))
+
+    return {
+        "num_memorized": at_least(mem_threshold),
+        "mem_levels": [(level, at_least(level)) for level in MEM_LEVELS],
+        "counts": count(pairs),
+        "near_duplicates": experiments.NEAR_DUPLICATES,
+        "num_below_duplicates": int(
+            np.count_nonzero(pairs.influence < experiments.NEAR_DUPLICATES)
+        ),
+        "has_heldout": estimates.details is not None,
+    }
+
+
+def _explorer(
+    dataset: Dataset,
+    estimates: Estimates,
+    thresholds: tuple[float, float],
+    first: Sequence[Key],
+) -> dict[str, Any]:
+    """Returns what the sliders choose from, and the pictures of that."""
+    contents = explorer.choose(estimates, *thresholds, first)
+    encoded = _encoded(dataset, contents.order)
+    return {
+        "pictures": {thumbnails.css_class(key): uri for key, uri in encoded.items()},
+        "contents": contents,
+        "max_memorized": explorer.MAX_MEMORIZED,
+        "explored": explorer.page_data(contents, dataset, estimates, *thresholds, list(encoded)),
+    }
 
 
 def to_html(
@@ -404,8 +216,8 @@ def to_html(
     trials: TrialSummary,
     estimates: Estimates,
     pairs: Pairs,
-    convergence: Convergence,
-    versions: dict[str, str],
+    settled: Convergence,
+    versions: Mapping[str, str],
     notes: Sequence[str] = (),
 ) -> str:
     """Returns the page; equal arguments give equal text.
@@ -417,92 +229,43 @@ def to_html(
       trials: of the trials that the estimates come from.
       estimates: with influences of every class.
       pairs: the high-influence pairs, the most influential first.
-      convergence: of the same trials; its thresholds are those of the pairs.
+      settled: how far the same trials can be trusted; its thresholds are those of the pairs.
       versions: of the libraries that the store was made with, by name.
       notes: sentences that the reader should see before everything else.
     """
-    mem_threshold, infl_threshold = convergence.mem_threshold, convergence.infl_threshold
-    examples = _Examples(dataset, estimates, mem_threshold)
-    memorization = estimates.memorization
-    classes = _class_rows(dataset, estimates, pairs, mem_threshold)
-    heldout = trials.heldout_accuracy[~np.isnan(trials.heldout_accuracy)]
-    image_shape = _image_shape(dataset)
-    figures = {
-        "memorization": _drawings(
-            "memorization",
-            lambda width: memorization_histogram.figure(memorization, mem_threshold, width),
-        )
-    }
-    if len(pairs):
-        figures["influence"] = _drawings(
-            "influence",
-            lambda width: influence_histogram.figure(pairs.influence, infl_threshold, width),
-        )
-    if convergence.halves:
-        figures["convergence"] = _drawings(
-            "convergence", lambda width: convergence_figure.figure(convergence.halves, width)
-        )
+    thresholds = settled.mem_threshold, settled.infl_threshold
+    examples = Examples(dataset, estimates, thresholds, _image_shape(dataset) is not None)
     shown = {
-        "gallery": _gallery(examples, dataset, estimates, mem_threshold),
-        "panels": _panels(examples, pairs, estimates, infl_threshold),
-        "pairs": _pair_cards(examples, pairs, infl_threshold),
+        "gallery": examples.gallery(),
+        "panels": examples.panels(pairs),
+        "pairs": examples.pairs(pairs),
     }
-    contents = explorer.choose(estimates, mem_threshold, infl_threshold, examples.keys)
-    encoded = _encoded(dataset, contents.order)
+    classes = class_rows(dataset, estimates, pairs, settled.mem_threshold)
     html = (
         _environment()
         .get_template("report.html.j2")
         .render(
             **shown,
-            made_by=_made_by(config),
-            model=config.model,
-            settings=_settings(config),
-            dataset_name=dataset.name,
-            num_train=len(dataset.train),
-            num_test=len(dataset.test),
-            num_classes=dataset.num_classes,
-            has_images=image_shape is not None,
-            reduced=image_shape is not None and thumbnails.is_reduced(*image_shape),
-            largest_side=thumbnails.LARGEST_SIDE,
-            picture_size=thumbnails.display_size(*image_shape) if image_shape else _NO_PICTURE_SIZE,
-            pictures={thumbnails.css_class(key): uri for key, uri in encoded.items()},
-            contents=contents,
-            max_memorized=explorer.MAX_MEMORIZED,
-            explored=explorer.page_data(
-                contents, dataset, estimates, mem_threshold, infl_threshold, list(encoded)
-            ),
+            **_of_config(config),
+            **_of_dataset(dataset),
+            **_of_trials(trials, len(dataset.train)),
+            **_counts(estimates, pairs, settled.mem_threshold),
+            **_explorer(dataset, estimates, thresholds, examples.keys),
             fingerprint=fingerprint,
             notes=notes,
-            num_trials=len(trials.test_accuracy),
-            subset_sizes=(int(trials.subset_size.min()), int(trials.subset_size.max())),
-            subset_share=float(trials.subset_size.mean()) / len(dataset.train),
-            test_accuracy=(float(trials.test_accuracy.mean()), float(trials.test_accuracy.std())),
-            heldout_accuracy=(float(heldout.mean()), float(heldout.std()))
-            if len(heldout)
-            else None,
-            mem_threshold=mem_threshold,
-            infl_threshold=infl_threshold,
-            num_memorized=int(np.count_nonzero(memorization >= mem_threshold)),
-            mem_levels=[
-                (level, int(np.count_nonzero(memorization >= level))) for level in MEM_LEVELS
-            ],
-            counts=pairs_lib.count(pairs),
-            near_duplicates=experiments.NEAR_DUPLICATES,
-            num_below_duplicates=int(
-                np.count_nonzero(pairs.influence < experiments.NEAR_DUPLICATES)
-            ),
+            mem_threshold=settled.mem_threshold,
+            infl_threshold=settled.infl_threshold,
             classes=classes,
             fold_classes=len(classes) > _OPEN_CLASSES,
-            has_heldout=estimates.details is not None,
             levels=experiments.GALLERY_LEVELS,
             gallery_examples=EXAMPLES,
             gallery_window=WINDOW,
             panel_tests=experiments.PANEL_TEST_EXAMPLES,
-            convergence=convergence,
-            chance_share=_chance_share(convergence),
-            false_pairs=false_pairs(convergence),
+            settled=settled,
+            chance_share=text.chance_share(settled),
+            false_pairs=text.false_pairs(settled),
             jaccard_target=experiments.JACCARD_AT_INFL_THRESHOLD,
-            figures=figures,
+            figures=_figures(estimates, pairs, settled),
             versions=versions,
         )
     )

@@ -10,7 +10,6 @@ from etils import epath
 from analysis.estimates import estimators, files, pairs
 from analysis.estimates.values import PROBABILITY, Estimates
 from analysis.measures import settling
-from analysis.page import render
 from tfmem import datasets, experiments
 from tfmem.datasets import Dataset
 from tfmem.disk import atomic
@@ -42,8 +41,10 @@ class Summary:
     path: epath.Path
 
 
-def steps(store: Store) -> int:
-    """Returns how far `make_report` will call its progress function."""
+def steps(store: Store, trials: TrialSet | None = None) -> int:
+    """Returns how far `make_report` of the store, and of trials if given, calls its progress."""
+    if trials is not None:
+        return _SPLITS * len(settling.split_sizes(len(trials)))
     num_trials = len(store.numbers())
     return num_trials + _SPLITS * len(settling.split_sizes(num_trials))
 
@@ -52,7 +53,9 @@ def make_report(
     store: Store,
     out_path: epath.PathLike,
     *,
-    estimates: epath.PathLike | None = None,
+    trials: TrialSet | None = None,
+    estimates: Estimates | None = None,
+    estimates_path: epath.PathLike | None = None,
     mem_threshold: float = experiments.MEM_THRESHOLD,
     infl_threshold: float = experiments.INFL_THRESHOLD,
     data_dir: str | None = None,
@@ -63,34 +66,32 @@ def make_report(
     Args:
       store: with at least one finished trial.
       out_path: where the page goes, atomically.
-      estimates: an estimates file of this dataset to show, instead of computing estimates.
+      trials: all of the store, if they are loaded already.
+      estimates: of these trials, if they are known already.
+      estimates_path: a file with other estimates of this dataset, to show instead.
       mem_threshold: theta_mem, inclusive.
       infl_threshold: theta_infl, inclusive.
       data_dir: where TFDS keeps the pictures' data; without it the page shows ids.
-      progress: called with 1 after each of `steps(store)` steps.
+      progress: called with 1 after each of `steps`.
 
     Raises:
       ValueError: no trials, a damaged one, or estimates that are not of this dataset.
     """
+    from analysis.page import render  # It and matplotlib take a second that --help does not need.
 
-    given = None if estimates is None else _read_estimates(estimates, store.dataset)
-    trials = store.load(on_trial=lambda number: progress(1))
+    given = None
+    if estimates_path is not None:
+        given = _read_estimates(estimates_path, store.dataset), epath.Path(estimates_path).name
+    if trials is None:
+        trials = store.load(on_trial=lambda number: progress(1))
     dataset, notes = _with_images(store, data_dir)
-    own = _estimate(trials) if given is None else None
-    if given is not None:
-        made_from = "" if given.num_trials is None else f" (from {given.num_trials:,} trials)"
-        notes.append(
-            f"Memorization and influence come from {epath.Path(estimates).name}{made_from}; "
-            f"accuracies and the section on trust from the store's {len(trials):,} trials."
-        )
-        if given.estimator == PROBABILITY:
-            notes.append(
-                "They are differences of the probability of the label, not of how often it is "
-                "predicted."
-            )
-    shown = own or given
+    if given is None:
+        shown = estimates = estimates or estimators.estimate(trials).in_memory()
+    else:
+        shown, name = given
+        notes += _about(shown, name, len(trials))
     found = pairs.select(shown.memorization, shown.influences, mem_threshold, infl_threshold)
-    measured = settling.measure(trials, mem_threshold, infl_threshold, _SPLITS, progress, own)
+    measured = settling.measure(trials, mem_threshold, infl_threshold, _SPLITS, progress, estimates)
     if len(found) and not measured.enough:
         notes.append(
             f"{len(trials):,} trials are too few to rely on the pairs below: "
@@ -104,7 +105,7 @@ def make_report(
         trials=summary,
         estimates=shown,
         pairs=found,
-        convergence=measured,
+        settled=measured,
         versions=store.versions,
         notes=notes,
     )
@@ -119,28 +120,26 @@ def make_report(
     )
 
 
-def _estimate(trials: TrialSet) -> Estimates:
-    memorization = estimators.memorization(trials)
-    return Estimates(
-        memorization=memorization.value,
-        train_labels=trials.train_labels,
-        test_labels=trials.test_labels,
-        influences=tuple(estimators.class_influences(trials)),
-        details=memorization,
-        num_trials=len(trials),
-    )
-
-
 def _read_estimates(path: epath.PathLike, dataset: Dataset) -> Estimates:
-    found = files.read_estimates(path)
+    found = files.read(path)
     datasets.require_same_labels(dataset, found.train_labels, found.test_labels, str(path))
-    needed = int(dataset.train.labels.max()) + 1
-    if len(found.influences) < needed:
-        raise ValueError(
-            f"{path} has the influence of {len(found.influences)} classes, expected {needed}: "
-            "analysis.estimate --influence=class writes them"
-        )
+    found.require_influences(str(path))
     return found
+
+
+def _about(given: Estimates, name: str, num_trials: int) -> list[str]:
+    """Returns what the page says of estimates that are not those of its trials."""
+    made_from = "" if given.num_trials is None else f" (from {given.num_trials:,} trials)"
+    notes = [
+        f"Memorization and influence come from {name}{made_from}; "
+        f"accuracies and the section on trust from the store's {num_trials:,} trials."
+    ]
+    if given.estimator == PROBABILITY:
+        notes.append(
+            "They are differences of the probability of the label, not of how often it is "
+            "predicted."
+        )
+    return notes
 
 
 def _with_images(store: Store, data_dir: str | None) -> tuple[Dataset, list[str]]:

@@ -61,7 +61,7 @@ def css_class(key: Key) -> str:
 
 def encode(
     keys: Sequence[Key],
-    images: Callable[[str, Sequence[int]], Iterable[tuple[int, np.ndarray]]],
+    images: Callable[[str, np.ndarray], Iterable[tuple[int, np.ndarray]]],
     pixel_max: int | None,
     budget: int,
     at_once: int = 512,
@@ -70,7 +70,8 @@ def encode(
 
     Args:
       keys: different ones, the most important first.
-      images: (split, indices) -> (index, uint8 [height, width, channels]) of each, in any order.
+      images: (split, int [k] indices) -> (index, uint8 [height, width, channels]) of each, in any
+        order.
       pixel_max: the value that is shown as white; None is 255.
       budget: characters that the URIs may have in all.
       at_once: how many images are asked for at once.
@@ -84,7 +85,7 @@ def encode(
         uris: dict[Key, str] = {}
         for split in dict.fromkeys(split for split, _ in part):
             wanted = [index for name, index in part if name == split]
-            for index, image in images(split, wanted):
+            for index, image in images(split, np.array(wanted)):
                 uris[split, index] = data_uri(image, pixel_max)
         for key in part:
             budget -= len(uris[key])

@@ -9,8 +9,9 @@ from absl import logging
 from etils import epath
 
 from analysis.cli import program
+from analysis.cli.stores import config_of
 from analysis.estimates import files
-from analysis.estimates.values import CORRECTNESS, Estimates, Pairs, require_influences
+from analysis.estimates.values import CORRECTNESS, Estimates, Pairs
 from analysis.measures import agreement, removal
 from analysis.paper import published
 from analysis.paper.numbers import (
@@ -49,14 +50,12 @@ _STORES_OF = {
     TurnoverConfig.kind: "models with turn-over dropout",
     DynamicsConfig.kind: "runs that are followed epoch by epoch",
 }
-
-
 # Flag -> what follows the equals sign, and what it answers.
 INPUTS = {
     "estimates": ("DATASET=PATH", "Estimates file: memorization, pairs, test accuracy."),
     "pairs": ("DATASET=PATH", "Pairs file, where there are no estimates of the influence."),
     "store": ("DATASET=STORE", "Store of trials: test accuracy, time of a trial."),
-    "removal": ("DATASET=STORE", "Store of launchers.train_removal: what examples are worth."),
+    "removal": ("DATASET=STORE", "Store of tfmem train_removal: what examples are worth."),
     "runs": ("DATASET=PATH,PATH", "Two estimates files of different trials: how they agree."),
     "architecture": (
         "NAME=PATH",
@@ -66,7 +65,7 @@ INPUTS = {
     "last_layer": ("DATASET=PATH", "Estimates file of linear models on features."),
     "last_layer_store": (
         "DATASET=STORE",
-        "Store of launchers.train_last_layer: its accuracies; with --store, how much faster.",
+        "Store of tfmem train_last_layer: its accuracies; with --store, how much faster.",
     ),
 }
 
@@ -76,7 +75,7 @@ class _Inputs:
 
     def __init__(self):
         self._sizes = dict(published.SIZES)
-        self._read = functools.cache(files.read_estimates)  # One file may answer two flags.
+        self._read = functools.cache(files.read)  # One file may answer two flags.
 
     def num_test(self, dataset: str) -> int | None:
         """Returns n', or None where nothing that was read tells."""
@@ -91,12 +90,12 @@ class _Inputs:
         if found.estimator != CORRECTNESS:
             raise ValueError(
                 f"{source} is estimated from the {found.estimator} of the true label, and the "
-                f"paper's numbers from {CORRECTNESS}: make it with analysis.estimate "
+                f"paper's numbers from {CORRECTNESS}: make it with tfmem estimate "
                 f"--estimator={CORRECTNESS}"
             )
         self._check(dataset, (len(found.train_labels), len(found.test_labels)), source)
         if found.influences:
-            require_influences(found, source)
+            found.require_influences(source)
         return found
 
     def pairs(self, dataset: str, path: str, source: str) -> Pairs:
@@ -149,7 +148,7 @@ def _named(flag: str, texts: Sequence[str]) -> dict[str, tuple[str, str]]:
     Raises:
       ValueError: there is no name, or a name or what follows is there twice.
     """
-    found = {}
+    found: dict[str, tuple[str, str]] = {}
     for text in texts:
         name, _, rest = text.partition("=")
         source = f"--{flag}={text}"
@@ -188,74 +187,110 @@ def collect(given: Mapping[str, Sequence[str]]) -> tuple[Findings, list[str]]:
       ValueError: an input is not what its flag takes, or is of another dataset.
     """
     named = {flag: _named(flag, given.get(flag, ())) for flag in INPUTS}
-    runs = {dataset: _two_paths(*value) for dataset, value in named["runs"].items()}
-    inputs, findings = _Inputs(), Findings()
-    seconds = {}
-    for dataset, (path, source) in named["store"].items():
-        kinds = (ExperimentConfig.kind, ImportConfig.kind)
-        accuracies, seconds[dataset] = _trials(inputs.store(dataset, path, source, kinds))
-        findings.add(dataset, {"trials_accuracy": percent_mean(accuracies)}, source)
-    estimates = {}
-    for dataset, (path, source) in named["estimates"].items():
-        estimates[dataset] = inputs.estimates(dataset, path, source)
-        findings.add(dataset, estimates_numbers(estimates[dataset]), source)
-    for dataset, (path, source) in named["pairs"].items():
-        if dataset in estimates and estimates[dataset].influences:
-            raise ValueError(
-                f"{source}: {named['estimates'][dataset][1]} has the pairs too, with their errors: "
-                "give one of the two"
-            )
-        pairs = inputs.pairs(dataset, path, source)
-        numbers = pair_numbers(pairs, num_test=inputs.num_test(dataset))
-        findings.add(dataset, numbers, source)
-    for dataset, (path, source) in named["removal"].items():
-        store = inputs.store(dataset, path, source, [RemovalConfig.kind])
-        moved, _ = named["estimates"].get(dataset, (None, None))
-        findings.add(dataset, _removal_numbers(store, source, moved), source)
-    for dataset, paths in runs.items():
-        _, source = named["runs"][dataset]
-        a, b = (inputs.estimates(dataset, path, source) for path in paths)
-        agreement.require_same_examples(a, b, *paths)
-        findings.add(dataset, runs_numbers(a, b), source)
-    of_architectures = {
-        name: inputs.estimates(_OF_ARCHITECTURES, path, source)
-        for name, (path, source) in named["architecture"].items()
-    }
-    reference = of_architectures.get(published.REFERENCE)
-    for name, found in of_architectures.items():
-        sources = [named["architecture"][name][1]]
-        numbers = architecture_numbers(name, found)
-        findings.add(_OF_ARCHITECTURES, numbers, *sources)
-        if reference is not None and name != published.REFERENCE:
-            sources.append(named["architecture"][published.REFERENCE][1])
-            agreement.require_same_examples(found, reference, *sources)
-            numbers = architecture_agreement(name, found, reference)
-            findings.add(_OF_ARCHITECTURES, numbers, *sources)
-    for dataset, (path, source) in named["last_layer_store"].items():
-        store = inputs.store(dataset, path, source, [LastLayerConfig.kind])
-        accuracies, of_linear = _trials(store)
-        folder = store.path / representations.FOLDER
-        network = (
-            representations.read_about(folder).test_accuracy
-            if representations.exist(folder)
-            else math.nan
-        )
-        numbers = last_layer_store_numbers(accuracies, network)
-        findings.add(dataset, numbers, source)
-        if dataset in seconds:
-            numbers = speedup(seconds[dataset], of_linear)
-            findings.add(dataset, numbers, named["store"][dataset][1], source)
-    for dataset, (path, source) in named["last_layer"].items():
-        linear = inputs.estimates(dataset, path, source)
-        findings.add(dataset, last_layer_numbers(linear), source)
-        if dataset in estimates:
-            whole_source = named["estimates"][dataset][1]
-            agreement.require_same_examples(estimates[dataset], linear, whole_source, source)
-            numbers = last_layer_agreement(estimates[dataset], linear)
-            findings.add(dataset, numbers, whole_source, source)
+    collector = _Collector(named)
+    # Of two inputs that answer the same question, the one that is read first does.
+    collector.add_stores()
+    collector.add_estimates()
+    collector.add_pairs()
+    collector.add_removal()
+    collector.add_runs()
+    collector.add_architectures()
+    collector.add_last_layer_stores()
+    collector.add_last_layer()
     datasets_given = (name for flag in named if flag != "architecture" for name in named[flag])
     others = [name for name in dict.fromkeys(datasets_given) if name not in published.RESULTS]
-    return findings, others
+    return collector.findings, others
+
+
+class _Collector:
+    """What inputs tell, and what is kept of them because others are compared with it."""
+
+    def __init__(self, named: Mapping[str, Mapping[str, tuple[str, str]]]):
+        """Takes, by flag and name, what was given and the flag as it was given."""
+        self.findings = Findings()
+        self._named = named
+        self._runs = {dataset: _two_paths(*value) for dataset, value in named["runs"].items()}
+        self._inputs = _Inputs()
+        self._seconds: dict[str, np.ndarray] = {}
+        self._estimates: dict[str, Estimates] = {}
+
+    def _source(self, flag: str, name: str) -> str:
+        return self._named[flag][name][1]
+
+    def add_stores(self) -> None:
+        kinds = (ExperimentConfig.kind, ImportConfig.kind)
+        for dataset, (path, source) in self._named["store"].items():
+            store = self._inputs.store(dataset, path, source, kinds)
+            accuracies, self._seconds[dataset] = _trials(store)
+            self.findings.add(dataset, {"trials_accuracy": percent_mean(accuracies)}, source)
+
+    def add_estimates(self) -> None:
+        for dataset, (path, source) in self._named["estimates"].items():
+            found = self._estimates[dataset] = self._inputs.estimates(dataset, path, source)
+            self.findings.add(dataset, estimates_numbers(found), source)
+
+    def add_pairs(self) -> None:
+        for dataset, (path, source) in self._named["pairs"].items():
+            if dataset in self._estimates and self._estimates[dataset].influences:
+                raise ValueError(
+                    f"{source}: {self._source('estimates', dataset)} has the pairs too, with their "
+                    "errors: give one of the two"
+                )
+            pairs = self._inputs.pairs(dataset, path, source)
+            numbers = pair_numbers(pairs, num_test=self._inputs.num_test(dataset))
+            self.findings.add(dataset, numbers, source)
+
+    def add_removal(self) -> None:
+        for dataset, (path, source) in self._named["removal"].items():
+            store = self._inputs.store(dataset, path, source, [RemovalConfig.kind])
+            moved, _ = self._named["estimates"].get(dataset, (None, None))
+            self.findings.add(dataset, _removal_numbers(store, source, moved), source)
+
+    def add_runs(self) -> None:
+        for dataset, paths in self._runs.items():
+            source = self._source("runs", dataset)
+            a, b = (self._inputs.estimates(dataset, path, source) for path in paths)
+            agreement.require_same_examples(a, b, *paths)
+            self.findings.add(dataset, runs_numbers(a, b), source)
+
+    def add_architectures(self) -> None:
+        dataset = _OF_ARCHITECTURES
+        estimates = {
+            name: self._inputs.estimates(dataset, path, source)
+            for name, (path, source) in self._named["architecture"].items()
+        }
+        reference = estimates.get(published.REFERENCE)
+        for name, found in estimates.items():
+            sources = [self._source("architecture", name)]
+            self.findings.add(dataset, architecture_numbers(name, found), *sources)
+            if reference is not None and name != published.REFERENCE:
+                sources.append(self._source("architecture", published.REFERENCE))
+                agreement.require_same_examples(found, reference, *sources)
+                numbers = architecture_agreement(name, found, reference)
+                self.findings.add(dataset, numbers, *sources)
+
+    def add_last_layer_stores(self) -> None:
+        for dataset, (path, source) in self._named["last_layer_store"].items():
+            store = self._inputs.store(dataset, path, source, [LastLayerConfig.kind])
+            accuracies, seconds = _trials(store)
+            folder = store.path / representations.FOLDER
+            network = math.nan
+            if representations.exist(folder):
+                network = representations.read_about(folder).test_accuracy
+            self.findings.add(dataset, last_layer_store_numbers(accuracies, network), source)
+            if dataset in self._seconds:
+                numbers = speedup(self._seconds[dataset], seconds)
+                self.findings.add(dataset, numbers, self._source("store", dataset), source)
+
+    def add_last_layer(self) -> None:
+        for dataset, (path, source) in self._named["last_layer"].items():
+            linear = self._inputs.estimates(dataset, path, source)
+            self.findings.add(dataset, last_layer_numbers(linear), source)
+            if dataset in self._estimates:
+                sources = self._source("estimates", dataset), source
+                whole = self._estimates[dataset]
+                agreement.require_same_examples(whole, linear, *sources)
+                self.findings.add(dataset, last_layer_agreement(whole, linear), *sources)
 
 
 def _trials(store: Store) -> tuple[np.ndarray, np.ndarray]:
@@ -269,7 +304,8 @@ def _trials(store: Store) -> tuple[np.ndarray, np.ndarray]:
             trial = store.read(number)
             found.append((trial.test_accuracy, trial.seconds))
             progress(1)
-    return tuple(np.array(found, float).T)
+    accuracies, seconds = np.array(found, float).T
+    return accuracies, seconds
 
 
 def _removal_numbers(store: Store, source: str, moved: str | None) -> Numbers:
@@ -280,7 +316,7 @@ def _removal_numbers(store: Store, source: str, moved: str | None) -> Numbers:
       source: its flag, for messages.
       moved: an estimates file of the dataset, in case that of the runs is not where it was.
     """
-    config, pairs = store.config, None
+    config, pairs = config_of(store, RemovalConfig), None
     if config.high_influence:
         thresholds = config.mem_threshold, config.infl_threshold
         if thresholds == (experiments.MEM_THRESHOLD, experiments.INFL_THRESHOLD):

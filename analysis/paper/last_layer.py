@@ -8,6 +8,7 @@ from analysis.measures import comparison
 from analysis.measures.comparison import Comparison
 from analysis.paper import published
 from tfmem import experiments
+from tfmem.words import number, table
 
 WHOLE, LINEAR = "whole networks", "linear classifiers"
 
@@ -56,14 +57,14 @@ def _accuracy(estimates: Estimates) -> tuple[float, float]:
     return estimates.test_accuracy, estimates.test_accuracy_deviation
 
 
-def table(found: LastLayer) -> str:
+def paper_table(found: LastLayer) -> str:
     """Returns the numbers of Sec. 3.6 beside the paper's, as aligned text."""
-    comparison = found.comparison
-    mem, infl = comparison.mem_threshold, comparison.infl_threshold
-    memorized, pairs = comparison.memorized, comparison.pairs
+    mem, infl = found.comparison.mem_threshold, found.comparison.infl_threshold
+    memorized, pairs = found.comparison.memorized, found.comparison.pairs
     # At other thresholds the paper has no numbers.
     asked_mem, asked_infl = mem == experiments.MEM_THRESHOLD, infl == experiments.INFL_THRESHOLD
     rows = [
+        ("", "here", "paper, CIFAR-100"),
         (
             f"test accuracy of {WHOLE}",
             _percent(*found.whole_accuracy),
@@ -96,19 +97,17 @@ def table(found: LastLayer) -> str:
             _stated("last_layer_pairs") if asked_infl else "-",
         ),
     ]
-    lines = [f"{'':<50} {'here':>15} {'paper, CIFAR-100':>18}"]
-    lines += [f"{name:<50} {here:>15} {paper:>18}" for name, here, paper in rows]
-    return "\n".join(lines)
+    return table(rows)
 
 
 def _stated(key: str) -> str:
-    number = published.RESULTS["cifar100"][key]
-    if not number.unit:
-        return f"{number.value:,.0f}"
-    return _percent(number.value / 100, float(number.deviation or math.nan) / 100)
+    stated = published.RESULTS["cifar100"][key]
+    if not stated.unit:
+        return f"{stated.value:,.0f}"
+    return _percent(stated.value / 100, float(stated.deviation or math.nan) / 100)
 
 
 def _percent(value: float, deviation: float = math.nan) -> str:
-    if math.isnan(value):
-        return "-"
-    return f"{value:.1%}" if math.isnan(deviation) else f"{100 * value:.1f} ± {deviation:.1%}"
+    if math.isnan(deviation):
+        return number(value, ".1%")
+    return f"{100 * value:.1f} ± {deviation:.1%}"

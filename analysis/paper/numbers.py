@@ -1,14 +1,15 @@
 """The paper's numbers as measured from trials: pure functions on estimates, pairs and runs.
 
-Every function returns what it can measure, by the names of `QUANTITIES`. Standard errors are over
-trials or runs: how far another set of as many, on the same examples, would give another number.
+Every function returns what it can measure, by the names of `quantities.QUANTITIES`. Standard errors
+are over trials or runs: how far another set of as many, on the same examples, would give another
+number.
 
 The standard error of a count comes from those of the estimates that are counted, taken as normal
 and independent. A count changes by the elements that would no longer be counted and by those that
 newly would; of the latter as many are expected as of the former. An element that would be counted
 again with probability p adds min(1, 2 (1 - p)) to the variance. On disjoint sets of 50 and of 100
 trials of digits, this lies between 0.7 and 1.6 times the standard deviation of the counts. It is
-too small where most pairs are noise, which shares whole trials: analysis.convergence tells.
+too small where most pairs are noise, which shares whole trials: tfmem convergence tells.
 """
 
 import dataclasses
@@ -19,7 +20,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from scipy import special
 
-from analysis.estimates import pairs as pairs_lib
+from analysis.estimates.pairs import select
 from analysis.estimates.values import Estimates, Pairs
 from analysis.measures import agreement, removal
 from analysis.measures.removal import Mean, Runs
@@ -32,21 +33,6 @@ _UTILITY = published.UTILITY_THRESHOLD
 _DUPLICATES = experiments.NEAR_DUPLICATES
 _BIAS = published.SELECTION_BIAS_THRESHOLD
 _SMALLEST = 1e-12  # Standard error: a file of somebody else's may hold zeros.
-
-
-@dataclasses.dataclass(frozen=True)
-class Quantity:
-    """A number that the paper states, or that belongs beside those that it does.
-
-    Attributes:
-      what: it is, in words.
-      unit: `%` or nothing.
-      decimals: that a measured one is shown with.
-    """
-
-    what: str
-    unit: str = ""
-    decimals: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,93 +53,6 @@ class Measured:
 
 
 Numbers = Mapping[str, Measured]
-
-
-def _percent(what: str) -> Quantity:
-    return Quantity(what, "%", 2)
-
-
-def _influenced() -> dict[str, Quantity]:
-    most = published.MOST_INFLUENCERS
-    found = {
-        f"influenced_by_{number}": Quantity(
-            f"test examples with {number} influencer{'' if number == 1 else 's'}"
-        )
-        for number in range(1, most + 1)
-    }
-    return found | {"influenced_by_more": Quantity("test examples with more influencers")}
-
-
-def _histogram() -> dict[str, Quantity]:
-    edges = published.HISTOGRAM_EDGES
-    return {
-        published.histogram_key(k): Quantity(f"pairs with infl {low:.2f} to {high:.2f}")
-        for k, (low, high) in enumerate(itertools.pairwise(edges))
-    }
-
-
-def _architectures() -> dict[str, Quantity]:
-    found = {}
-    for name, title in published.ARCHITECTURES.items():
-        found |= {
-            f"{name}_pairs": Quantity(f"{title}: high-influence pairs"),
-            f"{name}_accuracy": _percent(f"{title}: test accuracy of the trials"),
-        }
-        if name != published.REFERENCE:
-            reference = published.ARCHITECTURES[published.REFERENCE]
-            beside = f"{title} and {reference}: Jaccard similarity of "
-            found |= {
-                f"{name}_mem_jaccard": Quantity(f"{beside}mem >= {_MEM:g}", decimals=3),
-                f"{name}_infl_jaccard": Quantity(f"{beside}the pairs", decimals=3),
-            }
-    return found
-
-
-# In the order of the table.
-QUANTITIES: Mapping[str, Quantity] = {
-    "memorized": Quantity(f"training examples with mem >= {_MEM:g}"),
-    "utility_share": _percent(f"share of training examples with mem >= {_UTILITY:g}"),
-    "utility_memorized": _percent(
-        f"accuracy lost without training examples of mem >= {_UTILITY:g}"
-    ),
-    "utility_random": _percent("accuracy lost without as many random ones"),
-    "trials_accuracy": _percent("test accuracy of the trials"),
-    "full_accuracy": _percent("test accuracy when trained on all examples"),
-    "pairs": Quantity("high-influence pairs"),
-    "test_examples": Quantity("different test examples in pairs"),
-    "test_share": _percent("share of the test set in pairs"),
-    **_influenced(),
-    **_histogram(),
-    "below_near_duplicates": _percent(f"share of pairs with infl < {_DUPLICATES:g}"),
-    "high_influence_whole": _percent("test accuracy with all training examples, S"),
-    "high_influence_without": _percent("test accuracy without those of the pairs, S_h"),
-    "high_influence_difference": _percent("difference of these two"),
-    "influenced_whole": _percent("accuracy on the pairs' test examples, S'_h, with S"),
-    "influenced_without": _percent("accuracy on S'_h without S_h"),
-    "contribution": _percent("what S'_h contributes to the difference"),
-    "contribution_share": _percent("share of the difference that S'_h contributes"),
-    "first_run_pairs": Quantity("two runs: pairs of the first"),
-    "second_run_pairs": Quantity("two runs: pairs of the second"),
-    "first_run_shared": _percent("two runs: share of the first's pairs that the second has"),
-    "second_run_shared": _percent("two runs: share of the second's pairs that the first has"),
-    "runs_infl_jaccard": Quantity("two runs: Jaccard similarity of the pairs", decimals=3),
-    "runs_infl_difference": Quantity(
-        f"two runs: mean difference of infl where it is >= {_BIAS:g}", decimals=4
-    ),
-    "runs_mem_jaccard": Quantity(f"two runs: Jaccard similarity of mem >= {_MEM:g}", decimals=3),
-    "runs_mem_difference": Quantity(
-        f"two runs: mean difference of mem where it is >= {_MEM:g}", decimals=4
-    ),
-    **_architectures(),
-    "network_accuracy": _percent("last layer: test accuracy of its network, trained on all"),
-    "last_layer_accuracy": _percent("last layer: test accuracy of the linear trials"),
-    "last_layer_memorized": Quantity(f"last layer: training examples with mem >= {_MEM:g}"),
-    "last_layer_pairs": Quantity(f"last layer: pairs with infl >= {_INFL:g}, of any mem"),
-    "last_layer_jaccard": Quantity(
-        "last layer and whole network: Jaccard similarity of such pairs", decimals=3
-    ),
-    "last_layer_speedup": Quantity("time of a trial over that of a linear one", decimals=1),
-}
 
 
 def count_error(again: np.ndarray) -> float:
@@ -220,25 +119,10 @@ def pair_errors(estimates: Estimates, pairs: Pairs) -> tuple[np.ndarray, np.ndar
       estimates: what the pairs were selected from.
       pairs: p of them.
     """
-    if estimates.details is None:
+    of_influence = estimates.influence_errors(pairs.train_index, pairs.test_index)
+    if estimates.details is None or of_influence is None:
         return None
-    labels = estimates.train_labels[pairs.train_index]
-    of_influence = np.empty(len(pairs))
-    for label in np.unique(labels):
-        block = estimates.influences[label]
-        if block.standard_error is None:
-            return None
-        chosen = labels == label
-        row = _positions(block.train_index, pairs.train_index[chosen])
-        column = _positions(block.test_index, pairs.test_index[chosen])
-        of_influence[chosen] = block.standard_error[row, column]
     return estimates.details.standard_error[pairs.train_index], of_influence
-
-
-def _positions(index: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Returns where in `index` each of the values is."""
-    order = np.argsort(index)
-    return order[np.searchsorted(index, values, sorter=order)]
 
 
 def pair_numbers(
@@ -309,7 +193,7 @@ def _selected(estimates: Estimates, mem_threshold: float = _MEM) -> Numbers:
     """Returns `pair_numbers` of estimates, nothing if they have no influence."""
     if not estimates.influences:
         return {}
-    pairs = pairs_lib.select(estimates.memorization, estimates.influences, mem_threshold, _INFL)
+    pairs = select(estimates.memorization, estimates.influences, mem_threshold, _INFL)
     errors = pair_errors(estimates, pairs)
     return pair_numbers(pairs, errors, len(estimates.test_labels), mem_threshold)
 
@@ -337,7 +221,7 @@ def removal_numbers(groups: Sequence[Runs], pairs: Pairs | None) -> Numbers:
     """
     by_condition = {runs.condition: runs for runs in groups}
     whole = by_condition[Condition("nothing")]
-    found = {"full_accuracy": percent_mean(whole.accuracy())}
+    found: dict[str, Measured | None] = {"full_accuracy": percent_mean(whole.accuracy())}
     for removed in ("memorized", "random"):
         runs = by_condition.get(Condition(removed, _UTILITY))
         if runs is None:
@@ -376,7 +260,7 @@ def _ratio(a: np.ndarray, b: np.ndarray) -> Measured | None:
 
 def runs_numbers(a: Estimates, b: Estimates) -> Numbers:
     """Returns what Secs. 2 and 3.5 say of two independent runs of the same."""
-    found = {}
+    found: dict[str, Measured | None] = {}
     for name, estimates in (("first", a), ("second", b)):
         selected = _selected(estimates)
         found[f"{name}_run_pairs"] = selected.get("pairs")

@@ -9,14 +9,17 @@ import re
 import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from analysis.paper.numbers import QUANTITIES, Measured, Numbers, Quantity
+from analysis.paper.numbers import Measured, Numbers
 from analysis.paper.published import RESULTS, TITLES, Stated
+from analysis.paper.quantities import QUANTITIES, Quantity
 
 _NOTHING = "–"
 _NO_INPUT = "no input"
 _COLUMNS = ("what", "section", "the paper", "measured here", "from", "compared")
-_NUMBERS = ("unit", "paper_value", "paper_sd", "paper_runs")
-_NUMBERS += ("measured_value", "standard_error", "sd", "runs")
+_NUMBERS = (
+    *("unit", "paper_value", "paper_sd", "paper_runs"),
+    *("measured_value", "standard_error", "sd", "runs"),
+)
 _BOUNDS = {">": operator.gt, "≥": operator.ge, "<": operator.lt}
 _MOST_DECIMALS = 6
 _JOINER = "\u00a0"  # A space that no line is broken at.
@@ -51,6 +54,11 @@ class Row:
             _NO_INPUT if self.measured is None else measured_text(self.measured, self.quantity),
             compare(self.stated, self.measured),
         )
+
+    def with_sources(self, sources: Iterable[str]) -> tuple[str, ...]:
+        """The texts of all columns, `from` included."""
+        *cells, last = self.cells
+        return (*cells, ", ".join(sources), last)
 
 
 def compare(stated: Stated | None, measured: Measured | None) -> str:
@@ -149,8 +157,8 @@ def to_text(rows: Sequence[Row], width: int) -> str:
         (
             title(dataset),
             [
-                (*cells, ", ".join(f"[{1 + inputs.index(source)}]" for source in sources), last)
-                for *cells, last, sources in ((*row.cells, row.sources) for row in of_dataset)
+                row.with_sources(f"[{1 + inputs.index(source)}]" for source in row.sources)
+                for row in of_dataset
             ],
         )
         for dataset, of_dataset in by_dataset(rows).items()
@@ -205,9 +213,9 @@ def to_markdown(rows: Sequence[Row]) -> str:
         lines += [f"## {title(dataset)}", "", f"| {' | '.join(_COLUMNS)} |"]
         lines.append("| --- " * len(_COLUMNS) + "|")
         for row in of_dataset:
-            *cells, last = row.cells
-            texts = (*cells, ", ".join(row.sources) or _NOTHING, last)
-            escaped = [text.replace("|", "\\|") for text in texts]
+            escaped = [
+                text.replace("|", "\\|") for text in row.with_sources(row.sources or [_NOTHING])
+            ]
             lines.append(f"| {' | '.join(escaped)} |")
         lines.append("")
     return "\n".join(lines)
@@ -219,22 +227,15 @@ def to_csv(rows: Sequence[Row]) -> str:
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(("dataset", *_COLUMNS, *_NUMBERS))
     for row in rows:
-        *cells, last = row.cells
         stated, measured = row.stated, row.measured
-        numbers = ["" if stated is None else stated.number]
-        numbers += (
-            ["", ""] if not (stated and stated.deviation) else [stated.deviation, stated.runs]
-        )
-        numbers += (
-            [""] * 4
-            if measured is None
-            else [
-                *map(_plain, (measured.value, measured.standard_error, measured.deviation)),
-                measured.count or "",
-            ]
-        )
-        texts = (row.dataset, *cells, ", ".join(row.sources), last)
-        writer.writerow((*texts, row.quantity.unit, *numbers))
+        numbers = ["" if stated is None else stated.number, "", "", "", "", "", ""]
+        if stated is not None and stated.deviation:
+            numbers[1:3] = stated.deviation, str(stated.runs)
+        if measured is not None:
+            values = measured.value, measured.standard_error, measured.deviation
+            numbers[3:] = *map(_plain, values), str(measured.count or "")
+        texts = row.with_sources(row.sources)
+        writer.writerow((row.dataset, *texts, row.quantity.unit, *numbers))
     return file.getvalue()
 
 

@@ -204,11 +204,10 @@ def figure(
       pairs: that at least one of the two selects, on axes of their own; None for none.
     """
     alone = pairs is None
-    fig = style.figure(style.WIDE / 2 if alone else style.WIDE, 3.4)
-    fig.get_layout_engine().set(wspace=0.06)
+    fig = style.figure(style.WIDE / 2 if alone else style.WIDE, 3.4, wspace=0.06)
     axes = fig.subplots(1, 1 if alone else 2, squeeze=False)
     quantities = style.MEMORIZATION_LABEL, style.INFLUENCE_LABEL
-    labels = [tuple(f"{quantity}, {name}" for name in names) for quantity in quantities]
+    labels = [(f"{what}, {names[0]}", f"{what}, {names[1]}") for what in quantities]
     draw_density(axes[0, 0], *memorization, labels[0])
     if pairs is not None:
         draw_pairs(axes[0, 1], pairs, labels[1])
@@ -236,20 +235,21 @@ def methods_figure(values: Values, names: tuple[str, str], costs: Mapping[str, s
       names: of the estimates and of the scores.
       costs: by method, how many trainings it took.
     """
-    found = values.changed is not None and values.changed.any() and not values.changed.all()
-    fig = style.figure(style.WIDE if found else style.WIDE / 2, 3.4)
-    fig.get_layout_engine().set(wspace=0.06)
-    axes = fig.subplots(1, 2 if found else 1, squeeze=False)[0]
+    changed = values.changed
+    if changed is not None and (changed.all() or not changed.any()):
+        changed = None  # There is nothing to tell apart.
+    fig = style.figure(style.WIDE / 2 if changed is None else style.WIDE, 3.4, wspace=0.06)
+    axes = fig.subplots(1, 1 if changed is None else 2, squeeze=False)[0]
     labels = f"{style.MEMORIZATION_LABEL}, {names[0]}", f"turn-over score in nats, {names[1]}"
     draw_score_density(axes[0], values.memorization, values.score, labels)
-    if found:
+    if changed is not None:
         both = zip(
-            methods.detection(values, values.changed).items(),
+            methods.detection(values, changed).items(),
             (values.memorization, values.score),
             strict=True,
         )
         curves = [
-            (f"{name}: AUC {area:.3f}\n{costs[name]}", *methods.roc(value, values.changed))
+            (f"{name}: AUC {area:.3f}\n{costs[name]}", *methods.roc(value, changed))
             for (name, area), value in both
         ]
         draw_roc(axes[1], curves)

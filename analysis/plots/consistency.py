@@ -93,9 +93,7 @@ def _label(found: Comparison) -> str:
 
 
 def _empty(height: float) -> Figure:
-    fig = style.figure(style.WIDE, height)
-    fig.get_layout_engine().set(wspace=0.08, hspace=0.06)
-    return fig
+    return style.figure(style.WIDE, height, wspace=0.08, hspace=0.06)
 
 
 def _legend(fig: Figure, ax: Axes, reference: str) -> None:

@@ -63,8 +63,7 @@ def figure(halves: Sequence[SplitHalf], width: float = style.WIDE) -> Figure:
         fig = style.figure(width, 5.4)
         axes = fig.subplots(2, 1)
     else:
-        fig = style.figure(width, 3.0)
-        fig.get_layout_engine().set(wspace=0.08)
+        fig = style.figure(width, 3.0, wspace=0.08)
         axes = fig.subplots(1, 2)
     draw(axes, halves)
     return fig

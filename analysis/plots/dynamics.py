@@ -1,24 +1,25 @@
 """Figs. 3, 5, 6 and 10 of Liu, Lin & Jaggi: accuracy against epoch, by subset and by corruption."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
+from matplotlib.typing import LineStyleType
 
 from analysis.measures.dynamics import ALL, Curves
 from analysis.plots import style
-from tfmem import config as config_lib
+from tfmem.config import DIFFICULT, EASY, EVERYTHING, WITHOUT_DIFFICULT
 
-SOLID = "-"
+SOLID: LineStyleType = "-"
 _WIDTH = 1.6  # Points, of a curve.
 # In the order of legends.
-_LINES = {config_lib.EVERYTHING: SOLID, config_lib.WITHOUT_DIFFICULT: (0, (1, 1.4))}
+_LINES: Mapping[str, LineStyleType] = {EVERYTHING: SOLID, WITHOUT_DIFFICULT: (0, (1, 1.4))}
 _LINE_LABELS = {
-    config_lib.EVERYTHING: "trained on everything",
-    config_lib.WITHOUT_DIFFICULT: "without the difficult subset",
+    EVERYTHING: "trained on everything",
+    WITHOUT_DIFFICULT: "without the difficult subset",
 }
 
 
@@ -27,7 +28,7 @@ def draw_groups(
     epochs: np.ndarray,
     values: np.ndarray,
     labels: Sequence[str],
-    line: str | tuple = SOLID,
+    line: LineStyleType = SOLID,
 ) -> None:
     """Draws one curve per group, in the group's colour.
 
@@ -110,10 +111,9 @@ def figure(found: Sequence[Curves], window: int = 1) -> Figure:
     """
     curves = {part.condition: part.smoothed(window) for part in found}
     whole = [curves[name] for name in _LINES if name in curves]
-    alone = [curves[name] for name in (config_lib.EASY, config_lib.DIFFICULT) if name in curves]
+    alone = [curves[name] for name in (EASY, DIFFICULT) if name in curves]
     rows = bool(whole) + bool(alone)
-    fig = style.figure(style.WIDE, 3.1 * rows)
-    fig.get_layout_engine().set(wspace=0.06, hspace=0.08)
+    fig = style.figure(style.WIDE, 3.1 * rows, wspace=0.06, hspace=0.08)
     axes = fig.subplots(rows, 2, squeeze=False)
     if whole:
         _draw_whole(axes[0], whole, window)
@@ -130,7 +130,7 @@ def _draw_whole(axes: Sequence[Axes], whole: Sequence[Curves], window: int) -> N
             draw_groups(ax, part.epochs, values, labels, _LINES[part.condition])
         _dress_accuracy(ax, whole[0].epochs, f"{what} accuracy", window)
         legend(ax)
-    if config_lib.WITHOUT_DIFFICULT in (part.condition for part in whole):
+    if WITHOUT_DIFFICULT in (part.condition for part in whole):
         # The lower right corner of the test accuracy is where the fewest curves are.
         _explain_lines(axes[1], [part.condition for part in whole])
 
@@ -194,8 +194,7 @@ def corruption_figure(stores: Sequence[tuple[str, Curves]], window: int = 1) -> 
       window: epochs of a sliding mean; 1 is none.
     """
     columns = min(3, len(stores))
-    fig = style.figure(style.WIDE, 2.8 + 0.22 * -(-len(stores) // columns))
-    fig.get_layout_engine().set(wspace=0.06)
+    fig = style.figure(style.WIDE, 2.8 + 0.22 * -(-len(stores) // columns), wspace=0.06)
     axes = fig.subplots(1, 2)
     smoothed = [(label, curves.smoothed(window)) for label, curves in stores]
     longest = max((curves.epochs for _, curves in smoothed), key=lambda epochs: epochs[-1])

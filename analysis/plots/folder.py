@@ -85,7 +85,7 @@ def images(dataset: ImageDataset, split: str, index: Iterable[int]) -> dict[int,
         return {i: pictures.to_pixels(arrays[i], dataset.pixel_max) for i in wanted}
     found = {}
     with program.progress_bar(len(wanted), f"pictures of {split}") as progress:
-        for i, image in dataset.stream.pictures(split, wanted):
+        for i, image in dataset.stream.pictures(split, np.array(wanted)):
             found[i] = image
             progress(1)
     return found

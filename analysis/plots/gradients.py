@@ -37,7 +37,6 @@ def figure(curves: Curves, window: int = 1) -> Figure:
       curves: with gradients.
       window: epochs of a sliding mean; 1 is none.
     """
-    fig = style.figure(style.WIDE, 3.1)
-    fig.get_layout_engine().set(wspace=0.06)
+    fig = style.figure(style.WIDE, 3.1, wspace=0.06)
     draw(fig.subplots(1, 2), curves.smoothed(window), window)
     return fig

@@ -49,7 +49,8 @@ def bars(
     colours = [colour for colour, show in zip(colours, shown, strict=True) if show]
     drawn = ax.bar(edges[:-1][shown], counts[shown], 0.9 * width, align="edge", color=colours)
     # Points of a bin, about.
-    room = 0.88 * 72 * ax.figure.get_figwidth() * width / (edges[-1] - left) - 1
+    inches = ax.figure.bbox.width / ax.figure.dpi
+    room = 0.88 * 72 * inches * width / (edges[-1] - left) - 1
     for bar, count in zip(drawn, counts[shown], strict=True):
         text = f"{count:,}"
         ax.annotate(

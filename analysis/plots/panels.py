@@ -1,11 +1,11 @@
 """Figs. 4 to 6: memorized training examples, and the test examples that each influences most."""
 
-import dataclasses
 from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from analysis.measures.examples import PanelRow
 from analysis.plots import pictures, style
 from analysis.plots.pictures import Picture
 from tfmem import experiments
@@ -15,33 +15,18 @@ _MARGIN = 2 / 8  # On the left: what stands above the training examples is wider
 _RULE = 4 / 8  # Sides between the training example and the test examples.
 
 
-@dataclasses.dataclass(frozen=True)
-class Row:
-    """A training example and whom it influences.
-
-    Attributes:
-      name: of their class.
-      train: the training example and its memorization.
-      tests: the test examples that it influences most, and its influence on each, descending.
-    """
-
-    name: str
-    train: Picture
-    tests: tuple[Picture, ...]
-
-
 _ROW_HEIGHT = pictures.LINE + 1 + pictures.LINE + pictures.GAP
 _FIRST_TEST = _MARGIN + 1 + _RULE
 
 
-def _size(rows: Sequence[Row]) -> tuple[float, float]:
+def _size(rows: Sequence[PanelRow[Picture]]) -> tuple[float, float]:
     """Returns (width, height) in sides of a picture."""
     tests = max([experiments.PANEL_TEST_EXAMPLES, *(len(row.tests) for row in rows)])
     width = _FIRST_TEST + tests * (1 + pictures.GAP)
     return width, _HEADING + len(rows) * _ROW_HEIGHT
 
 
-def draw(ax: Axes, rows: Sequence[Row]) -> None:
+def draw(ax: Axes, rows: Sequence[PanelRow[Picture]]) -> None:
     """Draws one training example per row on the left, its test examples on the right.
 
     Args:
@@ -76,7 +61,7 @@ def draw(ax: Axes, rows: Sequence[Row]) -> None:
         )
 
 
-def figure(rows: Sequence[Row]) -> Figure:
+def figure(rows: Sequence[PanelRow[Picture]]) -> Figure:
     """Returns the figure; see `draw`. It is as large as its pictures need."""
     shown = [picture for row in rows for picture in (row.train, *row.tests)]
     fig, ax = pictures.canvas(*_size(rows), pictures.side(shown))

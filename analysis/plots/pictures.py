@@ -45,16 +45,9 @@ class Picture:
     quiet: bool = False
 
 
-def to_pixels(images: np.ndarray, pixel_max: int) -> np.ndarray:
-    """Returns uint8 images whose white is 255, where `pixel_max` was white; any shape."""
-    return np.round(images * (_WHITE / pixel_max)).astype(np.uint8)
-
-
-def number(value: float) -> str:
-    """Returns an estimate with two digits, a true minus sign and no negative zero."""
-    if math.isnan(value):
-        return "–"
-    return f"{round(value, 2) + 0.0:.2f}".replace("-", "−")
+def to_pixels(images: np.ndarray, pixel_max: int | None) -> np.ndarray:
+    """Returns uint8 images whose white is 255, where `pixel_max` was (None is 255); any shape."""
+    return np.round(images * (_WHITE / (pixel_max or _WHITE))).astype(np.uint8)
 
 
 def side(pictures: Iterable[Picture]) -> float:
@@ -117,7 +110,7 @@ def show(ax: Axes, picture: Picture, left: float, top: float, colour: str) -> No
         ax,
         left + 0.5,
         top + LINE / 2,
-        number(picture.value),
+        style.number(picture.value),
         fontsize=style.SMALL_TEXT,
         color=style.QUIET if picture.quiet else colour,
     )

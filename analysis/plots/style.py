@@ -1,16 +1,19 @@
-"""Colours, sizes, order and labels of all figures, and the two ways a figure leaves memory."""
+"""Colours, sizes, order and labels of all figures, and the ways a figure leaves memory."""
 
 import io
 import pathlib
 import re
+from collections.abc import Sequence
 
 import matplotlib
 from etils import epath
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator
 
+from tfmem import words
 from tfmem.disk import atomic
 
 # Blue and vermilion stay apart for every common colour blindness, and both have a contrast of at
@@ -79,9 +82,25 @@ FORMATS = ("png", "pdf", "svg")
 DPI = 200  # Of what is saved as dots: png files, and the pictures inside of the others.
 
 
-def figure(width: float, height: float) -> Figure:
-    """Returns an empty figure of that size in inches, outside of pyplot."""
-    return Figure(figsize=(width, height), layout="constrained")
+def number(value: float | None, digits: int = 2) -> str:
+    """Returns a number for reading: thousands separated, a true minus sign, no negative zero."""
+    text = words.number(value, f",.{digits}f", "–")
+    is_zero = not text.strip("-0.,")
+    return text.removeprefix("-") if is_zero else text.replace("-", "−")
+
+
+def figure(
+    width: float, height: float, wspace: float | None = None, hspace: float | None = None
+) -> Figure:
+    """Returns an empty figure outside of pyplot.
+
+    Args:
+      width: inches.
+      height: inches.
+      wspace: between axes side by side, as a share of their width; None is matplotlib's.
+      hspace: between axes one above the other, as a share of their height.
+    """
+    return Figure((width, height), layout=ConstrainedLayoutEngine(wspace=wspace, hspace=hspace))
 
 
 def dress(ax: Axes, x: str, y: str) -> None:
@@ -107,7 +126,7 @@ def epoch_axis(ax: Axes, last: int) -> None:
     ax.xaxis.set_major_locator(MaxNLocator(8, steps=[1, 2, 5, 10], integer=True))
 
 
-def marked_curve(ax: Axes, x, y, label: str, look: tuple, width: float = 1.8, size: float = 4):
+def marked_curve(ax: Axes, x, y, label: str, look: Sequence, width: float = 1.8, size: float = 4):
     """Draws a curve, each of whose points has a marker if there are not too many of them.
 
     Args:
@@ -192,7 +211,15 @@ def save(fig: Figure, path: epath.PathLike) -> None:
     date = {"png": {}, "pdf": {"CreationDate": None}, "svg": {"Date": None}}[kind]
     # Type 42: publishers refuse matplotlib's default, Type 3. Pictures stay apart in a pdf, so that
     # it has no dots where there is none.
-    settings = {"svg.hashsalt": "tfmem", "pdf.fonttype": 42, "image.composite_image": False}
-    with matplotlib.rc_context(settings):
+    with matplotlib.rc_context(
+        {"svg.hashsalt": "tfmem", "pdf.fonttype": 42, "image.composite_image": False}
+    ):
         fig.savefig(content, format=kind, dpi=DPI, facecolor="white", metadata=date)
     atomic.write_bytes(path, content.getvalue())
+
+
+def publish(fig: Figure, *paths: epath.PathLike) -> None:
+    """Writes the figure to each of the paths and prints where it is."""
+    for path in paths:
+        save(fig, path)
+        print(f"figure: {path}")

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from analysis.estimates import files, scores
-from analysis.estimates.values import Memorization
+from analysis.estimates.values import Estimates, Memorization
 from analysis.measures import comparison
 from analysis.plots import comparison as figure
 from tests.analysis.measures import test_methods
@@ -114,10 +114,15 @@ def test_the_program_compares_scores(tmp_path):
     heldout, scores = [0.2, 0.9, 0.5, 0.3, 0.4], [0.8, 0.95, 0.1, 0.7, 0.6]
     labels = np.zeros(5, int)
     path = tmp_path / "a.npz"
-    files.write_estimates(path, details(np.zeros(5), 0.1, heldout, [3, 3, 0, 3, 3]), labels, labels)
+    of_examples = details(np.zeros(5), 0.1, heldout, [3, 3, 0, 3, 3])
+    files.write(path, Estimates(np.zeros(5), labels, labels, (), of_examples))
     np.save(tmp_path / "scores.npy", np.array(scores))
     out = tmp_path / "scores.pdf"
-    words = (f"--estimates_a={path}", f"--scores={tmp_path / 'scores.npy'}", f"--out={out}")
+    words = (
+        f"--estimates_a={path}",
+        f"--consistency_scores={tmp_path / 'scores.npy'}",
+        f"--out={out}",
+    )
     done = run_program("analysis.compare", *words, "--max_score=0.9")
     # Ranks 1, 4, 2, 3 and 3, 4, 2, 1: 1 - 6 * 8 / (4 * 15).
     assert "rank correlation 0.200 over 4 examples\n" in done.stdout
@@ -130,16 +135,18 @@ def test_what_cannot_be_compared_gets_one_line(tmp_path):
     named = tmp_path / "named.npz"
     labels = A.train_labels, A.test_labels
     for path, ids in ((a, IDS["train_ids"]), (named, IDS["train_ids"][::-1])):
-        files.write_estimates(
-            path, details(A.memorization, 0.1), *labels, ids=(ids, IDS["test_ids"])
-        )
+        found = Estimates(A.memorization, *labels, (), details(A.memorization, 0.1))
+        files.write(path, dataclasses.replace(found, train_ids=ids, test_ids=IDS["test_ids"]))
     scores = tmp_path / "scores.npy"
     np.save(scores, np.zeros(2))
     for flags, words in (
-        ([f"--scores={scores}"], "scores.npy has 2 scores, expected one for each of the"),
+        (
+            [f"--consistency_scores={scores}"],
+            "scores.npy has 2 scores, expected one for each of the",
+        ),
         ([f"--estimates_b={named}"], "training example 0 has the id a in a and d in named"),
-        ([], "give one of --estimates_b, --scores and --turnover"),
-        ([f"--estimates_b={b}", "--max_score=0.9"], "--max_score is of --scores"),
+        ([], "give one of --estimates_b, --consistency_scores and --turnover"),
+        ([f"--estimates_b={b}", "--max_score=0.9"], "--max_score is of --consistency_scores"),
     ):
         done = run_program("analysis.compare", f"--estimates_a={a}", *flags, check=False)
         assert done.returncode == 2
@@ -159,14 +166,10 @@ def test_the_program_compares_methods(tmp_path):
     path, other = tmp_path / "a.npz", tmp_path / "other.npz"
     labels, test_labels = test_methods.LABELS, test_methods.TEST_LABELS
     for name, train_labels in ((path, labels), (other, labels[::-1])):
-        files.write_estimates(
-            name,
-            test_methods.details(),
-            train_labels,
-            test_labels,
-            num_trials=10,
-            ids=test_methods.IDS,
-        )
+        of_examples = test_methods.details()
+        found = Estimates(of_examples.value, train_labels, test_labels, (), of_examples, 10)
+        train_ids, test_ids = test_methods.IDS
+        files.write(name, dataclasses.replace(found, train_ids=train_ids, test_ids=test_ids))
     turnover = tmp_path / "scores.npz"
     scores.write(turnover, test_methods.turnover_scores())
     out = tmp_path / "methods.png"
@@ -183,8 +186,12 @@ def test_the_program_compares_methods(tmp_path):
     assert Image.open(out).size[0] > 1000
     for estimates, flags, message in (
         (other, words, "training example 0 has the label 1 in other and 0 in dropout"),
-        (path, (*words, f"--estimates_b={other}"), "give one of --estimates_b, --scores and"),
-        (path, (f"--turnover=x={path}",), "is not a scores file (analysis.turnover makes one)"),
+        (
+            path,
+            (*words, f"--estimates_b={other}"),
+            "give one of --estimates_b, --consistency_scores and",
+        ),
+        (path, (f"--turnover=x={path}",), "is not a scores file (tfmem turnover makes one)"),
     ):
         done = run_program("analysis.compare", f"--estimates_a={estimates}", *flags, check=False)
         assert done.returncode == 2
@@ -198,8 +205,9 @@ def test_the_published_scores_of_mnist(published_dir, tmp_path):
     scores = np.load(published_dir / "mnist-cscores.npy")
     labels = np.zeros(60_000, int)
     path = tmp_path / "a.npz"
-    files.write_estimates(path, details(1 - scores, 0.1, scores), labels, labels[:1])
-    words = (f"--estimates_a={path}", f"--scores={published_dir / 'mnist-cscores.npy'}")
+    of_examples = details(1 - scores, 0.1, scores)
+    files.write(path, Estimates(1 - scores, labels, labels[:1], (), of_examples))
+    words = (f"--estimates_a={path}", f"--consistency_scores={published_dir / 'mnist-cscores.npy'}")
     done = run_program("analysis.compare", *words, "--max_score=0.999")
     assert "rank correlation 1.000 over 60,000 examples\n" in done.stdout
     assert "over 12,556 examples with a score below 0.999" in done.stdout

@@ -9,7 +9,7 @@ from PIL import Image
 
 from analysis.cli import arguments
 from analysis.estimates import estimators, files
-from analysis.estimates.values import Memorization
+from analysis.estimates.values import Estimates, Memorization
 from analysis.measures.agreement import Agreement
 from analysis.measures.comparison import compare, curve_table, legend, sentence
 from analysis.paper import published
@@ -43,7 +43,7 @@ def test_the_comparison_is_at_the_selection_thresholds():
 
 def test_table_and_sentences_by_hand():
     found = compare(A, B, "other", 0.3, 0.17)
-    columns = [("memorization", found.memorization), ("influence", found.influence)]
+    columns = {"memorization": found.memorization, "influence": found.influence}
     lines = squeezed(curve_table(columns))
     assert lines[0] == "memorization influence"
     assert lines[1] == "threshold a b Jaccard difference a b Jaccard difference"
@@ -160,23 +160,14 @@ def store(tmp_path, tiny, tiny_config, rng):
 
 def estimates_of(store, path, numbers):
     """Writes what analysis.estimate would of some trials."""
-    trials = store.load(numbers)
-    files.write_estimates(
-        path,
-        estimators.memorization(trials),
-        trials.train_labels,
-        trials.test_labels,
-        estimators.class_influences(trials),
-        num_trials=len(trials),
-        test_accuracies=estimators.test_accuracies(trials),
-    )
-    return files.read_estimates(path)
+    files.write(path, estimators.estimate(store.load(numbers)))
+    return files.read(path)
 
 
 def test_estimates_have_the_test_accuracy(store, tmp_path):
     out = tmp_path / "estimates.npz"
     run_program("analysis.estimate", f"--store={store.path}", f"--out={out}", "--trials=0:10")
-    read = files.read_estimates(out)
+    read = files.read(out)
     accuracies = [store.read(number).test_accuracy for number in range(10)]
     assert read.test_accuracy == pytest.approx(np.mean(accuracies))
     assert read.test_accuracy_deviation == pytest.approx(np.std(accuracies))
@@ -217,12 +208,12 @@ def write(path, estimates, influences=None):
         for block in (estimates.influences if influences is None else influences)
     ]
     labels = estimates.train_labels, estimates.test_labels
-    files.write_estimates(path, details, *labels, blocks)
+    files.write(path, Estimates(details.value, *labels, blocks, details))
     return path
 
 
 def test_a_file_without_accuracies_has_none(tmp_path):
-    read = files.read_estimates(write(tmp_path / "a.npz", A))
+    read = files.read(write(tmp_path / "a.npz", A))
     assert (read.test_accuracy, read.test_accuracy_deviation) == (None, None)
 
 

@@ -13,10 +13,11 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from analysis.estimates import files
-from analysis.estimates.values import ClassInfluence, Memorization
+from analysis.estimates.values import ClassInfluence, Estimates, Memorization
 from analysis.measures.agreement import Curve
 from analysis.measures.comparison import Comparison, PairValues
 from analysis.measures.dynamics import Curves
+from analysis.measures.examples import PanelRow
 from analysis.measures.methods import Values
 from analysis.measures.removal import Mean, ThresholdEffect
 from analysis.measures.settling import SplitHalf
@@ -82,8 +83,8 @@ CLASSES = (
     ClassExamples("2", (tuple(picture(4 + k, 0.01 * k) for k in range(3)), (), ())),
 )
 PANEL = (
-    panels.Row("bee", picture(1, 0.5), (picture(2, 0.3), picture(3, 0.1, quiet=True))),
-    panels.Row("a$b$", picture(4, 1.0), (picture(5, math.nan),)),
+    PanelRow("bee", picture(1, 0.5), (picture(2, 0.3), picture(3, 0.1, quiet=True))),
+    PanelRow("a$b$", picture(4, 1.0), (picture(5, math.nan),)),
 )
 # Of class bee two examples, of which one was memorized, and of another class none.
 COLUMNS = (
@@ -282,7 +283,7 @@ AWKWARD = {
     "memorization, no such value": lambda: memorization_histogram.figure(np.array([0.1]), 1),
     "panels, no row": lambda: panels.figure(()),
     "panels, the smallest side": lambda: panels.figure(
-        [panels.Row("", picture(0, 1.0, shape=(100, 100, 1)), ())]
+        [PanelRow("", picture(0, 1.0, shape=(100, 100, 1)), ())]
     ),
     "panels, one row": lambda: panels.figure(PANEL[:1]),
     "panels, long name": lambda: panels.figure([dataclasses.replace(PANEL[0], name=LONG)]),
@@ -535,7 +536,7 @@ def test_panels_have_the_papers_form():
     ("value", "text"), [(0.125, "0.12"), (0.996, "1.00"), (-0.31, "−0.31"), (-0.001, "0.00")]
 )
 def test_estimates_have_two_digits(value, text):
-    assert pictures.number(value) == text
+    assert style.number(value) == text
 
 
 def test_long_names_are_cut_to_the_width_that_there_is():
@@ -555,7 +556,7 @@ def test_long_names_are_cut_to_the_width_that_there_is():
 @pytest.mark.parametrize("size", [8, 28, 32, 64, 96])
 def test_small_pictures_are_magnified_by_a_whole_factor_without_blur(tmp_path, rng, size):
     pixels = rng.integers(0, 256, (size, size, 3), dtype=np.uint8)
-    rows = [panels.Row("", Picture(pixels, 1.0), (picture(0, 0.0, shape=(size, size, 3)),) * 4)]
+    rows = [PanelRow("", Picture(pixels, 1.0), (picture(0, 0.0, shape=(size, size, 3)),) * 4)]
     fig = panels.figure(rows)
     (ax,) = fig.axes
     image = ax.images[0]
@@ -574,12 +575,12 @@ def test_small_pictures_are_magnified_by_a_whole_factor_without_blur(tmp_path, r
 
 
 def test_large_pictures_are_reduced_in_their_proportions():
-    fig = panels.figure([panels.Row("", picture(7, 1.0, shape=(300, 600, 3)), ())])
+    fig = panels.figure([PanelRow("", picture(7, 1.0, shape=(300, 600, 3)), ())])
     (image,) = fig.axes[0].images
     assert image.get_array().shape == (80, 160, 3)
     left, right, bottom, top = image.get_extent()
     assert (right - left, bottom - top) == (1, 0.5)
-    grey = panels.figure([panels.Row("", picture(7, 1.0, shape=(161, 161, 1)), ())])
+    grey = panels.figure([PanelRow("", picture(7, 1.0, shape=(161, 161, 1)), ())])
     assert grey.axes[0].images[0].get_array().shape == (160, 160)
 
 
@@ -649,14 +650,11 @@ def write_estimates(path, dataset, memorization, planted=(), ids=True, influence
         for i, j, planted_influence in planted:
             value[np.ix_(rows == i, columns == j)] = planted_influence
         blocks.append(ClassInfluence(rows, columns, value, np.zeros_like(value)))
-    files.write_estimates(
-        path,
-        details,
-        train.labels,
-        test.labels,
-        blocks if influence else (),
-        ids=(train.ids, test.ids) if ids else None,
+    found = Estimates(
+        details.value, train.labels, test.labels, blocks if influence else (), details
     )
+    named = dict(train_ids=train.ids, test_ids=test.ids) if ids else {}
+    files.write(path, dataclasses.replace(found, **named))
 
 
 def recorded(out, *words):
@@ -767,8 +765,8 @@ def test_estimates_without_influence_and_images_that_are_no_pictures(tmp_path, t
         "fig1-memorization is left out: images have 2 channels, expected 1 (grey) or 3 (colour)"
     )
     assert lines[1] == (
-        f"fig3-influence is left out: {estimates} has no influence: analysis.estimate "
-        "--influence=class writes it"
+        f"fig3-influence is left out: {estimates} has the influence of 0 of 3 classes: "
+        "tfmem estimate --influence=class writes all"
     )
     assert lines[2].startswith("fig4-6-panels is left out: images have 2 channels")
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["memorization-histogram.png"]
@@ -779,7 +777,7 @@ def test_a_file_without_labels_goes_by_those_of_the_dataset(tmp_path, made):
     estimates, dataset = made
     influence = np.zeros((9, 21))
     influence[7, 4] = 0.6
-    memorization = files.read_estimates(estimates).memorization
+    memorization = files.read(estimates).memorization
     path = tmp_path / "infl_mem.npz"
     np.savez(path, memorization=memorization, influence=influence)
     words = (f"--estimates={path}", f"--dataset={dataset}")
@@ -849,7 +847,7 @@ def test_pictures_of_imagenet_are_read_by_index(tmp_path):
         f"--data_dir={tmp_path}",
         "--classes=n01443537,0",
     )
-    ids = np.sort(files.read_estimates(tmp_path / "e.npz").train_ids)
+    ids = np.sort(files.read(tmp_path / "e.npz").train_ids)
     assert "fig3-influence is left out: no pair has mem >= 0.25 and infl >= 0.15" in said
     # 5 to 9 have 0.128, 0.184, 0.25, 0.327, 0.413; 0 to 4 have 0, 0.005, 0.02, 0.046, 0.082.
     images, texts, *_ = found["fig1-memorization"]

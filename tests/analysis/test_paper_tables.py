@@ -16,9 +16,7 @@ from analysis.measures import removal
 from analysis.paper import published
 from analysis.paper.inputs import collect
 from analysis.paper.numbers import (
-    QUANTITIES,
     Measured,
-    Quantity,
     _ratio,
     architecture_agreement,
     architecture_numbers,
@@ -34,6 +32,7 @@ from analysis.paper.numbers import (
     speedup,
 )
 from analysis.paper.published import RESULTS, Stated
+from analysis.paper.quantities import QUANTITIES, Quantity
 from analysis.paper.rows import Findings, compare, measured_text, paper_text, to_markdown, to_text
 from tests.conftest import run_program
 from tests.trials import trial_set
@@ -442,15 +441,11 @@ def made(tmp_path_factory, tiny, tiny_config):
             value = np.full((len(rows), len(columns)), 0.12)
             influences.append(ClassInfluence(rows, columns, value, np.full(value.shape, 0.02)))
         influences[2].value[-1, 0] = 0.3  # Training example 20 on test example 2.
-        files.write_estimates(
-            folder / f"{name}.npz",
-            details,
-            train,
-            test,
-            influences,
-            num_trials=2,
-            test_accuracies=np.array(accuracies),
+        found = Estimates(memorization, train, test, influences, details, num_trials=2)
+        moments = dict(
+            test_accuracy=np.mean(accuracies), test_accuracy_deviation=np.std(accuracies)
         )
+        files.write(folder / f"{name}.npz", dataclasses.replace(found, **moments))
 
     def fill(name, config, count, seconds):
         store = Store.create(folder / name, config, tiny)
@@ -597,11 +592,8 @@ def test_architectures_are_compared_to_resnet50(tmp_path, monkeypatch):
     given = []
     for name, found in (("resnet18", other), ("resnet50", estimates())):
         path = tmp_path / f"{name}.npz"
-        labels = found.train_labels, found.test_labels
-        accuracies = np.array([0.695, 0.705])
-        files.write_estimates(
-            path, found.details, *labels, found.influences, test_accuracies=accuracies
-        )
+        moments = dict(test_accuracy=0.7, test_accuracy_deviation=0.005)  # Of 0.695 and 0.705.
+        files.write(path, dataclasses.replace(found, **moments))
         given.append(f"{name}={path}")
     rows = collect({"architecture": given})[0].rows()
     found = {
@@ -682,10 +674,8 @@ def test_pairs_beyond_the_dataset_are_of_another(tmp_path):
 
 def test_estimates_by_the_other_estimator_are_refused(tmp_path):
     path = tmp_path / "e.npz"
-    memorization = Memorization(*np.zeros((5, 2)))
-    files.write_estimates(
-        path, memorization, np.zeros(2, int), np.zeros(1, int), estimator=PROBABILITY
-    )
+    labels = np.zeros(2, int), np.zeros(1, int)
+    files.write(path, Estimates(np.zeros(2), *labels, (), estimator=PROBABILITY))
     with pytest.raises(ValueError, match="is estimated from the probability of the true label"):
         collect({"estimates": [f"digits={path}"]})
 

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from analysis.estimates import files
-from analysis.estimates.values import ClassInfluence, Memorization, Pairs
+from analysis.estimates.values import ClassInfluence, Estimates, Memorization, Pairs
 from analysis.measures import removal
 from analysis.measures.removal import Mean, ThresholdEffect
 from analysis.plots import removal as figure
@@ -247,7 +247,7 @@ def made(tmp_path, tiny, rng):
 def write_estimates(path, memorization, train_labels, test_labels, influences):
     zeros = np.zeros(len(memorization))
     details = Memorization(memorization, zeros, zeros, zeros.astype(int), zeros.astype(int))
-    files.write_estimates(path, details, train_labels, test_labels, influences)
+    files.write(path, Estimates(memorization, train_labels, test_labels, influences, details))
 
 
 def test_the_program_reads_what_is_there(made, tmp_path):
@@ -284,7 +284,7 @@ def test_estimates_are_found_again_or_named(made, tmp_path, tiny):
     assert f"{estimates} does not exist, and the influenced test examples are in" in done.stderr
     assert done.stderr.count("\n") == 1
     run_program("analysis.removal", f"--store={store.path}", f"--estimates={moved}")
-    read = files.read_estimates(moved)
+    read = files.read(moved)
     memorization = read.memorization + 0.01
     write_estimates(moved, memorization, read.train_labels, read.test_labels, read.influences)
     words = (f"--store={store.path}", f"--estimates={moved}")

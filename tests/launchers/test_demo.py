@@ -27,7 +27,7 @@ def test_demo_leaves_everything_and_says_where(demo):
     assert "left" in done.stderr  # with the time left.
     trials = Store.open(out / "store").load()
     memorization = estimators.memorization(trials)
-    read = files.read_estimates(out / "estimates.npz")
+    read = files.read(out / "estimates.npz")
     np.testing.assert_array_equal(read.memorization, memorization.value)
     selected = pairs.select(read.memorization, read.influences)
     np.testing.assert_array_equal(

@@ -41,7 +41,7 @@ def test_imported_trials_give_the_estimates_of_the_arrays(tmp_path, arrays):
     import_arrays(tmp_path, arrays)
     store, out = tmp_path / "store", tmp_path / "estimates.npz"
     run_program("analysis.estimate", f"--store={store}", f"--out={out}", "--influence=full")
-    read = files.read_estimates(out)
+    read = files.read(out)
     expected = trial_set(*arrays.values())
     memorization = estimators.memorization(expected)
     np.testing.assert_array_equal(read.memorization, memorization.value)
@@ -52,10 +52,10 @@ def test_imported_trials_give_the_estimates_of_the_arrays(tmp_path, arrays):
     part = tmp_path / "part.npz"
     run_program("analysis.estimate", f"--store={store}", f"--out={part}", "--trials=2:5")
     some = estimators.memorization(expected.take(np.arange(2, 5)))
-    np.testing.assert_array_equal(files.read_estimates(part).memorization, some.value)
+    np.testing.assert_array_equal(files.read(part).memorization, some.value)
     only = tmp_path / "only.npz"
     run_program("analysis.estimate", f"--store={store}", f"--out={only}", "--influence=none")
-    assert files.read_estimates(only).influences == ()
+    assert files.read(only).influences == ()
     done = run_program(
         "analysis.select_pairs", f"--estimates={only}", f"--out={tmp_path / 'p.npz'}", check=False
     )
@@ -161,7 +161,7 @@ def assert_estimates_are_those_of(folder, arrays):
     out = folder / "estimates.npz"
     run_program("analysis.estimate", f"--store={folder / 'store'}", f"--out={out}")
     expected = trial_set(*(arrays[name] for name in ARRAYS))
-    read = files.read_estimates(out)
+    read = files.read(out)
     memorization = estimators.memorization(expected)
     np.testing.assert_array_equal(read.memorization, memorization.value)
     np.testing.assert_array_equal(read.details.heldout_accuracy, memorization.heldout_accuracy)

@@ -73,7 +73,7 @@ def test_a_store_of_objects_is_compacted_estimated_and_mended(tmp_path):
     out = f"{STORE}/estimates.npz"
     run(root, "analysis.estimate", f"--store={STORE}", f"--out={out}")
     expected = estimators.memorization(Store.open(alone).load())
-    read = files.read_estimates(objects.path(root, out))
+    read = files.read(objects.path(root, out))
     np.testing.assert_array_equal(read.memorization, expected.value)
     # A trial that is damaged in its archive is trained again, and the other is not.
     (archive,) = objects.path(root, f"{STORE}/archives").iterdir()

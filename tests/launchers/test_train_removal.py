@@ -56,7 +56,7 @@ def store(said_and_store):
 
 def test_the_store_says_what_was_run(said_and_store, estimates, memorization):
     said, store = said_and_store
-    pairs = files.select_pairs(files.read_estimates(estimates), estimates, 0.25, 0.15)
+    pairs = files.select_pairs(files.read(estimates), estimates, 0.25, 0.15)
     assert np.unique(pairs.train_index).tolist() == IN_PAIRS
     assert store.config == RemovalConfig(
         experiments.resolve("digits_mlp", {"epochs": 1, "base_learning_rate": 1e-6}),

@@ -1,10 +1,18 @@
+import dataclasses
 import tracemalloc
 
 import numpy as np
 import pytest
 
 from analysis.estimates import estimators, files, pairs
-from analysis.estimates.values import CORRECTNESS, ClassInfluence, Memorization, Pairs
+from analysis.estimates.values import (
+    CORRECTNESS,
+    ClassInfluence,
+    Estimates,
+    Influences,
+    Memorization,
+    Pairs,
+)
 from tests.conftest import run_program
 from tests.trials import trial_set
 
@@ -19,19 +27,16 @@ def trials(rng):
 
 
 def write(path, trials, **more):
-    memorization = estimators.memorization(trials)
-    influences = [estimators.class_influence(trials, label) for label in range(3)]
-    files.write_estimates(
-        path, memorization, trials.train_labels, trials.test_labels, influences, **more
-    )
-    return memorization, influences
+    estimates = dataclasses.replace(estimators.estimate(trials).in_memory(), **more)
+    files.write(path, estimates)
+    return estimates.details, estimates.influences
 
 
 def test_estimates_both_ways(tmp_path, trials):
     path = tmp_path / "estimates.npz"
     ids = (np.array([f"é{index}" for index in range(12)]), np.arange(8).astype(str))
-    memorization, influences = write(path, trials, num_trials=30, ids=ids)
-    read = files.read_estimates(path)
+    memorization, influences = write(path, trials, train_ids=ids[0], test_ids=ids[1])
+    read = files.read(path)
     assert read.train_ids.tolist() == ids[0].tolist()
     assert read.estimator == CORRECTNESS
     assert read.test_ids.tolist() == ids[1].tolist()
@@ -74,7 +79,7 @@ def test_a_published_file_without_errors_is_read(tmp_path, trials):
         tt_classidx_0=influence.test_index,
         infl_matrix_class0=influence.value,
     )
-    read = files.read_estimates(path)
+    read = files.read(path)
     assert read.details is None
     assert read.train_ids is None
     assert read.influences[0].standard_error is None
@@ -124,7 +129,7 @@ def test_published_files_in_single_precision(tmp_path, trials):
         tt_labels=trials.test_labels.astype(np.uint8),
         **single,
     )
-    read = files.read_estimates(path)
+    read = files.read(path)
     assert read.memorization.dtype == read.influences[1].value.dtype == np.float64
     np.testing.assert_array_equal(read.memorization, memorization.value.astype(np.float32))
     for ours, theirs in zip(read.influences, influences, strict=True):
@@ -149,8 +154,8 @@ def test_what_the_mnist_script_writes(tmp_path, trials, dtype, save, monkeypatch
     with pytest.raises(
         ValueError, match=r"infl_mem\.npz has memorization .* no labels .*--dataset"
     ):
-        files.read_estimates(path)
-    read = files.read_estimates(path, (trials.train_labels, trials.test_labels))
+        files.read(path)
+    read = files.read(path, (trials.train_labels, trials.test_labels))
     np.testing.assert_allclose(read.memorization, estimators.memorization(trials).value, atol=1e-6)
     assert read.details is read.train_ids is read.num_trials is None
     assert len(read.influences) == 3
@@ -162,9 +167,9 @@ def test_what_the_mnist_script_writes(tmp_path, trials, dtype, save, monkeypatch
         assert block.value.dtype == np.float64
         np.testing.assert_array_equal(read.influences[label].value, expected)
     with pytest.raises(ValueError, match=r"memorization has shape \(12,\), expected \(11,\)"):
-        files.read_estimates(path, (trials.train_labels[:11], trials.test_labels))
+        files.read(path, (trials.train_labels[:11], trials.test_labels))
     with pytest.raises(ValueError, match=r"influence has shape \(8, 12\), expected \(9, 12\)"):
-        files.read_estimates(path, (trials.train_labels, np.arange(9) % 3))
+        files.read(path, (trials.train_labels, np.arange(9) % 3))
 
 
 def test_pairs_of_what_the_mnist_script_writes(tmp_path, digits, rng):
@@ -195,7 +200,7 @@ def test_the_published_index_of_imagenet(tmp_path):
         tt_filenames=np.array([b"ILSVRC2012_val_00000001.JPEG"]),
         tt_labels=np.array([1]),
     )
-    read = files.read_estimates(path)
+    read = files.read(path)
     assert read.influences == ()
     assert read.train_ids.tolist() == [name.decode() for name in names]
     assert read.test_ids.tolist() == ["ILSVRC2012_val_00000001.JPEG"]
@@ -206,18 +211,18 @@ def test_the_published_index_of_imagenet(tmp_path):
 def test_given_labels_must_be_those_of_the_file(tmp_path, trials):
     path = tmp_path / "estimates.npz"
     write(path, trials)
-    files.read_estimates(path, (trials.train_labels, trials.test_labels))
+    files.read(path, (trials.train_labels, trials.test_labels))
     with pytest.raises(ValueError, match=r"estimates\.npz: tt_labels are not the given labels"):
-        files.read_estimates(path, (trials.train_labels, trials.test_labels[::-1]))
+        files.read(path, (trials.train_labels, trials.test_labels[::-1]))
 
 
 def test_classes_are_read_when_they_are_asked_for(tmp_path, trials):
     path = tmp_path / "estimates.npz"
     _, influences = write(path, trials)
     # Nothing but the loop holds the file.
-    values = [block.value for block in files.read_estimates(path).influences]
+    values = [block.value for block in files.read(path).influences]
     assert len(values) == 3
-    read = files.read_estimates(path).influences
+    read = files.read(path).influences
     np.testing.assert_array_equal(read[-1].value, influences[2].value)
     np.testing.assert_array_equal(read[1:][0].value, influences[1].value)
     assert [block.test_index.tolist() for block in read[::2]] == [[0, 3, 6], [2, 5]]
@@ -244,26 +249,27 @@ def test_one_class_is_in_memory(tmp_path):
     path = tmp_path / "large.npz"
     labels = np.repeat(np.arange(12), 300)
 
-    def influences():
-        for label in range(12):
+    def blocks(wanted):
+        for label in wanted:
             index = np.flatnonzero(labels == label)
             value = np.full((300, 300), float(label))
             yield ClassInfluence(index, index, value, value.astype(np.float32))
 
     def write():
         full = (np.zeros((10, 3600), np.float32) for _ in range(360))
-        files.write_estimates(path, memorization, labels, labels, influences(), full)
+        influences = Influences(12, blocks)
+        files.write(path, Estimates(details.value, labels, labels, influences, details, full=full))
 
     def read():
-        found = files.read_estimates(path)
+        found = files.read(path)
         for label, block in enumerate(found.influences):
             assert block.value[0, 0] == block.standard_error[1, 1] == label
 
-    memorization = Memorization(*(np.zeros(3600) for _ in range(5)))
+    details = Memorization(*(np.zeros(3600) for _ in range(5)))
     assert peak_memory(write) < 5e6
     assert path.stat().st_size > 60e6
     assert peak_memory(read) < 5e6
-    assert peak_memory(lambda: files.read_estimates(path)) < 1e6
+    assert peak_memory(lambda: files.read(path)) < 1e6
 
 
 def test_consistency_scores(tmp_path):
@@ -296,26 +302,26 @@ def test_files_of_another_kind_are_named(tmp_path, trials):
     ):
         files.read_pairs(estimates)
     with pytest.raises(ValueError, match=r"pairs\.npz is a pairs file; expected an estimates file"):
-        files.read_estimates(found)
+        files.read(found)
     for content, kind in (
         (
             {"memorization": 0, "influence": 0},
             "as the release's MNIST script writes them; expected",
         ),
-        ({"subset_mask": 0, "train_correct": 0}, "trials, which launchers.import_trials reads"),
-        ({"subsample_idx": 0, "index_train": 0}, "one run, of which launchers.import_trials"),
+        ({"subset_mask": 0, "train_correct": 0}, "trials, which tfmem import_trials reads"),
+        ({"subsample_idx": 0, "index_train": 0}, "one run, of which tfmem import_trials"),
     ):
         np.savez(tmp_path / "other.npz", **content)
         with pytest.raises(ValueError, match=rf"other\.npz is .*{kind}"):
             files.read_pairs(tmp_path / "other.npz")
     np.savez(tmp_path / "other.npz", **{f"a{number}": 0 for number in range(99)})
     with pytest.raises(ValueError, match=r"lacks tr_mem, .*it has a0, .*a9 and 89 more; expected"):
-        files.read_estimates(tmp_path / "other.npz")
+        files.read(tmp_path / "other.npz")
 
 
 def test_arrays_that_do_not_fit_are_named(tmp_path, trials):
     path = tmp_path / "estimates.npz"
-    write(path, trials, num_trials=30)
+    write(path, trials)
     with np.load(path) as archive:
         content = dict(archive)
     for changes, said in (
@@ -332,7 +338,7 @@ def test_arrays_that_do_not_fit_are_named(tmp_path, trials):
         changed = {**content, **changes}
         np.savez(path, **{name: array for name, array in changed.items() if array is not None})
         with pytest.raises(ValueError, match=said) as error:
-            files.read_estimates(path)
+            files.read(path)
         assert "estimates.npz" in str(error.value)
 
 
@@ -355,14 +361,14 @@ def test_bad_files_are_named(tmp_path, trials):
     labels = {"tr_labels": trials.train_labels, "tt_labels": trials.test_labels}
     np.savez(path, tr_mem=np.zeros(11), **labels)
     with pytest.raises(ValueError, match=r"tr_mem has shape \(11,\), expected \(12,\)"):
-        files.read_estimates(path)
+        files.read(path)
     np.savez(path, tr_mem=np.array([{}], object), **labels)
     with pytest.raises(ValueError, match="allow_pickle"):
-        files.read_estimates(path)
+        files.read(path)
     wrong = {"tr_classidx_0": np.array([1]), "tt_classidx_0": np.array([0])}
     np.savez(path, tr_mem=np.zeros(12), **labels, **wrong, infl_matrix_class0=np.zeros((1, 1)))
     with pytest.raises(ValueError, match="class 0 lists examples that have another label"):
-        files.read_estimates(path)
+        files.read(path)
 
 
 def test_pairs_both_ways(tmp_path):

@@ -5,7 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from analysis.estimates import estimators, probability
+from analysis.estimates import estimators
+from analysis.estimates.values import PROBABILITY
 from tests.trials import trial_set
 
 
@@ -25,29 +26,32 @@ def test_by_hand():
         train_labels=[0, 0, 0],
         test_labels=[0],
     )
-    found = probability.memorization(trials)
+    found = estimators.memorization(trials, PROBABILITY)
     # 0.75 - 0.125; 0.5 - 1/2 and 1/2 - 0.5 by the rule.
     assert found.value.tolist() == [0.625, 0, 0]
     # Sample variances 1/8 and 1/32, each over 2.
     assert found.standard_error[0] == pytest.approx(np.sqrt(1 / 16 + 1 / 64))
     assert found.heldout_accuracy.tolist() == [0, 0.5, 0.5]
-    block = probability.class_influence(trials, 0)
+    block = estimators.class_influence(trials, 0, PROBABILITY)
     # 0.875 - 0.375; 0.625 - 1/2; 1/2 - 0.625.
     assert block.value[:, 0].tolist() == [0.5, 0.125, -0.125]
     # Without a trial on one side: 1/4 there, and the variance 5/48 of the four over 4.
     assert block.standard_error[1, 0] == pytest.approx(np.sqrt(5 / 48 / 4 + 1 / 4))
-    assert np.concatenate(list(probability.full_influence(trials))).tolist() == block.value.tolist()
+    assert (
+        np.concatenate(list(estimators.full_influence(trials, PROBABILITY))).tolist()
+        == block.value.tolist()
+    )
 
 
 def test_equals_the_plain_twin(rng, monkeypatch):
-    monkeypatch.setattr(probability, "_COLUMNS", 7)
+    monkeypatch.setattr(estimators, "_COLUMNS", 7)
     subset = rng.random((60, 30)) < 0.7
     labels = rng.integers(0, 3, 30), rng.integers(0, 3, 20)
     trials = with_probabilities(subset, rng.random((60, 30)), rng.random((60, 20)), *labels)
-    found = probability.memorization(trials)
-    blocks = list(probability.class_influences(trials))
+    found = estimators.memorization(trials, PROBABILITY)
+    blocks = list(estimators.class_influences(trials, PROBABILITY))
     assert len(blocks) == 3
-    full = np.concatenate(list(probability.full_influence(trials)))
+    full = np.concatenate(list(estimators.full_influence(trials, PROBABILITY)))
 
     def twin(values, seen):
         inside, outside = values[seen].astype(float), values[~seen].astype(float)
@@ -78,7 +82,7 @@ def test_it_varies_less_and_two_errors_cover_the_truth(rng):
     train = rng.random((t, count)) * np.where(subset, 0.9, 0.7)
     labels = np.zeros(count, int)
     trials = with_probabilities(subset, train, train[:, :1], labels, labels[:1])
-    found = probability.memorization(trials)
+    found = estimators.memorization(trials, PROBABILITY)
     covered = np.abs(found.value - 0.1) <= 2 * found.standard_error
     # float16 moves a probability by 2.5e-4 at most.
     assert found.value.mean() == pytest.approx(0.1, abs=0.005)

@@ -204,7 +204,7 @@ def test_the_names_in_the_file(tmp_path):
     [
         (
             {"tr_score": None, "epoch": None},
-            r"is not a scores file \(analysis.turnover makes one\): it lacks tr_score, epoch",
+            r"is not a scores file \(tfmem turnover makes one\): it lacks tr_score, epoch",
         ),
         ({"tr_score": np.zeros(2)}, r"tr_score has shape \(2,\), expected \(3,\)"),
         ({"tr_corrupted": np.zeros((3, 1))}, r"tr_corrupted has shape \(3, 1\), expected \(3,\)"),

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.estimates.values import ClassInfluence, Estimates, require_influences
+from analysis.estimates.values import ClassInfluence, Estimates
 from analysis.measures import agreement
 from analysis.measures.agreement import Agreement
 
@@ -219,11 +219,11 @@ def test_the_same_examples_pass_with_and_without_ids():
 
 
 def test_influence_of_every_class_is_required():
-    require_influences(A, "one")
+    A.require_influences("one")
     for there in (0, 1):
         part = dataclasses.replace(A, influences=A.influences[:there])
         with pytest.raises(ValueError, match=f"one has the influence of {there} of 2 classes"):
-            require_influences(part, "one")
+            part.require_influences("one")
 
 
 def test_blocks_of_other_examples_are_refused():

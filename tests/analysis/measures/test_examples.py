@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from analysis.estimates import pairs
-from analysis.estimates.values import ClassInfluence, Pairs
+from analysis.estimates.values import ClassInfluence, Estimates, Pairs
 from analysis.measures import examples
 
 
@@ -133,13 +133,13 @@ def test_panels_have_the_test_examples_that_are_influenced_most():
             None,
         ),
     )
-    found = pairs.select(np.array([0.3, 0.6, 0.9]), influences)
-    (rows,) = examples.panels(found, influences, train_labels)
-    assert [row.train_index for row in rows] == [2, 0, 1]
-    assert [row.test_index.tolist() for row in rows] == [[1, 4, 0, 6], [1, 4, 6, 0], [5, 2]]
-    assert [row.influence.tolist() for row in rows] == [
-        [0.5, 0.2, 0.0, -0.1],
-        [0.3, 0.3, 0.1, 0.0],
-        [0.2, 0.1],
+    estimates = Estimates(np.array([0.3, 0.6, 0.9]), train_labels, np.zeros(8, int), influences)
+    found = pairs.select(estimates.memorization, influences)
+    (rows,) = examples.panels(estimates, found, ("a", "b"))
+    assert [(row.name, *row.train) for row in rows] == [("b", 2, 0.9), ("b", 0, 0.3), ("a", 1, 0.6)]
+    assert [list(row.tests) for row in rows] == [
+        [(1, 0.5), (4, 0.2), (0, 0.0), (6, -0.1)],
+        [(1, 0.3), (4, 0.3), (6, 0.1), (0, 0.0)],
+        [(5, 0.2), (2, 0.1)],
     ]
-    assert examples.panels(many(0), influences, train_labels) == []
+    assert examples.panels(estimates, many(0), ("a", "b")) == []

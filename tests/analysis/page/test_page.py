@@ -15,14 +15,14 @@ from PIL import Image
 
 from analysis.estimates import estimators, files
 from analysis.estimates.values import ClassInfluence, Estimates
-from analysis.page import render as rendering
-from analysis.page import report
-from analysis.page.render import false_pairs, interval, percent, summarize
+from analysis.page import report, shown
+from analysis.page.render import summarize
+from analysis.page.text import false_pairs, interval, percent
+from analysis.plots import style
 from tests.conftest import ROOT
 from tests.pages import (
     CONVERGENCE,
     ESTIMATES,
-    INFLUENCES,
     TEST_LABELS,
     TRAIN_LABELS,
     dataset_of,
@@ -66,7 +66,7 @@ def test_pairs_without_scripts_are_exactly_those_selected():
 
 
 def test_pairs_beyond_the_maximum_are_counted(monkeypatch):
-    monkeypatch.setattr(rendering, "MAX_LISTED", 2)
+    monkeypatch.setattr(shown, "MAX_LISTED", 2)
     text = render()
     assert len(_cards(text)) == 2
     assert "here are the first 2 of the 3 pairs with" in _words(_section(text, "explore"))
@@ -169,7 +169,7 @@ def test_panels_follow_appendix_c():
         for index in [idx_train_selected[idx_sort_selected[x + i_copy]] for x in base_idxs]:
             tests = np.argsort(-value[index])[:n_test_egs]
             numbers = [estimates.memorization[index], *value[index, tests]]
-            numbers = " ".join(rendering.number(number) for number in numbers)
+            numbers = " ".join(style.number(number) for number in numbers)
             expected.append((numbers, f"t{index}", [f"v{test}" for test in tests]))
     rows = []
     for row in re.findall(r"<li>(.*?)</li>", text, re.DOTALL):
@@ -217,7 +217,7 @@ def test_every_picture_has_the_pixels_of_its_example_and_is_there_once(channels)
 
 
 def test_pictures_that_do_not_fit_are_ids(monkeypatch):
-    monkeypatch.setattr(rendering, "MAX_PICTURES", 700)  # Characters: some of these 11 pictures.
+    monkeypatch.setattr("analysis.page.render.MAX_PICTURES", 700)  # Characters: some of them.
     text = render()
     encoded = re.findall(r"url\((data:image[^)]*)\)", text)
     assert 1 <= len(encoded) < 11
@@ -301,7 +301,7 @@ def test_page_without_pairs_or_halves():
     [(-0.004, "0.00"), (-0.06, "−0.06"), (0.995, "0.99"), (float("nan"), "–"), (None, "–")],
 )
 def test_number(value, expected):
-    assert rendering.number(value) == expected
+    assert style.number(value) == expected
 
 
 def test_percent_does_not_hide_small_shares():
@@ -347,7 +347,9 @@ def test_make_report_of_a_store_of_unknown_origin(tmp_path, monkeypatch):
     store = _store(tmp_path / "store")
     seen, estimated, estimate = [], [], estimators.memorization
     monkeypatch.setattr(
-        estimators, "memorization", lambda trials: estimated.append(len(trials)) or estimate(trials)
+        estimators,
+        "memorization",
+        lambda trials, *more: estimated.append(len(trials)) or estimate(trials, *more),
     )
     summary = report.make_report(store, tmp_path / "out" / "page.html", progress=seen.append)
     assert estimated.count(40) == 1  # And for halves, which have fewer trials.
@@ -361,14 +363,21 @@ def test_make_report_of_a_store_of_unknown_origin(tmp_path, monkeypatch):
     text = (tmp_path / "out" / "page.html").read_text()
     assert len(_cards(text)) == summary.num_pairs
     assert "the store does not know which dataset" in text
+    # What is known already is neither read nor estimated again, and gives the same page.
+    seen.clear()
+    estimated.clear()
+    known = dict(trials=trials, estimates=estimators.estimate(trials, store.dataset))
+    again = tmp_path / "again.html"
+    assert report.make_report(store, again, **known, progress=seen.append).num_trials == 40
+    assert estimated.count(40) == 1
+    assert sum(seen) == report.steps(store, trials) < report.steps(store)
+    assert again.read_text() == text
 
 
 def test_report_uses_given_estimates(tmp_path):
     store = _store(tmp_path / "store")
-    files.write_estimates(
-        tmp_path / "given.npz", ESTIMATES.details, TRAIN_LABELS, TEST_LABELS, INFLUENCES, None, 100
-    )
-    report.make_report(store, tmp_path / "page.html", estimates=tmp_path / "given.npz")
+    files.write(tmp_path / "given.npz", ESTIMATES)
+    report.make_report(store, tmp_path / "page.html", estimates_path=tmp_path / "given.npz")
     text = (tmp_path / "page.html").read_text()
     assert _cards(text) == _cards(_page())
     assert "come from given.npz (from 100 trials)" in text
@@ -395,8 +404,8 @@ def test_program_makes_the_page(tmp_path):
 
 def test_program_refuses_estimates_of_another_dataset(tmp_path):
     _store(tmp_path / "store")
-    other = 1 - TRAIN_LABELS
-    files.write_estimates(tmp_path / "other.npz", ESTIMATES.details, other, TEST_LABELS)
+    other = dataclasses.replace(ESTIMATES, train_labels=1 - TRAIN_LABELS, influences=())
+    files.write(tmp_path / "other.npz", other)
     done = _run(f"--store={tmp_path / 'store'}", f"--estimates={tmp_path / 'other.npz'}")
     assert done.returncode == 2
     last = done.stderr.strip().splitlines()[-1]

@@ -26,14 +26,14 @@ from analysis.cli import arguments, program
 from analysis.estimates import files
 from analysis.estimates.values import Estimates, Pairs
 from analysis.measures import examples
-from tfmem import datasets, experiments
+from tfmem import datasets
 from tfmem.datasets import ImageDataset
 
 if TYPE_CHECKING:  # Its imports take a second that --help does not need.
     from matplotlib.figure import Figure
 
 FLAGS = flags.FLAGS
-_CLASSES = 10  # In Fig. 1, unless they are named.
+_CLASSES = 10  # Classes in Fig. 1, unless they are named.
 
 
 def _load_dataset() -> ImageDataset | None:
@@ -92,25 +92,13 @@ def _gallery(dataset: ImageDataset, memorization: np.ndarray, labels: np.ndarray
     from analysis.plots import folder, gallery
     from analysis.plots.pictures import Picture
 
-    nearest = [
-        [
-            examples.nearest_examples(memorization, dataset.train.labels, label, level).tolist()
-            for level in experiments.GALLERY_LEVELS
-        ]
-        for label in labels
-    ]
-    images = folder.images(
-        dataset, "train", (i for levels in nearest for index in levels for i in index)
+    rows = examples.gallery(
+        memorization, dataset.train.labels, labels.tolist(), dataset.class_names
     )
-
-    def drawn(index: list[int]) -> tuple[Picture, ...]:
-        return tuple(Picture(images[i], float(memorization[i])) for i in index)
-
+    index = (found.example for row in rows for level in row.levels for found in level)
+    images = folder.images(dataset, "train", index)
     return gallery.figure(
-        [
-            gallery.ClassExamples(dataset.class_names[label], tuple(map(drawn, levels)))
-            for label, levels in zip(labels, nearest, strict=True)
-        ]
+        [row.shown(lambda found: Picture(images[found.example], found.value)) for row in rows]
     )
 
 

@@ -30,7 +30,7 @@ from analysis.paper.rows import WRITERS, to_text
 from tfmem.disk import atomic
 
 FLAGS = flags.FLAGS
-_WIDTH = 100  # Characters, where there is no terminal.
+_WIDTH = 100  # Characters in a line where there is no terminal.
 
 
 def main() -> None:

@@ -20,7 +20,7 @@ def main() -> None:
     store = Store.open(FLAGS.store)
     kinds.require_random_subsets(store)
     with program.progress_bar(steps(store), "report") as progress:
-        summary = make_report(
+        make_report(
             store,
             FLAGS.out,
             estimates_path=FLAGS.estimates,
@@ -29,7 +29,7 @@ def main() -> None:
             data_dir=FLAGS.data_dir,
             progress=progress,
         )
-    print(f"report: {summary.path}")
+    print(f"report: {FLAGS.out}")
 
 
 if __name__ == "__main__":

@@ -40,7 +40,7 @@ if TYPE_CHECKING:  # Its imports take a second that --help does not need.
     from matplotlib.figure import Figure
 
 FLAGS = flags.FLAGS
-_CLASSES = 10  # In a gallery, if there are more.
+_CLASSES = 10  # At most so many are in a gallery.
 
 
 def _load_pictures(store: Store) -> tuple[ImageDataset | None, str]:

@@ -27,7 +27,9 @@ FLAGS = flags.FLAGS
 _EXPERIMENT = "digits_mlp"
 
 
-def train(store: Store, config: ExperimentConfig, dataset: datasets.Dataset, trials: range) -> str:
+def train(
+    store: Store, config: ExperimentConfig, dataset: datasets.ImageDataset, trials: range
+) -> str:
     """Trains the trials that are missing; returns what that cost, in words."""
     missing, _ = store.missing_trials(trials)
     if not missing:
@@ -52,21 +54,21 @@ def main() -> None:
     files.write(out / "estimates.npz", estimates)
     selected = pairs.select(estimates.memorization, estimates.influences)
     files.write_pairs(out / "pairs.npz", selected)
+    page = out / "report.html"
     with program.progress_bar(report.steps(store, trials), "report") as advance:
-        summary = report.make_report(
-            store, out / "report.html", trials=trials, estimates=estimates, progress=advance
-        )
+        report.make_report(store, page, trials=trials, estimates=estimates, progress=advance)
+    memorized = int((estimates.memorization >= experiments.MEM_THRESHOLD).sum())
     rows = {
         "training": cost,
         "test accuracy": (
-            f"{summary.test_accuracy:.1%} +- {summary.test_accuracy_deviation:.1%} "
-            f"(mean and standard deviation of {summary.num_trials:,} trials)"
+            f"{estimates.test_accuracy:.1%} +- {estimates.test_accuracy_deviation:.1%} "
+            f"(mean and standard deviation of {len(trials):,} trials)"
         ),
         f"mem >= {experiments.MEM_THRESHOLD:g}": (
-            f"{summary.num_memorized:,} of {len(dataset.train):,} training examples"
+            f"{memorized:,} of {len(dataset.train):,} training examples"
         ),
-        "pairs": f"{summary.num_pairs:,} with infl >= {experiments.INFL_THRESHOLD:g}, same class",
-        "the page": str(summary.path),
+        "pairs": f"{len(selected):,} with infl >= {experiments.INFL_THRESHOLD:g}, same class",
+        "the page": str(page),
     }
     print()
     print(table(rows.items(), left=2))

@@ -52,12 +52,10 @@ ESTIMATES = Estimates(
     100,
 )
 CONVERGENCE = Convergence(
-    num_trials=100,
     halves=(
         SplitHalf(25, 0.5, 0.2, 3.0, 0.25, 0.3, 4.0),
         SplitHalf(50, 0.6, 0.1, 3.5, 0.4, 0.2, 3),
     ),
-    worst_standard_error=0.109,
     pairs=3,
     chance_pairs=0.6,
     mem_threshold=0.25,

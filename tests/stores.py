@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from analysis.estimates import files
-from analysis.estimates.values import ClassInfluence, Memorization
+from analysis.estimates.values import ClassInfluence, Estimates, Memorization
 from tests.programs import Finished, run_process
 from tfmem import datasets
 from tfmem.store.store import Store
@@ -83,8 +83,8 @@ def removal_memorization() -> np.ndarray:
 def write_estimates(path: pathlib.Path, memorization, dataset, influences=()) -> None:
     zeros = np.zeros(len(memorization))
     details = Memorization(memorization, zeros, zeros, zeros.astype(int), zeros.astype(int))
-    labels = (dataset.train.labels, dataset.test.labels)
-    files.write_estimates(path, details, *labels, influences)
+    labels = dataset.train.labels, dataset.test.labels
+    files.write(path, Estimates(memorization, *labels, tuple(influences), details))
 
 
 def blocks(dataset, chosen, value=0.5) -> list[ClassInfluence]:

@@ -27,7 +27,7 @@ from tfmem.datasets import Dataset
 from tfmem.disk.bits import BitMatrix
 from tfmem.store.trials import TrialSet
 
-# Which influence is estimated: within classes; that and the full matrix; none.
+# Influence is estimated within classes, there and as a full matrix, or not at all.
 CLASS, FULL, NONE = INFLUENCE = ("class", "full", "none")
 _ADDED = 2  # Successes, and failures, that `rate_variance` adds.
 _ROWS = 512  # Training examples in one block of the full influence matrix.

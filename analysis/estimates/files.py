@@ -25,7 +25,7 @@ _DETAILS = {
     "num_out": "num_out",
 }
 _IDS = ("tr_ids", "tt_ids")
-_FILENAMES = ("tr_filenames", "tt_filenames")  # What the authors' file of ImageNet has for ids.
+_FILENAMES = ("tr_filenames", "tt_filenames")  # The authors' file of ImageNet has these for ids.
 _ACCURACY = ("test_accuracy", "test_accuracy_deviation")  # Mean, standard deviation.
 _PAIRS = {
     "train_index": "tr_idx",
@@ -35,7 +35,7 @@ _PAIRS = {
 }
 _ESTIMATES = ("tr_mem", "tr_labels", "tt_labels")
 _MNIST_SCRIPT = ("memorization", "influence")
-# What tells kinds of npz files apart.
+# Arrays that tell kinds of npz files apart.
 _KINDS = {
     "an estimates file": _ESTIMATES,
     "a pairs file": tuple(_PAIRS.values()),
@@ -326,9 +326,10 @@ def select_pairs(
     path: epath.PathLike,
     mem_threshold: float,
     infl_threshold: float,
+    otherwise: str = "",
 ) -> Pairs:
-    """Returns the high-influence pairs of an estimates file; ValueError if it lacks influence."""
-    estimates.require_influences(str(path))
+    """Returns the high-influence pairs of an estimates file; see `Estimates.require_influences`."""
+    estimates.require_influences(str(path), otherwise)
     return select(estimates.memorization, estimates.influences, mem_threshold, infl_threshold)
 
 

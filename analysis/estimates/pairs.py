@@ -8,7 +8,7 @@ import numpy as np
 from analysis.estimates.values import ClassInfluence, Pairs
 from tfmem import experiments
 
-_MOST_INFLUENCERS = 8  # That have a row of their own.
+_MOST_INFLUENCERS = 8  # Up to so many have a row of their own.
 
 
 @dataclasses.dataclass(frozen=True)

@@ -154,7 +154,7 @@ def top_overlap(a: np.ndarray, b: np.ndarray, count: int) -> float:
     return len(highest[0] & highest[1]) / count
 
 
-_SPLITS = ("tr", "tt")  # What the arrays of a split start with.
+_SPLITS = ("tr", "tt")  # Names of the arrays of a split start with this.
 _REQUIRED = ("tr_score", "tr_labels", "tt_labels", "tr_ids", "tt_ids", "epoch", "num_models")
 
 

@@ -43,7 +43,7 @@ class ClassInfluence:
     standard_error: np.ndarray | None
 
 
-# What a trial achieves on an example: 0 or 1, as in the paper, or the probability of its label.
+# A trial achieves 0 or 1 on an example, as in the paper, or the probability of its label.
 CORRECTNESS, PROBABILITY = ESTIMATORS = ("correctness", "probability")
 
 
@@ -117,13 +117,18 @@ class Estimates:
         """Returns the same with all influences in memory: they are computed or read once."""
         return dataclasses.replace(self, influences=tuple(self.influences))
 
-    def require_influences(self, source: str) -> None:
-        """Raises ValueError, which names the source, if the influence of a class is missing."""
+    def require_influences(self, source: str, otherwise: str = "") -> None:
+        """Raises ValueError if the influence of a class is missing.
+
+        Args:
+          source: what the message calls the estimates.
+          otherwise: how to do without, as the end of the message.
+        """
         classes = 1 + int(self.train_labels.max())
         if len(self.influences) < classes:
             raise ValueError(
                 f"{source} has the influence of {len(self.influences)} of {classes} classes: "
-                "tfmem estimate --influence=class writes all"
+                f"tfmem estimate --influence=class writes all{otherwise}"
             )
 
     def influence_errors(

@@ -14,7 +14,7 @@ import numpy as np
 from analysis.estimates.scores import Scores
 from analysis.estimates.values import ClassInfluence, Estimates
 
-# What the curves are drawn at; the paper's thresholds are among these.
+# Curves are drawn at these thresholds, and the paper's own are among them.
 THRESHOLDS = np.arange(21) / 20
 
 # The two estimates of some elements, and whether an element may be in the first and in the second
@@ -129,7 +129,7 @@ def require_same_examples(
                 f"{name_a} has {len(labels_a):,} {what} examples and {name_b} {len(labels_b):,}: "
                 "they are not of one dataset"
             )
-        # Ids first: where they disagree, labels do so by accident.
+        # Ids come first, for where they disagree, labels do so by accident.
         for field, noun in (("ids", "id"), ("labels", "label")):
             of_a, of_b = (getattr(side, f"{split}_{field}") for side in (a, b))
             if of_a is None or of_b is None:
@@ -246,7 +246,7 @@ def _curve(parts: Iterable[_Part], thresholds: np.ndarray) -> Curve:
         for row, reached in enumerate((reached_a, reached_b, both, either)):
             counts[row] += np.bincount(reached, minlength=bins)
         gaps += np.bincount(either, weights=np.abs(a - b), minlength=bins)
-    # From how many reach exactly k thresholds to how many reach at least k, for k > 0.
+    # Sums from the end turn "reach exactly k thresholds" into "reach at least k", for k > 0.
     size_a, size_b, size_both, size = counts[:, ::-1].cumsum(axis=1)[:, -2::-1]
     total = gaps[::-1].cumsum()[-2::-1]
     divisor = np.where(size > 0, size, np.nan)

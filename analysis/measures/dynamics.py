@@ -11,10 +11,10 @@ from tfmem.store.epochs import Epoch
 from tfmem.store.trials import Trial
 from tfmem.words import counted, number, table
 
-# The order of everything that has an axis of groups.
+# Every axis of groups is in this order.
 ALL, EASY, DIFFICULT = range(3)
 GROUPS = ("all", "easy", "difficult")
-# Of a subset that is right: when they are reached.
+# Shares of a subset; it is told when so much of it is right.
 LEVELS = (0.5, 0.9)
 _TRAINED_ON = {
     config.EVERYTHING: "everything",

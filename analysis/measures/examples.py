@@ -1,7 +1,7 @@
 """Which examples figures and the report show: chosen by rules, none picked by hand."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
@@ -10,7 +10,8 @@ from analysis.estimates.values import ClassInfluence, Estimates, Pairs
 from tfmem import experiments, words
 
 T = TypeVar("T")
-EXAMPLES = 4  # Of one class, around one level.
+U = TypeVar("U")
+EXAMPLES = 4  # Examples of one class around one level.
 WINDOW = 0.15  # How far from the level an example may be.
 CLASSES = 20
 
@@ -23,7 +24,7 @@ def nearest_examples(
     None is further away than `WINDOW`; of equally near ones the first come first.
     """
     index = np.flatnonzero(labels == label)
-    # Rounded, so that examples at the same distance on either side stay in their order.
+    # Distances are rounded, so that equal ones on either side stay in the order of examples.
     distance = np.round(np.abs(memorization[index] - level), 12)
     nearest = index[np.argsort(distance, kind="stable")]
     return nearest[: np.count_nonzero(distance <= WINDOW)][:EXAMPLES]
@@ -47,6 +48,51 @@ def shown_classes(
     """
     memorized = np.bincount(labels[memorization >= threshold], minlength=num_classes)
     return np.sort(np.argsort(-memorized, kind="stable")[: CLASSES if most is None else most])
+
+
+class Estimated(NamedTuple):
+    """An example by its index, and an estimate of it: its memorization, or the influence on it."""
+
+    example: int
+    value: float
+
+
+@dataclasses.dataclass(frozen=True)
+class GalleryRow(Generic[T]):
+    """Examples of one class around each of `experiments.GALLERY_LEVELS` (Fig. 1).
+
+    Attributes:
+      name: of the class.
+      levels: the examples around each level, as those who show them need them.
+    """
+
+    name: str
+    levels: tuple[tuple[T, ...], ...]
+
+    def shown(self, show: Callable[[T], U]) -> "GalleryRow[U]":
+        """Returns the row with each example as `show` turns it out."""
+        return GalleryRow(self.name, tuple(tuple(map(show, level)) for level in self.levels))
+
+
+def gallery(
+    memorization: np.ndarray, labels: np.ndarray, shown: Sequence[int], class_names: Sequence[str]
+) -> list[GalleryRow[Estimated]]:
+    """Returns a row of `nearest_examples` for each of some classes.
+
+    Args:
+      memorization: float [n].
+      labels: int [n].
+      shown: the labels of these classes.
+      class_names: in label order.
+    """
+    rows = []
+    for label in shown:
+        levels = []
+        for level in experiments.GALLERY_LEVELS:
+            index = nearest_examples(memorization, labels, label, level)
+            levels.append(tuple(map(Estimated, index.tolist(), memorization[index].tolist())))
+        rows.append(GalleryRow(class_names[label], tuple(levels)))
+    return rows
 
 
 def extreme_examples(
@@ -131,13 +177,6 @@ def panel_training_examples(pairs: Pairs) -> np.ndarray:
     return np.stack([ordered[bases + copy] for copy in range(copies)])
 
 
-class Estimated(NamedTuple):
-    """An example by its index, and an estimate of it: its memorization, or the influence on it."""
-
-    example: int
-    value: float
-
-
 @dataclasses.dataclass(frozen=True)
 class PanelRow(Generic[T]):
     """A training example of Figs. 4 to 6 and the test examples beside it.
@@ -170,7 +209,7 @@ def panels(
     if not chosen.size:
         return []
     rows = {}
-    for label, block in enumerate(estimates.influences):  # Once, as they may be read from a file.
+    for label, block in enumerate(estimates.influences):  # They may be read from a file, so once.
         for index in set(chosen[estimates.train_labels[chosen] == label].tolist()):
             row = int(np.flatnonzero(block.train_index == index)[0])
             columns = most_influenced(block, row)

@@ -13,7 +13,7 @@ from analysis.estimates.values import Estimates
 from analysis.measures import agreement
 from tfmem.words import counted, number
 
-# Of the highest values, that both methods may have in common.
+# Shares of the examples whose highest values are compared.
 TOP_SHARES = (0.01, 0.05, 0.1)
 METHODS = ("memorization", "turn-over score")
 

@@ -16,8 +16,8 @@ from tfmem.store.trials import TrialSet
 from tfmem.words import number, table
 
 _SMALLEST_HALF = 16
-_FALSE_SHARE = 0.05  # Share of the pairs found that may be there by chance.
-_HOPELESS = 100  # Times as many trials that are too few: the thresholds are too low.
+_FALSE_SHARE = 0.05  # The share of the pairs found that may be chance.
+_HOPELESS = 100  # If so many times the trials are too few, the thresholds are too low.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,9 +48,7 @@ class Convergence:
     """How far a set of trials can be trusted at two thresholds.
 
     Attributes:
-      num_trials: t.
       halves: ascending in the number of trials; empty when there are too few to split.
-      worst_standard_error: of an influence whose probabilities are all 1/2.
       pairs: high-influence pairs found.
       chance_pairs: how many would be expected if no influence existed.
       mem_threshold: theta_mem.
@@ -61,9 +59,7 @@ class Convergence:
       verdict: plain sentences.
     """
 
-    num_trials: int
     halves: tuple[SplitHalf, ...]
-    worst_standard_error: float
     pairs: int
     chance_pairs: float
     mem_threshold: float
@@ -79,7 +75,7 @@ def _split_half(
     mem_a, mem_b = (estimators.memorization(half, estimator).value for half in (a, b))
     chosen_a, chosen_b = mem_a >= mem_threshold, mem_b >= mem_threshold
     mem_jaccard, mem_difference = agreement.compare(mem_a, mem_b, chosen_a, chosen_b)
-    # Class by class, only sums are kept: no matrix of a whole dataset.
+    # Classes are compared one by one, so that no matrix of a whole dataset is in memory.
     blocks_a, blocks_b = (estimators.class_influences(half, estimator) for half in (a, b))
     found = agreement.block_curve(
         blocks_a, blocks_b, chosen_a, chosen_b, np.array([infl_threshold])
@@ -173,7 +169,7 @@ def chance_pairs(
     successes = trials.test_correct.transposed.row_sums()
     counts_in = trials.subset.transposed.row_sums()
     if num_trials is not None:
-        # Not each in its own share, which is luck: at a few trials some are in none of them.
+        # All get the mean share: that of a single example is luck, and with few trials even 0.
         counts_in = np.full_like(counts_in, round(num_trials * counts_in.mean() / t))
         successes = np.rint(successes * (num_trials / t)).astype(np.int64)
         t = num_trials
@@ -269,9 +265,7 @@ def measure(
     halves = split_halves(trials, mem_threshold, infl_threshold, splits, progress)
     verdict = judge(len(trials), ratio, found, expected, halves, infl_threshold, beyond_chance)
     return Convergence(
-        num_trials=len(trials),
         halves=halves,
-        worst_standard_error=worst_standard_error(len(trials), ratio),
         pairs=found,
         chance_pairs=expected,
         mem_threshold=mem_threshold,

@@ -14,9 +14,9 @@ from tfmem.store.trials import Trial
 from tfmem.words import number, table
 
 QUANTILES = (0, 0.01, 0.1, 0.25, 0.5, 0.75, 0.9, 0.99, 1)
-# Of the examples: those with the highest scores, whose overlap with the final ones is measured.
+# Shares of the examples whose highest scores are compared with the highest final ones.
 SHARES = (0.01, 0.1)
-SETTLED = 0.95  # Rank correlation with the final scores.
+SETTLED = 0.95  # Scores with this rank correlation with the final ones have settled.
 _TABLE_EPOCHS = 12
 _INFLUENTIAL, _INFLUENCED = 5, 4  # Training examples in the table of influence, test examples each.
 

@@ -21,9 +21,9 @@ MAX_MEMORIZED = 2_000
 LOWEST_MEMORIZED = 0.1  # Or the page's threshold, if that is lower.
 MAX_SAMPLED = 2_000  # Or one of every class and tenth of memorization, if that is more.
 LOWEST_INFLUENCE = 0.05  # Or the page's threshold, if that is lower.
-STEPS = 100  # Of a slider, from 0 to 1.
-UNITS = 10_000  # Of an estimate in the page, from 0 to 1.
-_TENTHS = 11  # Below 0, and ten from 0 to 1.
+STEPS = 100  # A slider has so many from 0 to 1.
+UNITS = 10_000  # The page counts estimates in ten-thousandths.
+_TENTHS = 11  # One group is below 0, and ten are from 0 to 1.
 _MEM_STEP = 5  # By how many steps the lowest memorization of the pairs is raised.
 
 

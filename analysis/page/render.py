@@ -24,10 +24,10 @@ from tfmem.datasets import Dataset, ImageDataset, StreamedDataset
 from tfmem.store.trials import TrialSet
 
 MEM_LEVELS = tuple(level / 10 for level in range(1, 11))
-MAX_PICTURES = 8_000_000  # Characters of all pictures.
-MAX_STREAMED = 1_200  # Pictures, where each costs reading a part of a file.
+MAX_PICTURES = 8_000_000  # Characters that all pictures may have together.
+MAX_STREAMED = 1_200  # Pictures of a dataset that reads each of them from a file.
 _OPEN_CLASSES = 20  # With more classes than this, their table starts folded.
-_NO_PICTURE_SIZE = (44, 64)  # Of the ids that stand in their place.
+_NO_PICTURE_SIZE = (44, 64)  # CSS pixels that an id takes where there is no picture.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,7 +67,7 @@ def _encoded(dataset: Dataset, keys: Sequence[Key]) -> dict[Key, str]:
     """Returns the pictures of the first of these examples, as many as a page may have."""
     if not isinstance(dataset, ImageDataset):
         return {}
-    if isinstance(dataset, StreamedDataset):  # All at once: its files are passed over once.
+    if isinstance(dataset, StreamedDataset):  # Its files are passed over once, for all pictures.
         keys, at_once = keys[:MAX_STREAMED], MAX_STREAMED
         return thumbnails.encode(
             keys, dataset.stream.pictures, dataset.pixel_max, MAX_PICTURES, at_once

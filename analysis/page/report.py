@@ -1,9 +1,7 @@
 """From a store to its page."""
 
-import dataclasses
 from collections.abc import Callable
 
-import numpy as np
 from absl import logging
 from etils import epath
 
@@ -18,27 +16,6 @@ from tfmem.store.store import Store
 from tfmem.store.trials import TrialSet
 
 _SPLITS = 3  # Random splits into halves that are averaged.
-
-
-@dataclasses.dataclass(frozen=True)
-class Summary:
-    """The page's main numbers.
-
-    Attributes:
-      test_accuracy: mean over the trials.
-      test_accuracy_deviation: standard deviation over the trials.
-      num_memorized: training examples with mem >= mem_threshold.
-      num_pairs: high-influence pairs.
-      num_trials: t.
-      path: where the page is.
-    """
-
-    test_accuracy: float
-    test_accuracy_deviation: float
-    num_memorized: int
-    num_pairs: int
-    num_trials: int
-    path: epath.Path
 
 
 def steps(store: Store, trials: TrialSet | None = None) -> int:
@@ -60,7 +37,7 @@ def make_report(
     infl_threshold: float = experiments.INFL_THRESHOLD,
     data_dir: str | None = None,
     progress: Callable[[float], None] = lambda amount: None,
-) -> Summary:
+) -> None:
     """Writes the report of a store.
 
     Args:
@@ -97,12 +74,11 @@ def make_report(
             f"{len(trials):,} trials are too few to rely on the pairs below: "
             "the section on trust says why."
         )
-    summary = render.summarize(trials)
     html = render.to_html(
         config=store.config,
         dataset=dataset,
         fingerprint=store.fingerprint,
-        trials=summary,
+        trials=render.summarize(trials),
         estimates=shown,
         pairs=found,
         settled=measured,
@@ -110,14 +86,6 @@ def make_report(
         notes=notes,
     )
     atomic.write_bytes(out_path, html.encode())
-    return Summary(
-        test_accuracy=float(summary.test_accuracy.mean()),
-        test_accuracy_deviation=float(summary.test_accuracy.std()),
-        num_memorized=int(np.count_nonzero(shown.memorization >= mem_threshold)),
-        num_pairs=len(found),
-        num_trials=len(trials),
-        path=epath.Path(out_path),
-    )
 
 
 def _read_estimates(path: epath.PathLike, dataset: Dataset) -> Estimates:

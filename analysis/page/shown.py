@@ -9,8 +9,9 @@ import numpy as np
 from analysis.estimates.values import Estimates, Pairs
 from analysis.measures.examples import (
     Estimated,
+    GalleryRow,
     PanelRow,
-    nearest_examples,
+    gallery,
     panels,
     shown_classes,
 )
@@ -18,10 +19,9 @@ from analysis.page import thumbnails
 from analysis.page.text import interval
 from analysis.page.thumbnails import Key
 from analysis.plots.style import number
-from tfmem import experiments
 from tfmem.datasets import Dataset, Split
 
-MAX_LISTED = 200  # Pairs, for who reads without scripts.
+MAX_LISTED = 200  # Pairs that are shown without scripts.
 _SPLITS = {"train": "training", "test": "test"}
 
 
@@ -63,14 +63,6 @@ class Valued:
             return text
         low, high = interval(self.value, self.standard_error)
         return f"{text} ± {number(self.standard_error, 3)}, 95%: {number(low)} to {number(high)}"
-
-
-@dataclasses.dataclass(frozen=True)
-class GalleryRow:
-    """The examples of one class around each of `experiments.GALLERY_LEVELS`."""
-
-    class_name: str
-    levels: tuple[tuple[Valued, ...], ...]
 
 
 class Examples:
@@ -126,25 +118,13 @@ class Examples:
             for index, value, error in zip(test_index, influence, errors, strict=True)
         ]
 
-    def gallery(self) -> list[GalleryRow]:
+    def gallery(self) -> list[GalleryRow[Valued]]:
         """Returns examples around the levels of memorization, of the classes to show."""
         memorization, dataset = self._estimates.memorization, self._dataset
-        labels = dataset.train.labels
-        return [
-            GalleryRow(
-                dataset.class_names[label],
-                tuple(
-                    tuple(
-                        self.memorization(index)
-                        for index in nearest_examples(memorization, labels, label, level).tolist()
-                    )
-                    for level in experiments.GALLERY_LEVELS
-                ),
-            )
-            for label in shown_classes(
-                memorization, labels, dataset.num_classes, self._mem_threshold
-            )
-        ]
+        labels, threshold = dataset.train.labels, self._mem_threshold
+        shown = shown_classes(memorization, labels, dataset.num_classes, threshold).tolist()
+        rows = gallery(memorization, labels, shown, dataset.class_names)
+        return [row.shown(lambda found: self.memorization(found.example)) for row in rows]
 
     def panels(self, pairs: Pairs) -> list[list[PanelRow[Valued]]]:
         """Returns the sets of rows of Figs. 4 to 6."""

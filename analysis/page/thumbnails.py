@@ -13,7 +13,7 @@ LARGEST_SIDE = 112  # Larger pictures are reduced to this: a page holds hundreds
 _LOSSLESS_SIDE = 48  # Larger pictures are JPEGs, a quarter as long as PNGs.
 _DISPLAY_SIDE = 60  # CSS pixels that a small picture is magnified to, by a whole factor.
 _PIXEL_MAX = 255
-_QUALITY = 85  # Of JPEGs.
+_QUALITY = 85  # JPEG quality.
 
 
 def is_reduced(height: int, width: int) -> bool:

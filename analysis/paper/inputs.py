@@ -187,110 +187,99 @@ def collect(given: Mapping[str, Sequence[str]]) -> tuple[Findings, list[str]]:
       ValueError: an input is not what its flag takes, or is of another dataset.
     """
     named = {flag: _named(flag, given.get(flag, ())) for flag in INPUTS}
-    collector = _Collector(named)
-    # Of two inputs that answer the same question, the one that is read first does.
-    collector.add_stores()
-    collector.add_estimates()
-    collector.add_pairs()
-    collector.add_removal()
-    collector.add_runs()
-    collector.add_architectures()
-    collector.add_last_layer_stores()
-    collector.add_last_layer()
+    findings = Findings()
+    collector = _Collector(named, findings)
+    # Of two inputs that answer the same question, the one that comes first does.
+    for flag, add in (
+        ("store", collector.store),
+        ("estimates", collector.estimates),
+        ("pairs", collector.pairs),
+        ("removal", collector.removal),
+        ("runs", collector.runs),
+        ("architecture", collector.architecture),
+        ("last_layer_store", collector.last_layer_store),
+        ("last_layer", collector.last_layer),
+    ):
+        for name, (path, source) in named[flag].items():
+            add(name, path, source)
     datasets_given = (name for flag in named if flag != "architecture" for name in named[flag])
     others = [name for name in dict.fromkeys(datasets_given) if name not in published.RESULTS]
-    return collector.findings, others
+    return findings, others
 
 
 class _Collector:
-    """What inputs tell, and what is kept of them because others are compared with it."""
+    """Adds what an input tells, by itself and beside the others, to the findings.
 
-    def __init__(self, named: Mapping[str, Mapping[str, tuple[str, str]]]):
-        """Takes, by flag and name, what was given and the flag as it was given."""
-        self.findings = Findings()
+    Every method takes a name, the path that was given for it, and its flag for messages.
+    """
+
+    def __init__(self, named: Mapping[str, Mapping[str, tuple[str, str]]], findings: Findings):
+        """Takes, by flag and name, the paths and the flags as they were given."""
         self._named = named
-        self._runs = {dataset: _two_paths(*value) for dataset, value in named["runs"].items()}
+        self._add = findings.add
         self._inputs = _Inputs()
         self._seconds: dict[str, np.ndarray] = {}
-        self._estimates: dict[str, Estimates] = {}
+        for value in named["runs"].values():
+            _two_paths(*value)  # What is wrong is said before anything is read.
 
-    def _source(self, flag: str, name: str) -> str:
-        return self._named[flag][name][1]
-
-    def add_stores(self) -> None:
+    def store(self, dataset: str, path: str, source: str) -> None:
         kinds = (ExperimentConfig.kind, ImportConfig.kind)
-        for dataset, (path, source) in self._named["store"].items():
-            store = self._inputs.store(dataset, path, source, kinds)
-            accuracies, self._seconds[dataset] = _trials(store)
-            self.findings.add(dataset, {"trials_accuracy": percent_mean(accuracies)}, source)
+        store = self._inputs.store(dataset, path, source, kinds)
+        accuracies, self._seconds[dataset] = _trials(store)
+        self._add(dataset, {"trials_accuracy": percent_mean(accuracies)}, source)
 
-    def add_estimates(self) -> None:
-        for dataset, (path, source) in self._named["estimates"].items():
-            found = self._estimates[dataset] = self._inputs.estimates(dataset, path, source)
-            self.findings.add(dataset, estimates_numbers(found), source)
+    def estimates(self, dataset: str, path: str, source: str) -> None:
+        found = self._inputs.estimates(dataset, path, source)
+        self._add(dataset, estimates_numbers(found), source)
 
-    def add_pairs(self) -> None:
-        for dataset, (path, source) in self._named["pairs"].items():
-            if dataset in self._estimates and self._estimates[dataset].influences:
-                raise ValueError(
-                    f"{source}: {self._source('estimates', dataset)} has the pairs too, with their "
-                    "errors: give one of the two"
-                )
-            pairs = self._inputs.pairs(dataset, path, source)
-            numbers = pair_numbers(pairs, num_test=self._inputs.num_test(dataset))
-            self.findings.add(dataset, numbers, source)
+    def pairs(self, dataset: str, path: str, source: str) -> None:
+        given = self._named["estimates"].get(dataset)
+        if given is not None and self._inputs.estimates(dataset, *given).influences:
+            raise ValueError(
+                f"{source}: {given[1]} has the pairs too, with their errors: give one of the two"
+            )
+        found = self._inputs.pairs(dataset, path, source)
+        self._add(dataset, pair_numbers(found, num_test=self._inputs.num_test(dataset)), source)
 
-    def add_removal(self) -> None:
-        for dataset, (path, source) in self._named["removal"].items():
-            store = self._inputs.store(dataset, path, source, [RemovalConfig.kind])
-            moved, _ = self._named["estimates"].get(dataset, (None, None))
-            self.findings.add(dataset, _removal_numbers(store, source, moved), source)
+    def removal(self, dataset: str, path: str, source: str) -> None:
+        store = self._inputs.store(dataset, path, source, [RemovalConfig.kind])
+        moved, _ = self._named["estimates"].get(dataset, (None, None))
+        self._add(dataset, _removal_numbers(store, source, moved), source)
 
-    def add_runs(self) -> None:
-        for dataset, paths in self._runs.items():
-            source = self._source("runs", dataset)
-            a, b = (self._inputs.estimates(dataset, path, source) for path in paths)
-            agreement.require_same_examples(a, b, *paths)
-            self.findings.add(dataset, runs_numbers(a, b), source)
+    def runs(self, dataset: str, path: str, source: str) -> None:
+        paths = _two_paths(path, source)
+        a, b = (self._inputs.estimates(dataset, one, source) for one in paths)
+        agreement.require_same_examples(a, b, *paths)
+        self._add(dataset, runs_numbers(a, b), source)
 
-    def add_architectures(self) -> None:
-        dataset = _OF_ARCHITECTURES
-        estimates = {
-            name: self._inputs.estimates(dataset, path, source)
-            for name, (path, source) in self._named["architecture"].items()
-        }
-        reference = estimates.get(published.REFERENCE)
-        for name, found in estimates.items():
-            sources = [self._source("architecture", name)]
-            self.findings.add(dataset, architecture_numbers(name, found), *sources)
-            if reference is not None and name != published.REFERENCE:
-                sources.append(self._source("architecture", published.REFERENCE))
-                agreement.require_same_examples(found, reference, *sources)
-                numbers = architecture_agreement(name, found, reference)
-                self.findings.add(dataset, numbers, *sources)
+    def architecture(self, name: str, path: str, source: str) -> None:
+        dataset, given = _OF_ARCHITECTURES, self._named["architecture"].get(published.REFERENCE)
+        found = self._inputs.estimates(dataset, path, source)
+        self._add(dataset, architecture_numbers(name, found), source)
+        if given is not None and name != published.REFERENCE:
+            reference = self._inputs.estimates(dataset, *given)
+            agreement.require_same_examples(found, reference, source, given[1])
+            numbers = architecture_agreement(name, found, reference)
+            self._add(dataset, numbers, source, given[1])
 
-    def add_last_layer_stores(self) -> None:
-        for dataset, (path, source) in self._named["last_layer_store"].items():
-            store = self._inputs.store(dataset, path, source, [LastLayerConfig.kind])
-            accuracies, seconds = _trials(store)
-            folder = store.path / representations.FOLDER
-            network = math.nan
-            if representations.exist(folder):
-                network = representations.read_about(folder).test_accuracy
-            self.findings.add(dataset, last_layer_store_numbers(accuracies, network), source)
-            if dataset in self._seconds:
-                numbers = speedup(self._seconds[dataset], seconds)
-                self.findings.add(dataset, numbers, self._source("store", dataset), source)
+    def last_layer_store(self, dataset: str, path: str, source: str) -> None:
+        store = self._inputs.store(dataset, path, source, [LastLayerConfig.kind])
+        accuracies, seconds = _trials(store)
+        folder, network = store.path / representations.FOLDER, math.nan
+        if representations.exist(folder):
+            network = representations.read_about(folder).test_accuracy
+        self._add(dataset, last_layer_store_numbers(accuracies, network), source)
+        if dataset in self._seconds:
+            numbers = speedup(self._seconds[dataset], seconds)
+            self._add(dataset, numbers, self._named["store"][dataset][1], source)
 
-    def add_last_layer(self) -> None:
-        for dataset, (path, source) in self._named["last_layer"].items():
-            linear = self._inputs.estimates(dataset, path, source)
-            self.findings.add(dataset, last_layer_numbers(linear), source)
-            if dataset in self._estimates:
-                sources = self._source("estimates", dataset), source
-                whole = self._estimates[dataset]
-                agreement.require_same_examples(whole, linear, *sources)
-                self.findings.add(dataset, last_layer_agreement(whole, linear), *sources)
+    def last_layer(self, dataset: str, path: str, source: str) -> None:
+        linear = self._inputs.estimates(dataset, path, source)
+        self._add(dataset, last_layer_numbers(linear), source)
+        if given := self._named["estimates"].get(dataset):
+            whole = self._inputs.estimates(dataset, *given)
+            agreement.require_same_examples(whole, linear, given[1], source)
+            self._add(dataset, last_layer_agreement(whole, linear), given[1], source)
 
 
 def _trials(store: Store) -> tuple[np.ndarray, np.ndarray]:

@@ -32,7 +32,7 @@ _MEM, _INFL = experiments.MEM_THRESHOLD, experiments.INFL_THRESHOLD
 _UTILITY = published.UTILITY_THRESHOLD
 _DUPLICATES = experiments.NEAR_DUPLICATES
 _BIAS = published.SELECTION_BIAS_THRESHOLD
-_SMALLEST = 1e-12  # Standard error: a file of somebody else's may hold zeros.
+_SMALLEST = 1e-12  # A standard error that is lower counts as this: files of others may hold zeros.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -152,7 +152,7 @@ def pair_numbers(
         return _counted((pairs.influence >= low) & (pairs.influence < high), again(low, high))
 
     _, of_test, influencers = np.unique(pairs.test_index, return_inverse=True, return_counts=True)
-    # Of a test example: the probabilities that one of its pairs would be there again, and all.
+    # For each test example, the probabilities that one of its pairs, and that all, are there again.
     one = 1 - _products(1 - again(_INFL, math.inf), of_test)
     every = _products(again(_INFL, math.inf), of_test)
     found = {

@@ -67,7 +67,7 @@ def _architectures() -> dict[str, Quantity]:
     return found
 
 
-# In the order of the table.
+# The table is in this order.
 QUANTITIES: Mapping[str, Quantity] = {
     "memorized": Quantity(f"training examples with mem >= {_MEM:g}"),
     "utility_share": _percent(f"share of training examples with mem >= {_UTILITY:g}"),

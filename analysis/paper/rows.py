@@ -22,7 +22,7 @@ _NUMBERS = (
 )
 _BOUNDS = {">": operator.gt, "≥": operator.ge, "<": operator.lt}
 _MOST_DECIMALS = 6
-_JOINER = "\u00a0"  # A space that no line is broken at.
+_JOINER = "\u00a0"  # A space at which no line is broken.
 _NARROWEST = 8  # Characters that a column keeps on a narrow terminal.
 
 
@@ -72,7 +72,7 @@ def compare(stated: Stated | None, measured: Measured | None) -> str:
         return "equal"
     side = "above" if ours > theirs else "below"
     error = math.hypot(measured.standard_error, stated.standard_error)
-    if error > 0:  # Not where it is nan.
+    if error > 0:  # It may be nan.
         distance = abs(ours - theirs) / error
         return f"{distance:{'.1f' if distance < 9.95 else ',.0f'}} s.e. {side}"
     return f"ratio {ours / theirs:.3g}" if theirs else f"{side} 0"
@@ -93,7 +93,7 @@ def measured_text(measured: Measured, quantity: Quantity) -> str:
     else:
         decimals = max(quantity.decimals, _decimals(error))
         value = f"{measured.value:,.{decimals}f}"
-        if not quantity.decimals:  # A count is whole, its error need not be.
+        if not quantity.decimals:  # A count is whole, and its error need not be.
             value, decimals = f"{measured.value:,.0f}", max(decimals, 1 if error < 9.95 else 0)
         text = f"{value}{unit} ± {error:,.{decimals}f}{unit}"
     if math.isnan(measured.deviation):
@@ -243,5 +243,5 @@ def _plain(value: float) -> str:
     return "" if math.isnan(value) else repr(value)
 
 
-# By the suffix of a file.
+# Writers by the suffix of their file.
 WRITERS: Mapping[str, Callable[[Sequence[Row]], str]] = {".csv": to_csv, ".md": to_markdown}

@@ -14,9 +14,9 @@ from analysis.measures.comparison import PairValues
 from analysis.measures.methods import Values
 from analysis.plots import style
 
-_CELLS = 32  # Hexagons from one side to the other.
-_MANY = 2000  # Pairs from which on their points are small.
-# From one example, which is still seen on white, to many.
+_CELLS = 32  # So many hexagons lie side by side.
+_MANY = 2000  # With more pairs than this, their points are small.
+# They start with a colour that is still seen on white, for cells of one example.
 _COLOURS = LinearSegmentedColormap.from_list(
     "examples", [style.MEMORIZATION_PALE, style.MEMORIZATION, style.INK]
 )
@@ -96,16 +96,7 @@ def draw_roc(ax: Axes, curves: Sequence[tuple[str, np.ndarray, np.ndarray]]) -> 
     ax.plot([0, 1], [0, 1], color=style.QUIET, linewidth=0.8, zorder=2)
     colours = (style.MEMORIZATION, "-"), (style.INK, "--")
     for (label, others, found), (colour, line) in zip(curves, colours, strict=True):
-        ax.plot(
-            others,
-            found,
-            color=colour,
-            linestyle=line,
-            linewidth=1.8,
-            label=label,
-            clip_on=False,
-            zorder=3,
-        )
+        style.curve(ax, others, found, (colour, None, line), label)
     ax.set_xlim(0, 1)
     ax.set_ylim(0, 1)
     ax.set_box_aspect(1)
@@ -113,13 +104,7 @@ def draw_roc(ax: Axes, curves: Sequence[tuple[str, np.ndarray, np.ndarray]]) -> 
         axis.set_major_locator(MultipleLocator(0.2))
         style.in_percent(axis)
     ax.grid(axis="both", color=style.LINE, linewidth=0.8)
-    ax.legend(
-        loc="lower right",
-        frameon=False,
-        fontsize=style.SMALL_TEXT,
-        labelcolor=style.INK,
-        handlelength=2.4,
-    )
+    style.legend(ax, loc="lower right", fontsize=style.SMALL_TEXT, handlelength=2.4)
 
 
 def draw_pairs(ax: Axes, pairs: PairValues, names: tuple[str, str]) -> None:
@@ -147,14 +132,13 @@ def draw_pairs(ax: Axes, pairs: PairValues, names: tuple[str, str]) -> None:
             rasterized=True,
             zorder=3,
         )
-    # Above the axes: points may be anywhere inside.
-    ax.legend(
+    # The legend is above the axes, as points may be anywhere inside.
+    style.legend(
+        ax,
         loc="lower right",
         bbox_to_anchor=(1, 1),
         ncols=3,
-        frameon=False,
         fontsize=style.SMALL_TEXT,
-        labelcolor=style.INK,
         handletextpad=0.1,
         columnspacing=1,
         borderaxespad=0.2,

@@ -28,19 +28,8 @@ def draw(axes: Sequence[Axes], curves: Sequence[tuple[str, Curve]], quantity: st
     for ax, (field, title) in zip(axes, _MEASURES, strict=True):
         style.dress(ax, f"{quantity} threshold", title)
         for index, (label, curve) in enumerate(curves):
-            colour, marker, line = style.CURVES[index % len(style.CURVES)]
-            ax.plot(
-                curve.thresholds,
-                getattr(curve, field),
-                linestyle=line,
-                color=colour,
-                marker=marker,
-                markersize=4,
-                linewidth=1.6,
-                label=label,
-                clip_on=False,
-                zorder=3,
-            )
+            look = colour, marker, _ = style.CURVES[index % len(style.CURVES)]
+            style.curve(ax, curve.thresholds, getattr(curve, field), look, label, width=1.6)
             few = curve.size_a + curve.size_b - curve.size_both < _FEW
             shown = few & ~np.isnan(curve.jaccard)
             if shown.any():
@@ -99,16 +88,14 @@ def _empty(height: float) -> Figure:
 def _legend(fig: Figure, ax: Axes, reference: str) -> None:
     """Puts the legend above all axes: curves are everywhere inside of them."""
     handles, labels = ax.get_legend_handles_labels()
-    found = fig.legend(
+    found = style.legend(
+        fig,
         handles,
         labels,
         loc="outside upper center",
         ncols=2 if len(labels) > 1 else 1,
         title=f"compared with {reference}; hollow: sets of fewer than {_FEW}",
-        frameon=False,
-        fontsize=style.TEXT,
         title_fontsize=style.TEXT,
-        labelcolor=style.INK,
         handlelength=3,
         columnspacing=1.8,
     )

@@ -25,20 +25,9 @@ def draw(axes: Sequence[Axes], halves: Sequence[SplitHalf]) -> None:
         (difference_ax, "difference", "mean difference of estimates"),
     ):
         style.dress(ax, "trials in each half", title)
-        for quantity, (label, colour, marker, line) in style.SERIES.items():
+        for quantity, (label, *look) in style.SERIES.items():
             values = [getattr(half, f"{quantity}_{measure}") for half in halves]
-            ax.plot(
-                numbers,
-                values,
-                line,
-                color=colour,
-                marker=marker,
-                markersize=5,
-                linewidth=1.8,
-                label=label,
-                clip_on=False,
-                zorder=3,
-            )
+            style.curve(ax, numbers, values, look, label, size=5)
         ax.set_xscale("log", base=2)
         ax.set_xticks(numbers, [f"{number:,}" for number in numbers])
         ax.xaxis.set_minor_locator(NullLocator())
@@ -48,13 +37,7 @@ def draw(axes: Sequence[Axes], halves: Sequence[SplitHalf]) -> None:
     target = experiments.JACCARD_AT_INFL_THRESHOLD
     asked = f"{target:g}, asked for in Sec. 2"
     jaccard_ax.axhline(target, color=style.QUIET, linewidth=1, linestyle=(0, (1, 2)), label=asked)
-    jaccard_ax.legend(
-        loc="lower right",
-        frameon=False,
-        fontsize=style.TEXT,
-        labelcolor=style.INK,
-        handlelength=2.6,
-    )
+    style.legend(jaccard_ax, loc="lower right", handlelength=2.6)
 
 
 def figure(halves: Sequence[SplitHalf], width: float = style.WIDE) -> Figure:

@@ -14,8 +14,8 @@ from analysis.plots import style
 from tfmem.config import DIFFICULT, EASY, EVERYTHING, WITHOUT_DIFFICULT
 
 SOLID: LineStyleType = "-"
-_WIDTH = 1.6  # Points, of a curve.
-# In the order of legends.
+_WIDTH = 1.6  # Points that a curve is wide.
+# Conditions in the order of legends.
 _LINES: Mapping[str, LineStyleType] = {EVERYTHING: SOLID, WITHOUT_DIFFICULT: (0, (1, 1.4))}
 _LINE_LABELS = {
     EVERYTHING: "trained on everything",
@@ -41,16 +41,8 @@ def draw_groups(
     """
     for curve, label, (_, colour) in zip(values, labels, style.GROUPS, strict=True):
         if not np.isnan(curve).all():
-            ax.plot(
-                epochs,
-                curve,
-                color=colour,
-                linestyle=line,
-                linewidth=_WIDTH,
-                label=label or "_nolegend_",
-                clip_on=False,
-                zorder=3,
-            )
+            look = colour, None, line
+            style.curve(ax, epochs, curve, look, label or "_nolegend_", _WIDTH)
 
 
 def draw_stores(ax: Axes, curves: Sequence[tuple[str, np.ndarray, np.ndarray]]) -> None:
@@ -62,16 +54,7 @@ def draw_stores(ax: Axes, curves: Sequence[tuple[str, np.ndarray, np.ndarray]]) 
     """
     for index, (label, epochs, values) in enumerate(curves):
         colour, _, line = style.CURVES[index % len(style.CURVES)]
-        ax.plot(
-            epochs,
-            values,
-            color=colour,
-            linestyle=line,
-            linewidth=_WIDTH,
-            label=label,
-            clip_on=False,
-            zorder=3,
-        )
+        style.curve(ax, epochs, values, (colour, None, line), label, _WIDTH)
 
 
 def dress(ax: Axes, epochs: np.ndarray, what: str, window: int) -> None:
@@ -83,15 +66,14 @@ def dress(ax: Axes, epochs: np.ndarray, what: str, window: int) -> None:
 
 def legend(ax: Axes, title: str = "") -> None:
     """Puts the legend above axes of half a page's width: curves are everywhere inside of them."""
-    found = ax.legend(
+    found = style.legend(
+        ax,
         loc="lower center",
         bbox_to_anchor=(0.5, 1),
         ncols=len(style.GROUPS),
         title=title or None,
-        frameon=False,
         fontsize=style.SMALL_TEXT,
         title_fontsize=style.TEXT,
-        labelcolor=style.INK,
         handlelength=2,
         columnspacing=1.4,
         borderaxespad=0.2,
@@ -164,13 +146,7 @@ def _dress_accuracy(ax: Axes, epochs: np.ndarray, what: str, window: int) -> Non
 def _explain_lines(ax: Axes, conditions: Sequence[str]) -> None:
     """Adds a second legend, of what the lines' styles mean."""
     handles = [
-        Line2D(
-            [],
-            [],
-            color=style.QUIET,
-            linestyle=_LINES[name],
-            linewidth=_WIDTH,
-        )
+        Line2D([], [], color=style.QUIET, linestyle=_LINES[name], linewidth=_WIDTH)
         for name in conditions
     ]
     found = Legend(
@@ -203,13 +179,11 @@ def corruption_figure(stores: Sequence[tuple[str, Curves]], window: int = 1) -> 
             ax, [(label, part.epochs, getattr(part, split)[ALL]) for label, part in smoothed]
         )
         _dress_accuracy(ax, longest, f"{what} accuracy", window)
-    fig.legend(
+    style.legend(
+        fig,
         *axes[0].get_legend_handles_labels(),
         loc="outside upper center",
         ncols=columns,
-        frameon=False,
-        fontsize=style.TEXT,
-        labelcolor=style.INK,
         handlelength=3,
         columnspacing=1.8,
     )

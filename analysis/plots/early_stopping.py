@@ -23,7 +23,7 @@ def draw(
     style.dress(ax, "epoch", "agreement with the final scores")
     labels = "Spearman's rank correlation", "share of the top 10% found"
     for look, values, label in zip(style.CURVES, (correlation, overlap), labels, strict=False):
-        style.marked_curve(ax, epochs, values, label, look)
+        style.curve(ax, epochs, values, style.thinned(look, len(epochs)), label)
     ax.axhline(
         target, color=style.QUIET, linewidth=1, linestyle=(0, (1, 2)), label=f"{target:g}", zorder=2
     )

@@ -8,27 +8,15 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from analysis.measures.examples import GalleryRow
 from analysis.plots import pictures, style
 from analysis.plots.pictures import Picture
 from tfmem import experiments
 
-_COLUMNS = 3  # Of classes, for the form of a page.
-_FEWEST = 2  # Examples beside each other that a class has room for: its name needs it.
+_COLUMNS = 3  # Classes side by side, which fit a page.
+_FEWEST = 2  # A class is at least so many pictures wide, so that its name fits.
 _BETWEEN = 5 / 8  # Sides between classes.
 _LABEL = 5 / 8  # Sides for the labels of the levels.
-
-
-@dataclasses.dataclass(frozen=True)
-class ClassExamples:
-    """Examples of one class.
-
-    Attributes:
-      name: of the class.
-      levels: the examples around each level, in the order of `experiments.GALLERY_LEVELS`.
-    """
-
-    name: str
-    levels: tuple[tuple[Picture, ...], ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,12 +57,12 @@ class _Grid:
         return _LABEL + column * (self.class_width + _BETWEEN), band * self.band_height
 
 
-def _grid(classes: Sequence[ClassExamples]) -> _Grid:
+def _grid(classes: Sequence[GalleryRow[Picture]]) -> _Grid:
     numbers = [len(examples) for shown in classes for examples in shown.levels]
     return _Grid(len(classes), max([_FEWEST, *numbers]))
 
 
-def draw(ax: Axes, classes: Sequence[ClassExamples]) -> None:
+def draw(ax: Axes, classes: Sequence[GalleryRow[Picture]]) -> None:
     """Draws the classes beside and below each other, in each a row of examples per level.
 
     Args:
@@ -105,7 +93,7 @@ def draw(ax: Axes, classes: Sequence[ClassExamples]) -> None:
                 pictures.write(ax, left + 0.5, centre, "–", color=style.QUIET)
 
 
-def figure(classes: Sequence[ClassExamples]) -> Figure:
+def figure(classes: Sequence[GalleryRow[Picture]]) -> Figure:
     """Returns the figure; see `draw`. It is as large as its pictures need."""
     grid = _grid(classes)
     shown = itertools.chain.from_iterable(

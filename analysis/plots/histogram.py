@@ -22,7 +22,7 @@ def bins(values: np.ndarray, lowest: float) -> tuple[np.ndarray, np.ndarray]:
       int64 [b] counts and float64 [b + 1] edges. A bin has its left edge, the last has both.
     """
     first = min(math.floor(lowest * BINS_PER_UNIT + 1e-9), BINS_PER_UNIT - 1)
-    # Whole numbers over 20 are the floats that 0.15 and the like are read as.
+    # Divided like this, an edge is the same float as 0.15 in a program.
     edges = np.arange(first, BINS_PER_UNIT + 1) / BINS_PER_UNIT
     return np.histogram(values, edges)
 
@@ -48,7 +48,7 @@ def bars(
     shown = counts > 0
     colours = [colour for colour, show in zip(colours, shown, strict=True) if show]
     drawn = ax.bar(edges[:-1][shown], counts[shown], 0.9 * width, align="edge", color=colours)
-    # Points of a bin, about.
+    # About how many points a bin is wide.
     inches = ax.figure.bbox.width / ax.figure.dpi
     room = 0.88 * 72 * inches * width / (edges[-1] - left) - 1
     for bar, count in zip(drawn, counts[shown], strict=True):

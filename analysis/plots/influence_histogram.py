@@ -21,7 +21,7 @@ def draw(ax: Axes, influence: np.ndarray, threshold: float) -> None:
     histogram.bars(ax, counts, edges, [style.INFLUENCE] * len(counts), start=0)
     highest = max(1, counts.max())
     ax.set_ylim(0, 1.18 * highest)
-    # No line above the highest bar, where its count is.
+    # No line is above the highest bar, where its count stands.
     ticks = MaxNLocator(5, integer=True, steps=[1, 2, 5, 10]).tick_values(0, highest)
     ax.set_yticks(ticks[ticks <= highest])
     ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))

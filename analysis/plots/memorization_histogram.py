@@ -25,8 +25,8 @@ def draw(ax: Axes, memorization: np.ndarray, threshold: float) -> None:
     histogram.bars(ax, counts, edges, colours.tolist())
     highest = max(1, int(counts.max()))
     ax.set_yscale("log")
-    # Room below for a bar of one example, and above for a count that stands upright; no line above
-    # the highest bar, where its count is.
+    # A bar of one example has room below, and an upright count above. No line is above the highest
+    # bar, where its count stands.
     ax.set_ylim(0.6, 8 * highest)
     ticks = [10**exponent for exponent in range(len(str(highest)))]
     ax.set_yticks(ticks, [f"{tick:,}" for tick in ticks])

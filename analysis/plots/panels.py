@@ -11,7 +11,7 @@ from analysis.plots.pictures import Picture
 from tfmem import experiments
 
 _HEADING = 6 / 8  # Two lines.
-_MARGIN = 2 / 8  # On the left: what stands above the training examples is wider than they are.
+_MARGIN = 2 / 8  # On the left, as the text above the training examples is wider than they are.
 _RULE = 4 / 8  # Sides between the training example and the test examples.
 
 

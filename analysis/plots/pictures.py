@@ -17,7 +17,7 @@ from PIL import Image
 from analysis.plots import style
 
 _WHITE = 255
-CHANNELS = (1, 3)  # Of grey and of colour.
+CHANNELS = (1, 3)  # Grey and colour images.
 # Dots of a side: small pictures are magnified by the least whole factor that makes them as many,
 # larger ones reduced.
 _FEWEST_DOTS = 100

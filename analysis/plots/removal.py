@@ -35,18 +35,7 @@ def draw(axes: Sequence[Axes], effects: Sequence[ThresholdEffect], whole: float)
         accuracy_ax.fill_between(
             thresholds, value - deviation, value + deviation, color=pale, alpha=0.55, linewidth=0
         )
-        accuracy_ax.plot(
-            thresholds,
-            value,
-            line,
-            color=colour,
-            marker=marker,
-            markersize=5,
-            linewidth=1.8,
-            label=label,
-            clip_on=False,
-            zorder=3,
-        )
+        style.curve(accuracy_ax, thresholds, value, (colour, marker, line), label, size=5)
     if not np.isnan(whole):
         accuracy_ax.axhline(
             whole,
@@ -61,16 +50,8 @@ def draw(axes: Sequence[Axes], effects: Sequence[ThresholdEffect], whole: float)
     accuracy_ax.tick_params(axis="x", length=0)
     style.legend_above(accuracy_ax, 3)
     style.dress(remaining_ax, "memorization threshold", "training set\nremaining")
-    remaining_ax.plot(
-        thresholds,
-        [effect.remaining for effect in effects],
-        color=style.QUIET,
-        marker="o",
-        markersize=4,
-        linewidth=1.8,
-        clip_on=False,
-        zorder=3,
-    )
+    remaining = [effect.remaining for effect in effects]
+    style.curve(remaining_ax, thresholds, remaining, (style.QUIET, "o", "-"))
     remaining_ax.set_ylim(top=1)
     for ax, ticks in ((accuracy_ax, 6), (remaining_ax, 4)):
         ax.set_xlim(0, 1)

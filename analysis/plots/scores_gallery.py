@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from analysis.plots import pictures, style
 from analysis.plots.pictures import Picture
 
-ROWS = 5  # Examples of a class.
+ROWS = 5  # Examples that a class shows.
 _WIDEST = 2  # Sides that a column may have for its text.
 _STEP = 2 / 8  # Sides by which columns are wider than a picture, so that both margins are dots.
 _NOTES = ("(label, unmuted, muted prediction)", "score in nats")

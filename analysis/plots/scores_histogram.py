@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from analysis.plots import style
 
 _MOST_BINS = 80
-_WIDTHS = (1, 2, 5)  # Times a power of ten.
+_WIDTHS = (1, 2, 5)  # They are multiplied by a power of ten.
 
 
 def bins(score: np.ndarray) -> np.ndarray:
@@ -28,7 +28,7 @@ def bins(score: np.ndarray) -> np.ndarray:
     exponent = math.floor(math.log10((highest - lowest) / _MOST_BINS))
     while True:
         for mantissa in _WIDTHS:
-            # Whole numbers over a power of ten are the floats that 0.3 and the like are read as.
+            # Divided like this, an edge is the same float as 0.3 in a program.
             up, down = mantissa * 10 ** max(exponent, 0), 10 ** max(-exponent, 0)
             first, last = math.floor(lowest * down / up), math.ceil(highest * down / up)
             if last - first <= _MOST_BINS:
@@ -72,7 +72,7 @@ def draw(ax: Axes, score: np.ndarray, corrupted: np.ndarray | None = None) -> No
             linewidth=1.2,
             label=f"{name} ({np.count_nonzero(chosen):,} examples)",
         )
-        ax.stairs(counts, edges, color=colour, linewidth=1.2, zorder=3)  # Above what is filled.
+        ax.stairs(counts, edges, color=colour, linewidth=1.2, zorder=3)  # Above all areas.
     ax.set_ylim(0.6, 2 * highest)
     ticks = [10**exponent for exponent in range(len(str(highest)))]
     ax.set_yticks(ticks, [f"{tick:,}" for tick in ticks])

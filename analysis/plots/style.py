@@ -4,6 +4,7 @@ import io
 import pathlib
 import re
 from collections.abc import Sequence
+from typing import Any
 
 import matplotlib
 from etils import epath
@@ -11,7 +12,9 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.legend import Legend
 from matplotlib.ticker import MaxNLocator
+from numpy.typing import ArrayLike
 
 from tfmem import words
 from tfmem.disk import atomic
@@ -35,16 +38,16 @@ _CSS_NAMES = {
     INFLUENCE_PALE: "infl-pale",
 }
 
-# Subsets of examples, wherever they are told apart.
+# Colours of subsets of examples.
 FULL = INK
 EASY = "#1b8a6b"
 DIFFICULT = "#7a3f98"
 
-# Inches. A page shows the wide drawing on a desk and the narrow one on a telephone.
+# Widths in inches: the report shows the wide drawing on a desk, the narrow one on a telephone.
 WIDE = 7.4
 NARROW = 3.5
 
-# Points.
+# Font sizes in points.
 TEXT = 9.5
 SMALL_TEXT = 7.5
 
@@ -76,10 +79,10 @@ SUBNETWORKS = {
     "unmuted": ("unmuted", MEMORIZATION, "o", "-"),
     "muted": ("muted", INFLUENCE, "s", "--"),
 }
-MOST_MARKERS = 30  # Points of a curve that have a marker each; a longer one is a line alone.
+MOST_MARKERS = 30  # A curve with more points than this has no markers.
 
 FORMATS = ("png", "pdf", "svg")
-DPI = 200  # Of what is saved as dots: png files, and the pictures inside of the others.
+DPI = 200  # Dots an inch of png files, and of pictures inside of pdf and svg files.
 
 
 def number(value: float | None, digits: int = 2) -> str:
@@ -126,15 +129,23 @@ def epoch_axis(ax: Axes, last: int) -> None:
     ax.xaxis.set_major_locator(MaxNLocator(8, steps=[1, 2, 5, 10], integer=True))
 
 
-def marked_curve(ax: Axes, x, y, label: str, look: Sequence, width: float = 1.8, size: float = 4):
-    """Draws a curve, each of whose points has a marker if there are not too many of them.
+def curve(
+    ax: Axes,
+    x: ArrayLike,
+    y: ArrayLike,
+    look: Sequence,
+    label: str | None = None,
+    width: float = 1.8,
+    size: float = 4,
+) -> None:
+    """Draws a curve, which the axes do not cut off.
 
     Args:
-      ax: where; it does not cut the curve off.
+      ax: where.
       x: float [k].
-      y: float [k].
-      label: in the legend.
-      look: colour, marker and line.
+      y: float [k]; what is nan is left out.
+      look: colour, marker or None, and line.
+      label: in the legend; None is in none.
       width: points, of the line.
       size: points, of a marker.
     """
@@ -144,7 +155,7 @@ def marked_curve(ax: Axes, x, y, label: str, look: Sequence, width: float = 1.8,
         y,
         linestyle=line,
         color=colour,
-        marker=marker if len(x) <= MOST_MARKERS else None,
+        marker=marker,
         markersize=size,
         linewidth=width,
         label=label,
@@ -153,18 +164,28 @@ def marked_curve(ax: Axes, x, y, label: str, look: Sequence, width: float = 1.8,
     )
 
 
+def thinned(look: Sequence, points: int) -> Sequence:
+    """Returns how a curve of so many points looks: a long one has no markers."""
+    colour, marker, line = look
+    return colour, marker if points <= MOST_MARKERS else None, line
+
+
+def legend(where: Axes | Figure, *entries: Sequence, **options: Any) -> Legend:
+    """Draws a legend without a frame.
+
+    Args:
+      where: axes or a figure.
+      *entries: handles and labels, or nothing for those of the axes.
+      **options: of matplotlib's `legend`.
+    """
+    defaults = {"frameon": False, "fontsize": TEXT, "labelcolor": INK}
+    return where.legend(*entries, **{**defaults, **options})
+
+
 def legend_above(ax: Axes, columns: int) -> None:
     """Puts the legend above the axes, where no curve can be."""
-    ax.legend(
-        loc="lower center",
-        bbox_to_anchor=(0.5, 1),
-        ncols=columns,
-        frameon=False,
-        fontsize=TEXT,
-        labelcolor=INK,
-        handlelength=2.4,
-        columnspacing=1.4,
-    )
+    above = dict(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=columns)
+    legend(ax, **above, handlelength=2.4, columnspacing=1.4)
 
 
 def to_svg(fig: Figure, name: str) -> str:
@@ -209,8 +230,8 @@ def save(fig: Figure, path: epath.PathLike) -> None:
         raise ValueError(f"{path} names no kind of picture, expected {expected}")
     content = io.BytesIO()
     date = {"png": {}, "pdf": {"CreationDate": None}, "svg": {"Date": None}}[kind]
-    # Type 42: publishers refuse matplotlib's default, Type 3. Pictures stay apart in a pdf, so that
-    # it has no dots where there is none.
+    # Publishers refuse matplotlib's default fonts of Type 3. Pictures are not merged into one, or a
+    # pdf would have dots between them.
     with matplotlib.rc_context(
         {"svg.hashsalt": "tfmem", "pdf.fonttype": 42, "image.composite_image": False}
     ):

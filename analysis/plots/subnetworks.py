@@ -23,9 +23,10 @@ def draw(
     style.dress(ax, "epoch", "accuracy")
     for name, values in (("unmuted", unmuted), ("muted", muted)):
         label, *look = style.SUBNETWORKS[name]
-        style.marked_curve(ax, epochs, values, f"{label} sub-network, training", look)
-    quiet = style.QUIET, ".", (0, (1, 1.5))
-    style.marked_curve(ax, epochs, test, "whole network, test", quiet, width=1.4, size=3)
+        shown = style.thinned(look, len(epochs))
+        style.curve(ax, epochs, values, shown, f"{label} sub-network, training")
+    quiet = style.thinned((style.QUIET, ".", (0, (1, 1.5))), len(epochs))
+    style.curve(ax, epochs, test, quiet, "whole network, test", width=1.4, size=3)
     style.epoch_axis(ax, int(epochs[-1]))
     ax.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
     style.in_percent(ax.yaxis)

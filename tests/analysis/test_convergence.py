@@ -216,7 +216,7 @@ def test_how_many_trials_there_are():
 def test_measure_agrees_with_its_parts(rng):
     trials = planted(200, rng, effect=1.0)
     result = settling.measure(trials, 0.25, 0.4)
-    assert (result.num_trials, result.pairs, result.enough) == (200, 5, True)
+    assert (result.pairs, result.enough) == (5, True)
     assert result.chance_pairs < 0.01
     assert "5 passed" in result.verdict
     assert settling.split_table(result.halves, 0.25, 0.4).count("\n") == 1 + len(result.halves)

@@ -17,7 +17,7 @@ from analysis.estimates.values import ClassInfluence, Estimates, Memorization
 from analysis.measures.agreement import Curve
 from analysis.measures.comparison import Comparison, PairValues
 from analysis.measures.dynamics import Curves
-from analysis.measures.examples import PanelRow
+from analysis.measures.examples import GalleryRow, PanelRow
 from analysis.measures.methods import Values
 from analysis.measures.removal import Mean, ThresholdEffect
 from analysis.measures.settling import SplitHalf
@@ -40,7 +40,6 @@ from analysis.plots import (
     style,
     subnetworks,
 )
-from analysis.plots.gallery import ClassExamples
 from analysis.plots.pictures import Picture
 from analysis.plots.scores_gallery import ClassColumn, Example
 from tests import recording
@@ -79,8 +78,8 @@ def picture(grey, value, quiet=False, shape=(8, 8, 1)):
 
 # Around 0 two, around 0.5 none, around 1 one; and a class with three around 0.
 CLASSES = (
-    ClassExamples("bee", ((picture(1, 0.0), picture(2, -0.004)), (), (picture(3, 0.987),))),
-    ClassExamples("2", (tuple(picture(4 + k, 0.01 * k) for k in range(3)), (), ())),
+    GalleryRow("bee", ((picture(1, 0.0), picture(2, -0.004)), (), (picture(3, 0.987),))),
+    GalleryRow("2", (tuple(picture(4 + k, 0.01 * k) for k in range(3)), (), ())),
 )
 PANEL = (
     PanelRow("bee", picture(1, 0.5), (picture(2, 0.3), picture(3, 0.1, quiet=True))),
@@ -267,9 +266,9 @@ AWKWARD = {
         EPOCHS[:1], np.array([math.nan]), np.array([1.0]), 0.95
     ),
     "gallery, no class": lambda: gallery.figure(()),
-    "gallery, nothing near a level": lambda: gallery.figure([ClassExamples("a", ((),) * 3)]),
+    "gallery, nothing near a level": lambda: gallery.figure([GalleryRow("a", ((),) * 3)]),
     "gallery, long names": lambda: gallery.figure(
-        [ClassExamples(LONG, ((picture(k, 0.0),), (), ())) for k in range(4)]
+        [GalleryRow(LONG, ((picture(k, 0.0),), (), ())) for k in range(4)]
     ),
     "influence, no pair": lambda: influence_histogram.figure(np.array([]), 0.15),
     "influence, one pair": lambda: influence_histogram.figure(np.array([0.2]), 0.15),
@@ -511,7 +510,7 @@ def test_gallery_has_the_papers_form():
     ("classes", "columns"), [(1, 1), (2, 2), (3, 3), (4, 2), (5, 3), (6, 3), (10, 3)]
 )
 def test_gallery_keeps_to_the_form_of_a_page(classes, columns):
-    shown = [ClassExamples(str(k), ((picture(k, 0.0),), (), ())) for k in range(classes)]
+    shown = [GalleryRow(str(k), ((picture(k, 0.0),), (), ())) for k in range(classes)]
     (ax,) = gallery.figure(shown).axes
     places = [_place(ax, grey) for grey in range(classes)]
     assert len({left for left, _ in places}) == columns
@@ -540,7 +539,7 @@ def test_estimates_have_two_digits(value, text):
 
 
 def test_long_names_are_cut_to_the_width_that_there_is():
-    fig = gallery.figure([ClassExamples(LONG, ((picture(1, 0.0),) * 4, (), ()))] * 2)
+    fig = gallery.figure([GalleryRow(LONG, ((picture(1, 0.0),) * 4, (), ()))] * 2)
     (ax,) = fig.axes
     names = [text for text in ax.texts if text.get_text().startswith("great")]
     assert all(LONG.startswith(name.get_text()[:-1]) for name in names)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from analysis.estimates import estimators, files
+from analysis.estimates import estimators, files, pairs
 from analysis.estimates.values import ClassInfluence, Estimates
 from analysis.page import report, shown
 from analysis.page.render import summarize
@@ -351,25 +351,29 @@ def test_make_report_of_a_store_of_unknown_origin(tmp_path, monkeypatch):
         "memorization",
         lambda trials, *more: estimated.append(len(trials)) or estimate(trials, *more),
     )
-    summary = report.make_report(store, tmp_path / "out" / "page.html", progress=seen.append)
+    report.make_report(store, tmp_path / "out" / "page.html", progress=seen.append)
     assert estimated.count(40) == 1  # And for halves, which have fewer trials.
     _, _, test = _trials()
     trials = store.load()
-    assert summary.test_accuracy == pytest.approx(test.mean())
-    assert summary.test_accuracy_deviation == pytest.approx(test.mean(axis=1).std())
-    assert summary.num_memorized == (estimators.memorization(trials).value >= 0.25).sum()
-    assert summary.num_trials == 40
+    found = estimators.estimate(trials, store.dataset)
+    assert found.test_accuracy == pytest.approx(test.mean())
+    assert found.test_accuracy_deviation == pytest.approx(test.mean(axis=1).std())
+    assert found.num_trials == 40
     assert sum(seen) == report.steps(store)
     text = (tmp_path / "out" / "page.html").read_text()
-    assert len(_cards(text)) == summary.num_pairs
+    accuracy = f"{found.test_accuracy:.1%} <small>± {found.test_accuracy_deviation:.1%}</small>"
+    assert f"<dt>test accuracy</dt><dd>{accuracy}</dd>" in text
+    num_memorized = (found.memorization >= 0.25).sum()
+    assert f'≥&nbsp;0.25</dt><dd class="mem">{num_memorized} <small>' in text
+    assert "<dt>trials</dt><dd>40</dd>" in text
+    assert len(_cards(text)) == len(pairs.select(found.memorization, found.influences))
     assert "the store does not know which dataset" in text
     # What is known already is neither read nor estimated again, and gives the same page.
     seen.clear()
     estimated.clear()
-    known = dict(trials=trials, estimates=estimators.estimate(trials, store.dataset))
     again = tmp_path / "again.html"
-    assert report.make_report(store, again, **known, progress=seen.append).num_trials == 40
-    assert estimated.count(40) == 1
+    report.make_report(store, again, trials=trials, estimates=found, progress=seen.append)
+    assert estimated.count(40) == 0
     assert sum(seen) == report.steps(store, trials) < report.steps(store)
     assert again.read_text() == text
 

@@ -3,7 +3,7 @@ r"""Memorization and influence, with standard errors, from a store of trials.
     tfmem estimate --store=STORE --out=estimates.npz [--influence=class]
 
 Algorithm 1 of Feldman & Zhang (2020). The file has the layout that the paper's authors publish, and
-standard errors and trial counts beside it (WORKSPACE.md). Any number of finished trials will do.
+standard errors and trial counts beside it (docs/formats.md). Any number of finished trials will do.
 """
 
 from absl import flags

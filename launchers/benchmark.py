@@ -4,7 +4,7 @@ r"""How fast trials are on this machine.
     tfmem benchmark --suite
 
 With --experiment: trials per hour, and the time that the whole experiment would take. With --suite
-(which is what `make bench` runs): the figures of README.md, "What we measured", as ratios that are
+(which is what `make bench` runs): the figures of docs/measured.md, as ratios that are
 measured in one run.
 """
 
@@ -66,7 +66,7 @@ def main() -> None:
 
 if __name__ == "__main__":
     with program.group("What is measured"):
-        flags.DEFINE_bool("suite", False, "Measure the figures of README.md.")
+        flags.DEFINE_bool("suite", False, "Measure the figures of docs/measured.md.")
         flags.DEFINE_integer(
             "num_trials",
             None,

@@ -83,7 +83,7 @@ def rate_variance(successes: np.ndarray, trials: np.ndarray) -> np.ndarray:
     The plug-in p (1 - p) / trials is 0 for an example that was right in all its trials. Two
     successes and two failures are added to p (Agresti & Coull, 1998), so that two standard errors
     cover the truth in at least 93% of repetitions, whatever the two probabilities, at 100 trials or
-    more (WORKSPACE.md).
+    more (docs/decisions/statistics.md).
     """
     smoothed = (successes + _ADDED) / (trials + 2 * _ADDED)
     return smoothed * (1 - smoothed) / np.maximum(trials, 1)

@@ -1,4 +1,4 @@
-"""The figures of README.md, "What we measured": each a ratio, its parts measured in one run."""
+"""The figures of docs/measured.md: each a ratio, its parts measured in one run."""
 
 from launchers.benchmarks import analysis, sharing, training, turnover
 

@@ -656,6 +656,16 @@ def write_estimates(path, dataset, memorization, planted=(), ids=True, influence
     files.write(path, dataclasses.replace(found, **named))
 
 
+# The figures of the program, in its order, and what each cannot be drawn without.
+FIGURES = {
+    "fig1-memorization": {"pictures"},
+    "fig3-influence": {"pairs"},
+    "fig4-6-panels": {"pictures", "pairs"},
+    "memorization-histogram": set(),
+}
+NUMBERED = {"fig4-6-panels": "fig4-6-panels-1"}  # A figure for each set of examples.
+
+
 def recorded(out, *words):
     """Returns what the figures of analysis.figures hold, by name, and what the program said."""
     return recording.recorded("analysis.figures", "--out", out, *words)
@@ -685,12 +695,7 @@ def test_the_program_draws_what_the_estimates_say(made, tmp_path, tiny):
     found, said = recorded(
         tmp_path / "out", f"--estimates={estimates}", f"--dataset={dataset}", "--classes=bee,0"
     )
-    assert sorted(found) == [
-        "fig1-memorization",
-        "fig3-influence",
-        "fig4-6-panels-1",
-        "memorization-histogram",
-    ]
+    assert sorted(found) == [NUMBERED.get(name, name) for name in FIGURES]
     assert [line.partition(":")[0] for line in said] == sorted(found)
     train, test = tiny.train.images[..., 0].tolist(), tiny.test.images[..., 0].tolist()
     images, texts, *_ = found["fig1-memorization"]
@@ -723,15 +728,14 @@ def test_the_program_writes_files_and_says_what_it_leaves_out(made, tmp_path):
     estimates, dataset = made
     out = tmp_path / "new" / "out"
     done = run_program("analysis.figures", f"--estimates={estimates}", f"--out={out}")
-    names = ("fig3-influence", "memorization-histogram")
+    names = [name for name, needs in FIGURES.items() if "pictures" not in needs]
     written = [f"{name}.{kind}" for name in names for kind in ("pdf", "png")]
     assert sorted(path.name for path in out.iterdir()) == written
     assert done.stdout.splitlines() == [
-        "fig1-memorization is left out: its pictures need --dataset, the dataset of the estimates",
-        f"fig3-influence: {out}/fig3-influence.png, {out}/fig3-influence.pdf",
-        "fig4-6-panels is left out: its pictures need --dataset, the dataset of the estimates",
-        f"memorization-histogram: {out}/memorization-histogram.png, "
-        f"{out}/memorization-histogram.pdf",
+        f"{name}: {out}/{name}.png, {out}/{name}.pdf"
+        if name in names
+        else f"{name} is left out: its pictures need --dataset, the dataset of the estimates"
+        for name in FIGURES
     ]
     done = run_program(
         *("analysis.figures", f"--estimates={estimates}", f"--out={out}", f"--dataset={dataset}"),
@@ -740,10 +744,11 @@ def test_the_program_writes_files_and_says_what_it_leaves_out(made, tmp_path):
     lines = done.stdout.splitlines()
     assert [line for line in lines if "left out" in line] == [
         f"{name} is left out: no pair has mem >= 0.25 and infl >= 0.7"
-        for name in ("fig3-influence", "fig4-6-panels")
+        for name, needs in FIGURES.items()
+        if "pairs" in needs
     ]
     svgs = sorted(path.name for path in out.glob("*.svg"))
-    assert svgs == ["fig1-memorization.svg", "memorization-histogram.svg"]
+    assert svgs == [f"{name}.svg" for name, needs in FIGURES.items() if "pairs" not in needs]
 
 
 def test_estimates_without_influence_and_images_that_are_no_pictures(tmp_path, tiny):
@@ -768,7 +773,8 @@ def test_estimates_without_influence_and_images_that_are_no_pictures(tmp_path, t
         "tfmem estimate --influence=class writes all"
     )
     assert lines[2].startswith("fig4-6-panels is left out: images have 2 channels")
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["memorization-histogram.png"]
+    written = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert written == [f"{name}.png" for name, needs in FIGURES.items() if not needs]
 
 
 def test_a_file_without_labels_goes_by_those_of_the_dataset(tmp_path, made):

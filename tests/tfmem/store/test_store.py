@@ -39,7 +39,7 @@ def test_trials_both_ways(store, tiny, rng):
 
 
 def test_the_layout_is_the_documented_one(store, tiny, rng):
-    """TensorFlow reads the file by the names, types and byte orders of WORKSPACE.md."""
+    """TensorFlow reads the file by the names, types and byte orders of docs/formats.md."""
     import tensorflow as tf
 
     trial = random_trial(42, tiny, rng)
@@ -286,7 +286,7 @@ def test_a_store_of_the_librarys_own_has_no_command(tmp_path, tiny, tiny_config)
 
 
 def test_stores_of_the_same_experiment_can_be_copied_together(tmp_path, tiny, tiny_config, rng):
-    """WORKSPACE.md says so to those whose machines share no disk."""
+    """docs/many_machines.md says so to those whose machines share no disk."""
     trials = [random_trial(number, tiny, rng) for number in range(4)]
     stores = [Store.create(tmp_path / name, tiny_config, tiny) for name in ("one", "two")]
     for trial in trials:

@@ -94,12 +94,8 @@ def _draw(
         "fig2-scores": lambda: scores_histogram.figure(found.train.score, found.corrupted),
         "fig7-low": lambda: gallery(highest=False),
         "fig7-high": lambda: gallery(highest=True),
-        "fig9-subnetworks": lambda: subnetworks.figure(
-            curves.epochs, curves.unmuted, curves.muted, curves.test
-        ),
-        "early-stopping": lambda: early_stopping.figure(
-            settling.epochs, settling.correlation, settling.overlap[-1], turnover.SETTLED
-        ),
+        "fig9-subnetworks": lambda: subnetworks.figure(curves),
+        "early-stopping": lambda: early_stopping.figure(settling),
     }
     for line in folder.write(*folder.require(FLAGS.figures, "figures", FLAGS.formats), makers):
         print(line)

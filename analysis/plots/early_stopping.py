@@ -11,16 +11,14 @@ from analysis.plots import style
 def draw(ax: Axes, found: EarlyStopping) -> None:
     """Draws how the scores after each epoch agree with the final ones; what is nan is left out."""
     style.dress(ax, "epoch", "agreement with the final scores")
-    overlap = found.overlap[-1]
+    curves = found.correlation, found.overlap[-1]
     labels = "Spearman's rank correlation", f"share of the top {SHARES[-1]:.0%} found"
-    for look, values, label in zip(
-        style.CURVES, (found.correlation, overlap), labels, strict=False
-    ):
+    for look, values, label in zip(style.CURVES, curves, labels, strict=False):
         style.curve(ax, found.epochs, values, style.thinned(look, len(found.epochs)), label)
-    dotted = dict(color=style.QUIET, linewidth=1, linestyle=(0, (1, 2)))
-    ax.axhline(SETTLED, **dotted, label=f"{SETTLED:g}", zorder=2)
+    label, dots = f"{SETTLED:g}", (0, (1, 2))
+    ax.axhline(SETTLED, color=style.QUIET, linewidth=1, linestyle=dots, label=label, zorder=2)
     style.epoch_axis(ax, int(found.epochs[-1]))
-    lowest = np.nanmin([*found.correlation, *overlap, 0])
+    lowest = np.nanmin([*np.concatenate(curves), 0])
     ax.set_ylim(lowest if lowest < 0 else 0, 1)
     style.legend_above(ax, 3)
 

@@ -16,7 +16,7 @@ What cannot be drawn is said, and the others are drawn. tfmem removal --out draw
 """
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -75,52 +75,16 @@ def _require_pairs(estimates: Estimates) -> Pairs:
     from analysis.plots import folder
 
     try:
-        found = files.select_pairs(
-            estimates, FLAGS.estimates, FLAGS.mem_threshold, FLAGS.infl_threshold
-        )
+        estimates.require_influences(FLAGS.estimates)
     except ValueError as error:
         raise folder.LeftOut(str(error)) from error
+    thresholds = FLAGS.mem_threshold, FLAGS.infl_threshold
+    found = files.select_pairs(estimates, FLAGS.estimates, *thresholds)
     if not len(found):
         raise folder.LeftOut(
             f"no pair has mem >= {FLAGS.mem_threshold:g} and infl >= {FLAGS.infl_threshold:g}"
         )
     return found
-
-
-def _gallery(dataset: ImageDataset, memorization: np.ndarray, labels: np.ndarray) -> "Figure":
-    """Returns Fig. 1 of these classes."""
-    from analysis.plots import folder, gallery
-    from analysis.plots.pictures import Picture
-
-    rows = examples.gallery(
-        memorization, dataset.train.labels, labels.tolist(), dataset.class_names
-    )
-    index = (found.example for row in rows for level in row.levels for found in level)
-    images = folder.images(dataset, "train", index)
-    return gallery.figure(
-        [row.shown(lambda found: Picture(images[found.example], found.value)) for row in rows]
-    )
-
-
-def _panels(dataset: ImageDataset, estimates: Estimates, pairs: Pairs) -> list["Figure"]:
-    """Returns Figs. 4 to 6, one per set."""
-    from analysis.plots import folder, panels
-    from analysis.plots.pictures import Picture
-
-    sets = examples.panels(estimates, pairs, dataset.class_names)
-    rows = [row for of_set in sets for row in of_set]
-    train = folder.images(dataset, "train", (row.train.example for row in rows))
-    test = folder.images(dataset, "test", (found.example for row in rows for found in row.tests))
-
-    def drawn(row: examples.PanelRow[examples.Estimated]) -> examples.PanelRow[Picture]:
-        below = FLAGS.infl_threshold
-        return examples.PanelRow(
-            row.name,
-            Picture(train[row.train.example], row.train.value),
-            tuple(Picture(test[i], value, value < below) for i, value in row.tests),
-        )
-
-    return [panels.figure([drawn(row) for row in of_set]) for of_set in sets]
 
 
 def _gallery_labels(dataset: ImageDataset | None, estimates: Estimates) -> np.ndarray:
@@ -139,23 +103,23 @@ def _gallery_labels(dataset: ImageDataset | None, estimates: Estimates) -> np.nd
 
 
 def main() -> None:
-    from analysis.plots import folder, influence_histogram, memorization_histogram
+    from analysis.plots import folder, gallery, influence_histogram, memorization_histogram, panels
 
     out, kinds = folder.require(FLAGS.out, "out", FLAGS.formats)
     dataset = _load_dataset()
     estimates = _read_estimates(FLAGS.estimates, dataset)
-    memorization = estimates.memorization
+    memorization, mem, infl = estimates.memorization, FLAGS.mem_threshold, FLAGS.infl_threshold
     labels = _gallery_labels(dataset, estimates)
     pairs = functools.cache(lambda: _require_pairs(estimates))
-    makers: dict[str, Callable[[], Figure | Sequence[Figure]]] = {
-        "fig1-memorization": lambda: _gallery(_require_pictures(dataset), memorization, labels),
-        "fig3-influence": lambda: influence_histogram.figure(
-            pairs().influence, FLAGS.infl_threshold
+    makers: Mapping[str, Callable[[], Figure | Sequence[Figure]]] = {
+        "fig1-memorization": lambda: gallery.of_classes(
+            _require_pictures(dataset), memorization, labels.tolist()
         ),
-        "fig4-6-panels": lambda: _panels(_require_pictures(dataset), estimates, pairs()),
-        "memorization-histogram": lambda: memorization_histogram.figure(
-            memorization, FLAGS.mem_threshold
+        "fig3-influence": lambda: influence_histogram.figure(pairs().influence, infl),
+        "fig4-6-panels": lambda: panels.of_pairs(
+            _require_pictures(dataset), estimates, pairs(), infl
         ),
+        "memorization-histogram": lambda: memorization_histogram.figure(memorization, mem),
     }
     for line in folder.write(out, kinds, makers):
         print(line)

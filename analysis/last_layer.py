@@ -16,8 +16,8 @@ from etils import epath
 from analysis.cli import program
 from analysis.estimates import files
 from analysis.measures import agreement
-from analysis.measures.comparison import legend
-from analysis.paper.last_layer import LINEAR, WHOLE, measure, paper_table
+from analysis.measures.comparison import compare, legend
+from analysis.paper.last_layer import LINEAR, WHOLE, paper_table
 from tfmem import experiments
 from tfmem.store import representations
 
@@ -34,15 +34,16 @@ def main() -> None:
     if FLAGS.last_layer_store:
         folder = epath.Path(FLAGS.last_layer_store) / representations.FOLDER
         network_accuracy = representations.read_about(folder).test_accuracy
-    found = measure(whole, linear, network_accuracy, FLAGS.mem_threshold, FLAGS.infl_threshold)
-    print(paper_table(found))
+    thresholds = FLAGS.mem_threshold, FLAGS.infl_threshold
+    found = compare(whole, linear, LINEAR, *thresholds, only_memorized=False)
+    print(paper_table(whole, linear, found, network_accuracy))
     print(f"\n{WHOLE} (a) and {LINEAR} (b)")
-    print(found.comparison.text("influence, any memorization"))
+    print(found.text("influence, any memorization"))
     if FLAGS.out:
         from analysis.plots import consistency, style
 
-        reference = legend(WHOLE, found.comparison.pairs.size_a, whole.test_accuracy)
-        style.publish(consistency.influence_figure(found.comparison, reference), *FLAGS.out)
+        reference = legend(WHOLE, found.pairs.size_a, whole.test_accuracy)
+        style.publish(consistency.influence_figure(found, reference), *FLAGS.out)
 
 
 if __name__ == "__main__":

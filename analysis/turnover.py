@@ -25,7 +25,7 @@ from analysis.cli import arguments, program
 from analysis.cli.stores import config_of
 from analysis.estimates import scores
 from analysis.estimates.scores import Scores
-from analysis.measures import examples, turnover
+from analysis.measures import turnover
 from tfmem import datasets
 from tfmem.config import TurnoverConfig
 from tfmem.datasets import ImageDataset
@@ -43,57 +43,18 @@ FLAGS = flags.FLAGS
 _CLASSES = 10  # At most so many are in a gallery.
 
 
-def _load_pictures(store: Store) -> tuple[ImageDataset | None, str]:
-    """Returns the dataset with images, or None and why there are none."""
+def _load_pictures(store: Store) -> ImageDataset:
+    """Returns the dataset with images; without it, the figures that need them are left out."""
+    from analysis.plots import folder
+
     try:
         if datasets.uses_tensorflow(store.config.dataset):
             program.import_tensorflow()  # It would print notices.
-        return load_pictures(store, FLAGS.data_dir), ""
+        dataset = load_pictures(store, FLAGS.data_dir)
     except ValueError as error:
-        return None, f"there are no pictures, {error}"
-
-
-def _gallery(
-    found: Scores, epoch: Epoch, dataset: ImageDataset | None, reason: str, highest: bool
-) -> "Figure":
-    """Returns Fig. 7 of the lowest or the highest scores.
-
-    Args:
-      found: the scores.
-      epoch: what the first model predicts.
-      dataset: with images; None leaves the figure out.
-      reason: why there is none.
-      highest: rather than lowest.
-    """
-    from analysis.plots import folder, scores_gallery
-    from analysis.plots.pictures import Picture
-
-    if dataset is None:
-        raise folder.LeftOut(reason)
+        raise folder.LeftOut(f"there are no pictures, {error}") from error
     folder.require_drawable(dataset)
-    train, labels = found.train, found.train_labels
-    shown = {
-        int(label): examples.extreme_examples(
-            train.score, labels, label, scores_gallery.ROWS, highest
-        ).tolist()
-        for label in examples.highest_classes(train.score, labels, dataset.num_classes, _CLASSES)
-    }
-    images = folder.images(dataset, "train", (i for index in shown.values() for i in index))
-
-    def example(i: int) -> scores_gallery.Example:
-        return scores_gallery.Example(
-            Picture(images[i], float(train.score[i])),
-            int(labels[i]),
-            int(epoch["unmuted_predicted"][i]),
-            int(epoch["muted_predicted"][i]),
-        )
-
-    return scores_gallery.figure(
-        [
-            scores_gallery.ClassColumn(dataset.class_names[label], tuple(map(example, index)))
-            for label, index in shown.items()
-        ]
-    )
+    return dataset
 
 
 def _read(store: Store) -> list[Trial]:
@@ -122,19 +83,19 @@ def _draw(
     settling: turnover.EarlyStopping,
 ) -> None:
     """Draws the figures into --figures; `epoch` is what the first model predicts."""
-    from analysis.plots import early_stopping, folder, scores_histogram, subnetworks
+    from analysis.plots import early_stopping, folder, scores_gallery, scores_histogram, subnetworks
 
     pictures = functools.cache(lambda: _load_pictures(store))
+
+    def gallery(highest: bool) -> "Figure":
+        return scores_gallery.of_scores(pictures(), found, epoch, highest, _CLASSES)
+
     makers = {
         "fig2-scores": lambda: scores_histogram.figure(found.train.score, found.corrupted),
-        "fig7-low": lambda: _gallery(found, epoch, *pictures(), highest=False),
-        "fig7-high": lambda: _gallery(found, epoch, *pictures(), highest=True),
-        "fig9-subnetworks": lambda: subnetworks.figure(
-            curves.epochs, curves.unmuted, curves.muted, curves.test
-        ),
-        "early-stopping": lambda: early_stopping.figure(
-            settling.epochs, settling.correlation, settling.overlap[-1], turnover.SETTLED
-        ),
+        "fig7-low": lambda: gallery(highest=False),
+        "fig7-high": lambda: gallery(highest=True),
+        "fig9-subnetworks": lambda: subnetworks.figure(curves),
+        "early-stopping": lambda: early_stopping.figure(settling),
     }
     for line in folder.write(*folder.require(FLAGS.figures, "figures", FLAGS.formats), makers):
         print(line)

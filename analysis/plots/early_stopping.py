@@ -4,43 +4,27 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from analysis.measures.turnover import SETTLED, SHARES, EarlyStopping
 from analysis.plots import style
 
 
-def draw(
-    ax: Axes, epochs: np.ndarray, correlation: np.ndarray, overlap: np.ndarray, target: float
-) -> None:
-    """Draws how the scores after each epoch agree with the final ones.
-
-    Args:
-      ax: where.
-      epochs: int [e], ascending; the last one is final.
-      correlation: float [e], Spearman's; what is nan is left out.
-      overlap: float [e], the share of the highest tenth of the final scores that is in the highest
-        tenth of an epoch.
-      target: correlation that is marked by a line.
-    """
+def draw(ax: Axes, found: EarlyStopping) -> None:
+    """Draws how the scores after each epoch agree with the final ones; what is nan is left out."""
     style.dress(ax, "epoch", "agreement with the final scores")
-    labels = "Spearman's rank correlation", "share of the top 10% found"
-    for look, values, label in zip(style.CURVES, (correlation, overlap), labels, strict=False):
-        style.curve(ax, epochs, values, style.thinned(look, len(epochs)), label)
-    ax.axhline(
-        target, color=style.QUIET, linewidth=1, linestyle=(0, (1, 2)), label=f"{target:g}", zorder=2
-    )
-    style.epoch_axis(ax, int(epochs[-1]))
-    lowest = np.nanmin([*correlation, *overlap, 0])
+    curves = found.correlation, found.overlap[-1]
+    labels = "Spearman's rank correlation", f"share of the top {SHARES[-1]:.0%} found"
+    for look, values, label in zip(style.CURVES, curves, labels, strict=False):
+        style.curve(ax, found.epochs, values, style.thinned(look, len(found.epochs)), label)
+    label, dots = f"{SETTLED:g}", (0, (1, 2))
+    ax.axhline(SETTLED, color=style.QUIET, linewidth=1, linestyle=dots, label=label, zorder=2)
+    style.epoch_axis(ax, int(found.epochs[-1]))
+    lowest = np.nanmin([*np.concatenate(curves), 0])
     ax.set_ylim(lowest if lowest < 0 else 0, 1)
     style.legend_above(ax, 3)
 
 
-def figure(
-    epochs: np.ndarray,
-    correlation: np.ndarray,
-    overlap: np.ndarray,
-    target: float,
-    width: float = style.WIDE,
-) -> Figure:
+def figure(found: EarlyStopping, width: float = style.WIDE) -> Figure:
     """Returns the figure; see `draw`."""
     fig = style.figure(width, 3.2)
-    draw(fig.subplots(), epochs, correlation, overlap, target)
+    draw(fig.subplots(), found)
     return fig

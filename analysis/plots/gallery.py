@@ -5,13 +5,15 @@ import itertools
 import math
 from collections.abc import Sequence
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.measures.examples import GalleryRow
-from analysis.plots import pictures, style
+from analysis.measures.examples import GalleryRow, gallery
+from analysis.plots import folder, pictures, style
 from analysis.plots.pictures import Picture
 from tfmem import experiments
+from tfmem.datasets import ImageDataset
 
 _COLUMNS = 3  # Classes side by side, which fit a page.
 _FEWEST = 2  # A class is at least so many pictures wide, so that its name fits.
@@ -102,3 +104,19 @@ def figure(classes: Sequence[GalleryRow[Picture]]) -> Figure:
     fig, ax = pictures.canvas(grid.width, grid.height, pictures.side(shown))
     draw(ax, classes)
     return fig
+
+
+def of_classes(dataset: ImageDataset, memorization: np.ndarray, labels: Sequence[int]) -> Figure:
+    """Returns the figure of some classes.
+
+    Args:
+      dataset: with images.
+      memorization: float [n].
+      labels: of these classes.
+    """
+    rows = gallery(memorization, dataset.train.labels, labels, dataset.class_names)
+    index = (found.example for row in rows for level in row.levels for found in level)
+    images = folder.images(dataset, "train", index)
+    return figure(
+        [row.shown(lambda found: Picture(images[found.example], found.value)) for row in rows]
+    )

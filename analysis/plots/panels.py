@@ -5,10 +5,12 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.measures.examples import PanelRow
-from analysis.plots import pictures, style
+from analysis.estimates.values import Estimates, Pairs
+from analysis.measures.examples import Estimated, PanelRow, panels
+from analysis.plots import folder, pictures, style
 from analysis.plots.pictures import Picture
 from tfmem import experiments
+from tfmem.datasets import ImageDataset
 
 _HEADING = 6 / 8  # Two lines.
 _MARGIN = 2 / 8  # On the left, as the text above the training examples is wider than they are.
@@ -67,3 +69,29 @@ def figure(rows: Sequence[PanelRow[Picture]]) -> Figure:
     fig, ax = pictures.canvas(*_size(rows), pictures.side(shown))
     draw(ax, rows)
     return fig
+
+
+def of_pairs(
+    dataset: ImageDataset, estimates: Estimates, pairs: Pairs, infl_threshold: float
+) -> list[Figure]:
+    """Returns Figs. 4 to 6, one per set.
+
+    Args:
+      dataset: with images.
+      estimates: of it, with the influence of every class.
+      pairs: the high-influence pairs.
+      infl_threshold: theta_infl; influence below it is grey.
+    """
+    sets = panels(estimates, pairs, dataset.class_names)
+    rows = [row for of_set in sets for row in of_set]
+    train = folder.images(dataset, "train", (row.train.example for row in rows))
+    test = folder.images(dataset, "test", (found.example for row in rows for found in row.tests))
+
+    def shown(row: PanelRow[Estimated]) -> PanelRow[Picture]:
+        return PanelRow(
+            row.name,
+            Picture(train[row.train.example], row.train.value),
+            tuple(Picture(test[i], value, value < infl_threshold) for i, value in row.tests),
+        )
+
+    return [figure([shown(row) for row in of_set]) for of_set in sets]

@@ -7,8 +7,12 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.plots import pictures, style
+from analysis.estimates.scores import Scores
+from analysis.measures.examples import extreme_examples, highest_classes
+from analysis.plots import folder, pictures, style
 from analysis.plots.pictures import Picture
+from tfmem.datasets import ImageDataset
+from tfmem.store.epochs import Epoch
 
 ROWS = 5  # Examples that a class shows.
 _WIDEST = 2  # Sides that a column may have for its text.
@@ -139,3 +143,36 @@ def figure(columns: Sequence[ClassColumn]) -> Figure:
     fig, ax = pictures.canvas(grid.width, grid.height, side)
     draw(ax, columns)
     return fig
+
+
+def of_scores(dataset: ImageDataset, scores: Scores, epoch: Epoch, highest: bool, most: int) -> Figure:
+    """Returns the figure of the training examples with the lowest or the highest scores.
+
+    Args:
+      dataset: with images.
+      scores: of it.
+      epoch: what the first model predicts.
+      highest: rather than lowest.
+      most: classes, if there are more.
+    """
+    score, labels = scores.train.score, scores.train_labels
+    shown = {
+        label: extreme_examples(score, labels, label, ROWS, highest).tolist()
+        for label in highest_classes(score, labels, dataset.num_classes, most).tolist()
+    }
+    images = folder.images(dataset, "train", (i for index in shown.values() for i in index))
+
+    def example(i: int) -> Example:
+        return Example(
+            Picture(images[i], float(score[i])),
+            int(labels[i]),
+            int(epoch["unmuted_predicted"][i]),
+            int(epoch["muted_predicted"][i]),
+        )
+
+    return figure(
+        [
+            ClassColumn(dataset.class_names[label], tuple(map(example, index)))
+            for label, index in shown.items()
+        ]
+    )

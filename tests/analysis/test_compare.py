@@ -10,7 +10,7 @@ from PIL import Image
 from analysis.estimates import files, scores
 from analysis.estimates.values import Estimates, Memorization
 from analysis.measures import comparison
-from analysis.plots import comparison as figure
+from analysis.plots.comparison import figure
 from tests.analysis.measures import test_methods
 from tests.analysis.measures.test_agreement import IDS, A, B
 from tests.analysis.test_consistency import squeezed, write
@@ -67,7 +67,7 @@ def test_the_table_of_outliers():
 def test_the_figure_counts_examples_and_pairs():
     memorization = np.array([0.0] * 90 + [1.0] * 9 + [0.5]), np.array([0.0] * 90 + [1.0] * 10)
     pairs = comparison.selected_pairs(A, B, 0.25, 0.15)
-    fig = figure.figure(memorization, ("one", "two"), pairs)
+    fig = figure(memorization, ("one", "two"), pairs)
     density, influence = fig.axes
     (cells,) = density.collections
     assert sorted(cells.get_array().tolist()) == [1, 9, 90]
@@ -78,13 +78,13 @@ def test_the_figure_counts_examples_and_pairs():
     assert labels == ["selected by both: 1", "x only: 3", "y only: 1"]
     points = [part.get_offsets().tolist() for part in influence.collections]
     assert points == [[[0.5, 0.4]], [[0.2, 0.1], [0.15, 0.7], [0.3, 0.1]], [[0.8, 0.2]]]
-    assert len(figure.figure(memorization, ("one", "two")).axes) == 1
+    assert len(figure(memorization, ("one", "two")).axes) == 1
 
 
 def test_the_figure_has_room_for_negative_values_and_for_no_pairs():
     nothing = comparison.PairValues(*[np.zeros(0)] * 2, *[np.zeros(0, bool)] * 2)
     values = np.array([-0.32, 0.4])
-    density, influence = figure.figure((values, values), ("one", "two"), nothing).axes
+    density, influence = figure((values, values), ("one", "two"), nothing).axes
     assert density.get_xlim() == density.get_ylim() == pytest.approx((-0.428, 1.028))
     assert influence.get_xlim() == pytest.approx((-0.02, 1.02))
 

@@ -13,8 +13,8 @@ from analysis.estimates.values import Estimates, Memorization
 from analysis.measures.agreement import Agreement
 from analysis.measures.comparison import compare, curve_table, legend, sentence
 from analysis.paper import published
-from analysis.plots import consistency as figure
 from analysis.plots import style
+from analysis.plots.consistency import draw, figure
 from tests.analysis.measures.test_agreement import A, B
 from tests.conftest import run_program
 from tests.trials import random_trial
@@ -105,7 +105,7 @@ def test_the_figure_draws_the_curves():
         compare(A, dataclasses.replace(B, test_accuracy=0.7), "other"),
         compare(A, A, "same"),
     ]
-    fig = figure.figure(comparisons, "A (4 pairs)")
+    fig = figure(comparisons, "A (4 pairs)")
     quantities = ("memorization", "memorization", "influence", "influence")
     for ax, quantity, field in zip(
         fig.axes, quantities, ("jaccard", "difference") * 2, strict=True
@@ -138,13 +138,13 @@ def test_curves_of_large_sets_have_full_markers_only():
     large = dataclasses.replace(curve, **{f"size_{n}": np.full(21, 50) for n in ("a", "b", "both")})
     fig = style.figure(4, 2)
     axes = fig.subplots(1, 2)
-    figure.draw(axes, [("same", large)], "memorization")
+    draw(axes, [("same", large)], "memorization")
     assert [len(ax.lines) for ax in axes] == [1, 1]
 
 
 def test_eight_curves_are_told_apart():
     comparisons = [compare(A, B, str(number)) for number in range(8)]
-    ax = figure.figure(comparisons, "A").axes[0]
+    ax = figure(comparisons, "A").axes[0]
     drawn = [line for line in ax.lines if not line.get_label().startswith("_")]
     assert len({(line.get_color(), line.get_marker()) for line in drawn[: len(style.CURVES)]}) == 6
     assert len(drawn) == 8

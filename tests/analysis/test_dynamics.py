@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from analysis.measures import dynamics
-from analysis.plots import dynamics as figure
 from analysis.plots import gradients, style
+from analysis.plots.dynamics import corruption_figure, figure
 from tests.analysis.test_consistency import squeezed
 from tests.conftest import run_program
 from tfmem import experiments
@@ -332,7 +332,7 @@ def legend(ax):
 def test_the_figure_draws_every_condition():
     """Figs. 5 and 6."""
     found = {name: curves(name) for name in FOLLOWED}
-    train, test, easy, difficult = figure.figure(list(found.values())).axes
+    train, test, easy, difficult = figure(list(found.values())).axes
     assert legend(train) == ["full", "easy (19.0%)", "difficult (19.0%)"]
     assert legend(test) == ["full", "easy (22.2%)", "difficult (22.2%)"]
     for ax, split in ((train, "train"), (test, "test")):
@@ -357,7 +357,7 @@ def test_the_figure_draws_every_condition():
 def test_the_figure_of_random_labels_is_smoothed():
     """Fig. 3: test accuracy of all examples alone; 3, 6.5, 8 and 6 of 9 are right."""
     train = {name: SUBSETS[name] for name in ("tr_easy", "tr_difficult")}
-    training, test = figure.figure([curves("everything", train)], 3).axes
+    training, test = figure([curves("everything", train)], 3).axes
     assert test.get_xlabel() == training.get_xlabel() == "epoch (sliding mean over 3)"
     (line,) = test.lines
     expected = [4.75 / 9, 17.5 / 27, 20.5 / 27, 7 / 9]
@@ -371,7 +371,7 @@ def test_the_figure_of_several_stores():
     """Fig. 10."""
     short = curves("without_difficult")
     named = [("0 corrupted labels", curves("everything")), ("x", short)]
-    fig = figure.corruption_figure(named)
+    fig = corruption_figure(named)
     for ax, split in zip(fig.axes, ("train", "test"), strict=True):
         found = drawn(ax)
         for label, expected in named:

@@ -21,6 +21,7 @@ from analysis.measures.examples import GalleryRow, PanelRow
 from analysis.measures.methods import Values
 from analysis.measures.removal import Mean, ThresholdEffect
 from analysis.measures.settling import SplitHalf
+from analysis.measures.turnover import Accuracies, EarlyStopping
 from analysis.plots import (
     comparison,
     consistency,
@@ -169,7 +170,9 @@ ROWS = {
     ),
     "early_stopping": (
         lambda: early_stopping.figure(
-            EPOCHS, np.array([-0.1, 0.9, 1.0]), np.array([0.0, 0.5, 1.0]), 0.95
+            EarlyStopping(
+                EPOCHS, np.array([-0.1, 0.9, 1.0]), np.array([[1, 1, 1], [0.0, 0.5, 1.0]])
+            )
         ),
         lambda fig: _lines(fig.axes[0]),
         {
@@ -233,7 +236,7 @@ ROWS = {
     ),
     "subnetworks": (
         lambda: subnetworks.figure(
-            EPOCHS, np.array([0.5, 0.7, 1.0]), np.array([0.4, 0.6, 0.7]), np.array([0.3, 0.8, 0.9])
+            Accuracies(EPOCHS, *np.array([[0.5, 0.7, 1.0], [0.4, 0.6, 0.7], [0.3, 0.8, 0.9]]))
         ),
         lambda fig: _lines(fig.axes[0]),
         {
@@ -263,7 +266,7 @@ AWKWARD = {
         [(f"{count:,} corrupted labels", DYNAMICS[0]) for count in range(0, 60_000, 10_000)], 3
     ),
     "early stopping, one epoch": lambda: early_stopping.figure(
-        EPOCHS[:1], np.array([math.nan]), np.array([1.0]), 0.95
+        EarlyStopping(EPOCHS[:1], np.array([math.nan]), np.ones((2, 1)))
     ),
     "gallery, no class": lambda: gallery.figure(()),
     "gallery, nothing near a level": lambda: gallery.figure([GalleryRow("a", ((),) * 3)]),
@@ -298,7 +301,7 @@ AWKWARD = {
     "scores, none is real": lambda: scores_histogram.figure(np.array([0.1]), np.array([True])),
     "scores, unknown": lambda: scores_histogram.figure(np.array([math.nan])),
     "sub-networks, 200 epochs": lambda: subnetworks.figure(
-        np.arange(1, 201), *[np.linspace(0.1, 1, 200)] * 3
+        Accuracies(np.arange(1, 201), *[np.linspace(0.1, 1, 200)] * 3)
     ),
 }
 

@@ -11,7 +11,7 @@ from analysis.estimates import files
 from analysis.estimates.values import ClassInfluence, Estimates, Memorization, Pairs
 from analysis.measures import removal
 from analysis.measures.removal import Mean, ThresholdEffect
-from analysis.plots import removal as figure
+from analysis.plots.removal import figure
 from tests.conftest import run_program
 from tests.trials import trial_set
 from tfmem import experiments
@@ -198,7 +198,7 @@ EFFECTS = [
 
 
 def test_the_figure_draws_the_values():
-    accuracy, remaining = figure.figure(EFFECTS, 0.83).axes
+    accuracy, remaining = figure(EFFECTS, 0.83).axes
     lines = {line.get_label(): line for line in accuracy.lines}
     for label, values in (
         ("remove memorized", [0.7, 0.8]),

@@ -10,7 +10,7 @@ from analysis.estimates import scores
 from analysis.estimates.values import Estimates, Memorization
 from analysis.measures import methods
 from analysis.measures.methods import Values
-from analysis.plots import comparison as figure
+from analysis.plots.comparison import methods_figure
 from tests.analysis.test_consistency import squeezed
 from tfmem import datasets
 
@@ -141,7 +141,7 @@ COSTS = {"memorization": "10 trials", "turn-over score": "1 model"}
 
 def test_the_figure_draws_examples_and_curves():
     found = values()
-    density, roc = figure.methods_figure(found, ("mnist", "scores"), COSTS).axes
+    density, roc = methods_figure(found, ("mnist", "scores"), COSTS).axes
     (cells,) = density.collections
     assert cells.get_array().sum() == 40
     assert density.get_xlabel() == "memorization, mnist"
@@ -160,8 +160,8 @@ def test_the_figure_draws_examples_and_curves():
 
 def test_the_figure_without_corrupted_labels_has_one_panel():
     found = Values(np.array([0.0, 1.0]), np.array([0.0, 12.5]), None, None)
-    (density,) = figure.methods_figure(found, ("a", "b"), COSTS).axes
+    (density,) = methods_figure(found, ("a", "b"), COSTS).axes
     assert density.get_ylim()[1] > 12.5
     assert density.get_xlim() == pytest.approx((-0.02, 1.02))
     same = dataclasses.replace(found, score=np.zeros(2), changed=np.zeros(2, bool))
-    assert len(figure.methods_figure(same, ("a", "b"), COSTS).axes) == 1
+    assert len(methods_figure(same, ("a", "b"), COSTS).axes) == 1

@@ -26,14 +26,12 @@ from analysis.estimates import scores
 from launchers.cli import launching, training_flags
 from tfmem import datasets, experiments
 from tfmem.config import EVERYTHING, FOLLOWED, DynamicsConfig, ExperimentConfig
-from tfmem.datasets import Dataset, ImageDataset
+from tfmem.datasets import Dataset
 from tfmem.disk import npz
 from tfmem.store import artifacts
 from tfmem.store.store import Store
 from tfmem.subsets import by_corruption, by_score, of_condition
 from tfmem.training import trainers
-from tfmem.training.protocol import Trainer
-from tfmem.training.trainers import Options
 from tfmem.words import table
 
 FLAGS = flags.FLAGS
@@ -73,29 +71,6 @@ def keep_subsets(store: Store, subsets: dict[str, np.ndarray]) -> None:
         npz.write_npz(path, subsets)
 
 
-def make_trainer(
-    config: DynamicsConfig, dataset: ImageDataset, subsets: dict[str, np.ndarray], options: Options
-) -> Trainer:
-    """Returns what trains the runs.
-
-    Raises:
-      ValueError: gradients of images that do not fit into memory.
-    """
-    import tensorflow as tf
-
-    # Per-example gradients of filters are taken one by one, which TensorFlow warns of each time.
-    tf.get_logger().addFilter(lambda record: "while_loop" not in record.getMessage())
-    easy, difficult = subsets["tr_easy"], subsets["tr_difficult"]
-    return trainers.make_dynamics_trainer(
-        config.experiment,
-        dataset,
-        of_condition(config.conditions[0], subsets),
-        np.stack([np.ones_like(easy), easy, difficult]),
-        config.gradient_batches,
-        options,
-    )
-
-
 def main() -> int:
     experiment = training_flags.experiment()
     training_flags.require_images(experiment)
@@ -121,7 +96,7 @@ def main() -> int:
         config,
         dataset,
         training_flags.condition_trials(config),
-        lambda: make_trainer(config, dataset, subsets, options),
+        lambda: trainers.make_dynamics_trainer(config, dataset, subsets, options),
         conditions=kept,
         notes=[table(rows)],
         on_opened=lambda store: keep_subsets(store, subsets),

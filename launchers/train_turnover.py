@@ -21,39 +21,30 @@ from analysis.estimates import scores
 from launchers.cli import launching, training_flags
 from tfmem import datasets
 from tfmem.config import TurnoverConfig
-from tfmem.datasets import ArrayDataset, Dataset
+from tfmem.datasets import ArrayDataset
 from tfmem.disk import npz
 from tfmem.store import artifacts
-from tfmem.store.artifacts import network_path
 from tfmem.store.store import Store
 from tfmem.training import trainers
 
 FLAGS = flags.FLAGS
 
 
-def num_scored(config: TurnoverConfig, dataset: Dataset) -> int:
-    """Returns n, the training examples without the test examples that may be behind them."""
-    return len(dataset.train) - (len(dataset.test) if config.test_examples else 0)
-
-
-def estimate_influence(
-    config: TurnoverConfig, dataset: ArrayDataset, trials: range, count: int
-) -> None:
+def estimate_influence(dataset: ArrayDataset, trials: range, num_train: int, count: int) -> None:
     """Writes what the training examples with the highest scores do to the test examples (eq. 5).
 
     What is there for as many examples is left as it is.
 
     Args:
-      config: of the store.
       dataset: of the store, with images.
       trials: which models.
-      count: how many training examples.
+      num_train: training examples, without test examples that are behind them.
+      count: how many of them.
     """
     from tfmem.training import turnover
 
     store = Store.open(FLAGS.store)
     test = dataset.test.images.astype(np.float32) / (dataset.pixel_max or 1)
-    num_train = num_scored(config, dataset)
     with program.progress_bar(len(trials) * count, "influence") as progress:
         for number in trials:
             path = artifacts.influence_path(FLAGS.store, number)
@@ -62,16 +53,13 @@ def estimate_influence(
                     if len(archive["tr_idx"]) == count:
                         progress(count)
                         continue
-            network = artifacts.load(network_path(FLAGS.store, number))
-            last = store.read(number).epochs[config.experiment.epochs]
-            chosen = np.argsort(-scores.memorization(last)[:num_train], kind="stable")[:count]
-            rows = []
+            network = artifacts.load(artifacts.network_path(FLAGS.store, number))
+            epochs = store.read(number).epochs
+            score = scores.memorization(epochs[max(epochs)])[:num_train]
+            chosen = np.argsort(-score, kind="stable")[:count]
+            targets, rows = (test, dataset.test.labels, len(dataset.train)), []
             for example in chosen:
-                rows.append(
-                    turnover.influence(
-                        network, [example], test, dataset.test.labels, len(dataset.train)
-                    )
-                )
+                rows.append(turnover.influence(network, [example], *targets))
                 progress(1)
             npz.write_npz(path, {"tr_idx": chosen, "influence": np.concatenate(rows)})
 
@@ -82,13 +70,12 @@ def main() -> int:
     config = TurnoverConfig(experiment, FLAGS.test_examples)
     trials = launching.chosen_trials(config)
     options = training_flags.options()
-    dataset = datasets.require_in_memory(
-        datasets.load_for(config, FLAGS.data_dir), "turn-over dropout"
-    )
-    if FLAGS.influence > num_scored(config, dataset):
+    loaded = datasets.load_for(config, FLAGS.data_dir)
+    dataset = datasets.require_in_memory(loaded, "turn-over dropout")
+    num_train = len(dataset.train) - (len(dataset.test) if config.test_examples else 0)
+    if FLAGS.influence > num_train:
         raise ValueError(
-            f"--influence={FLAGS.influence}: there are {num_scored(config, dataset):,} training "
-            "examples"
+            f"--influence={FLAGS.influence}: there are {num_train:,} training examples"
         )
     code = launching.train_missing(
         config,
@@ -98,7 +85,7 @@ def main() -> int:
     )
     if FLAGS.influence and not code:
         program.import_tensorflow()
-        estimate_influence(config, dataset, trials, FLAGS.influence)
+        estimate_influence(dataset, trials, num_train, FLAGS.influence)
     return code
 
 

@@ -145,8 +145,10 @@ def figure(columns: Sequence[ClassColumn]) -> Figure:
     return fig
 
 
-def of_scores(dataset: ImageDataset, scores: Scores, epoch: Epoch, highest: bool, most: int) -> Figure:
-    """Returns the figure of the training examples with the lowest or the highest scores.
+def of_scores(
+    dataset: ImageDataset, scores: Scores, epoch: Epoch, highest: bool, most: int
+) -> Figure:
+    """Returns the figure of the training examples of lowest or highest score.
 
     Args:
       dataset: with images.

@@ -124,8 +124,8 @@ def train_missing(
     if missing and train:
         code = _report(store, train(store, trials, missing), list(conditions or ()))
     there = len(set(trials) & set(store.numbers()))
-    of_all = "" if there == len(trials) else f" of {len(trials):,}"
-    print(f"{there:,}{of_all} {one if len(trials) == 1 else f'{one}s'} in {FLAGS.store}")
+    part = "" if there == len(trials) else f"{there:,} of "
+    print(f"{part}{counted(len(trials), one)} in {FLAGS.store}")
     return code
 
 

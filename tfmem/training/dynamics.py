@@ -53,6 +53,8 @@ class DynamicsTrainer(FitTrainer):
         self._groups = groups
         self._gradient_batches = gradient_batches
         if gradient_batches:
+            # Those of filters are taken one by one, which TensorFlow warns of each time.
+            tf.get_logger().addFilter(lambda record: "while_loop" not in record.getMessage())
             self._measure = gradients.Measurement(self._network)
 
     @property

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tfmem import datasets
-from tfmem.config import ExperimentConfig
+from tfmem.config import DynamicsConfig, ExperimentConfig
 from tfmem.datasets import ImageDataset, StreamedDataset
-from tfmem.subsets import FixedSubset, Subsets
+from tfmem.subsets import FixedSubset, Subsets, of_condition
 from tfmem.training.protocol import Trainer
 
 if TYPE_CHECKING:  # They import TensorFlow.
@@ -116,36 +116,26 @@ def _require_nothing_unstacked(options: Options) -> None:
 
 
 def make_network_trainer(
-    config: ExperimentConfig, dataset: ImageDataset, options: Options = Options()
+    config: ExperimentConfig, dataset: ImageDataset, options: Options
 ) -> "FitTrainer":
-    """Returns what trains one network on all of a dataset, never stacked, so that it can be kept.
-
-    Args:
-      config: how it is trained.
-      dataset: with images or a stream.
-      options: where it is trained.
-    """
+    """Returns what trains a network on all of a dataset, never stacked, and has it afterwards."""
     from tfmem.training import fit
     from tfmem.training.problem import Problem
 
-    return fit.FitTrainer(
-        Problem(config, dataset, _everything(dataset)), *_placed(dataset, options)
-    )
+    problem = Problem(config, dataset, _everything(dataset))
+    return fit.FitTrainer(problem, *_placed(dataset, options))
 
 
 def make_turnover_trainer(
-    config: ExperimentConfig,
-    dataset: ImageDataset,
-    options: Options = Options(),
-    store: str | None = None,
+    config: ExperimentConfig, dataset: ImageDataset, options: Options, store: str
 ) -> "TurnoverTrainer":
-    """Returns what trains models with turn-over dropout on all of a dataset.
+    """Returns what trains models with turn-over dropout on all of a dataset, never stacked.
 
     Args:
       config: how a model is trained.
       dataset: with images.
-      options: where it is trained; turn-over dropout is never stacked.
-      store: where networks are kept; None keeps none.
+      options: where it is trained.
+      store: where networks are kept.
 
     Raises:
       ValueError: as `TurnoverTrainer`.
@@ -160,22 +150,18 @@ def make_turnover_trainer(
 
 
 def make_dynamics_trainer(
-    config: ExperimentConfig,
+    config: DynamicsConfig,
     dataset: ImageDataset,
-    subsets: Subsets,
-    groups: np.ndarray,
-    gradient_batches: int = 0,
+    subsets: dict[str, np.ndarray],
     options: Options = Options(),
 ) -> "DynamicsTrainer":
-    """Returns what trains models and follows them epoch by epoch.
+    """Returns what trains models and follows them epoch by epoch, never stacked.
 
     Args:
-      config: how a model is trained.
+      config: how, on its first condition.
       dataset: with images, or a stream.
-      subsets: what it is trained on.
-      groups: bool [g, n], training examples whose gradients are told apart.
-      gradient_batches: mini-batches that are measured after an epoch.
-      options: where it is trained; runs that are followed are never stacked.
+      subsets: bool [n], `tr_easy` and `tr_difficult`, whose gradients are told apart.
+      options: where they are trained.
 
     Raises:
       ValueError: as `DynamicsTrainer`.
@@ -183,10 +169,12 @@ def make_dynamics_trainer(
     from tfmem.training import dynamics
     from tfmem.training.problem import Problem
 
-    problem = Problem(config, dataset, subsets)
-    placed = _placed(dataset, options)
+    easy, difficult = subsets["tr_easy"], subsets["tr_difficult"]
     return dynamics.DynamicsTrainer(
-        problem, *placed, groups=groups, gradient_batches=gradient_batches
+        Problem(config.experiment, dataset, of_condition(config.conditions[0], subsets)),
+        *_placed(dataset, options),
+        groups=np.stack([np.ones_like(easy), easy, difficult]),
+        gradient_batches=config.gradient_batches,
     )
 
 

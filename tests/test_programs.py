@@ -116,7 +116,7 @@ def test_a_program_does_the_same_in_both_ways(words):
 
 
 def test_an_error_of_a_programs_own_is_a_traceback():
-    with mock.patch("tfmem.store.Store.open", side_effect=RuntimeError("a mistake")):
+    with mock.patch("tfmem.store.store.Store.open", side_effect=RuntimeError("a mistake")):
         done = run_program("analysis.convergence", "--store=x", check=False)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("Traceback")

@@ -105,7 +105,7 @@ def test_killed_at_any_moment_and_continued(reference, tmp_path):
 
 def test_what_others_train_is_left_to_them(reference, tmp_path):
     with Claims(tmp_path / claims.FOLDER, "theirs") as theirs:
-        assert theirs.take(1)
+        assert theirs.take([1]) == [1]
         done = train(tmp_path, *QUICK, "--trials=0:3")
     assert done.stdout.splitlines() == [
         "1 trial is in training elsewhere, and left to whoever trains it",

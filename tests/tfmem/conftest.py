@@ -22,7 +22,7 @@ def fill(tmp_path, tiny, tiny_config, six_trials):
     """Makes a store of some of the trials."""
 
     def make(numbers=range(6), name="store"):
-        made = Store.create(tmp_path / name, tiny_config, tiny)
+        made = Store.create(tmp_path / name, tiny_config, tiny, ["train_trials"])
         for number in numbers:
             assert made.write(six_trials[number])
         return made

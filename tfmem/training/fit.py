@@ -109,7 +109,7 @@ class TrialProgress:
 
 
 class FitTrainer:
-    """Trains trials of one problem one after another.
+    """Trains trials of one problem one after another; a `Trainer`.
 
     The model is built and compiled once; each trial starts from its own initial weights and an
     optimizer that has forgotten the last one.
@@ -194,7 +194,6 @@ class FitTrainer:
 
     @property
     def batch_of_trials(self) -> int:
-        """How many trials are in training at once."""
         return 1
 
     @property
@@ -226,16 +225,7 @@ class FitTrainer:
         progress: Progress = lambda trials: None,
         checkpoints: Checkpoints | None = None,
     ) -> Generator[Trial | Failed, None, None]:
-        """Yields each of the trials, in the order given, when it is finished or has failed.
-
-        Args:
-          trials: their numbers; each is taken when it is about to be trained.
-          progress: called with the work done since the last call.
-          checkpoints: where a trial in training is saved, and from where it is continued.
-
-        Raises:
-          ValueError: a checkpoint, or an image, is not what it should be.
-        """
+        """Yields each of the trials, in the order given (`Trainer.train`)."""
         for number in trials:
             result: Trial | Failed
             try:

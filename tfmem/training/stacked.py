@@ -104,7 +104,7 @@ def _num_cores() -> int:
 
 
 class StackedTrainer:
-    """Trains trials of one problem, `stack_size` in one compiled step.
+    """Trains trials of one problem, `stack_size` in one compiled step; a `Trainer`.
 
     Args:
       problem: its model must be one that `dense_layers` accepts.
@@ -147,7 +147,6 @@ class StackedTrainer:
 
     @property
     def batch_of_trials(self) -> int:
-        """How many trials are in training at once."""
         return self._stack_size * self._workers
 
     def train(
@@ -156,15 +155,9 @@ class StackedTrainer:
         progress: Progress = lambda trials: None,
         checkpoints: Checkpoints | None = None,
     ) -> Generator[Trial | Failed, None, None]:
-        """Yields each of the trials when it is finished or has failed; stacks end in any order.
+        """Yields each of the trials (`Trainer.train`); stacks end in any order.
 
-        Args:
-          trials: their numbers; each is taken when its stack is about to be trained.
-          progress: called, from several threads, with the work done since the last call.
-          checkpoints: not used: a stack takes a minute or so, and is begun anew.
-
-        Raises:
-          ValueError: an input is not what it should be.
+        Checkpoints are not used: a stack takes a minute or so, and is begun anew.
         """
         stop = threading.Event()
         pool = concurrent.futures.ThreadPoolExecutor(self._workers)

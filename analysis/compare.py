@@ -99,23 +99,14 @@ def main() -> None:
 
 if __name__ == "__main__":
     with program.group("What is read and written"):
-        flags.DEFINE_string(
-            "estimates_a", None, "Estimates file, PATH or NAME=PATH.", required=True
+        define_text, named = arguments.define_text, "PATH or NAME=PATH"
+        define_text("estimates_a", f"Estimates file, {named}.", required=True)
+        define_text("estimates_b", f"Estimates file of the same dataset, {named}.")
+        define_text(
+            "consistency_scores", "Consistency scores of the training examples, an npy file."
         )
-        flags.DEFINE_string(
-            "estimates_b", None, "Estimates file of the same dataset, PATH or NAME=PATH."
-        )
-        flags.DEFINE_string(
-            "consistency_scores", None, "Consistency scores of the training examples, an npy file."
-        )
-        flags.DEFINE_string(
-            "turnover",
-            None,
-            "Scores file of turn-over dropout of the same dataset, PATH or NAME=PATH.",
-        )
-        flags.DEFINE_multi_string(
-            "out", None, "Where to write the figure: a .png, .pdf or .svg file."
-        )
+        define_text("turnover", f"Scores file of turn-over dropout of the same dataset, {named}.")
+        arguments.define_texts("out", "Where to write the figure: a .png, .pdf or .svg file.")
     with program.group("What is computed"):
         flags.DEFINE_float(
             "max_score", None, "Compare scores below this one too: most examples have nearly 1."

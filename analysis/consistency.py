@@ -44,19 +44,11 @@ def main() -> None:
 
 if __name__ == "__main__":
     with program.group("What is read and written"):
-        flags.DEFINE_string(
-            "estimates_a",
-            None,
-            "Estimates file that all others are compared with, PATH or NAME=PATH.",
-            required=True,
-        )
-        flags.DEFINE_multi_string(
-            "estimates_b",
-            None,
-            "Estimates file of the same dataset, PATH or NAME=PATH.",
-            required=True,
-        )
-        flags.DEFINE_multi_string("out", None, "Where to write Fig. 7: a .png, .pdf or .svg file.")
+        text = "Estimates file that all others are compared with, PATH or NAME=PATH."
+        arguments.define_text("estimates_a", text, required=True)
+        text = "Estimates file of the same dataset, PATH or NAME=PATH."
+        arguments.define_texts("estimates_b", text, required=True)
+        arguments.define_texts("out", "Where to write Fig. 7: a .png, .pdf or .svg file.")
     with program.group("What is computed"):
         arguments.define_thresholds()
     program.run(main)

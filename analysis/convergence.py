@@ -30,12 +30,9 @@ def main() -> None:
     print(present(len(trials), store.config.num_trials, store.path))
     total = FLAGS.splits * len(split_sizes(len(trials))) * (1 + FLAGS.probability)
     with program.progress_bar(total, "splits") as progress:
-        result = measure(trials, *thresholds, FLAGS.splits, progress)
-        by_probability = (
-            split_halves(trials, *thresholds, FLAGS.splits, progress, PROBABILITY)
-            if FLAGS.probability
-            else ()
-        )
+        how = *thresholds, FLAGS.splits, progress
+        result = measure(trials, *how)
+        by_probability = split_halves(trials, *how, PROBABILITY) if FLAGS.probability else ()
     if result.halves:
         print(split_table(result.halves, *thresholds))
     if by_probability:
@@ -50,14 +47,14 @@ def main() -> None:
 
 if __name__ == "__main__":
     with program.group("What is read and written"):
-        flags.DEFINE_string("store", None, "Directory of the store.", required=True)
-        flags.DEFINE_string("out", None, "Where to write the figure: a .png, .pdf or .svg file.")
+        arguments.define_store()
+        arguments.define_text("out", "Where to write the figure: a .png, .pdf or .svg file.")
     with program.group("What is computed"):
         flags.DEFINE_bool(
             "probability",
             False,
             "Also compare halves by the other estimator, tfmem estimate --estimator=probability.",
         )
-        flags.DEFINE_integer("splits", 3, "Random splits to average.", lower_bound=1)
+        arguments.define_count("splits", 3, "Random splits to average.")
         arguments.define_thresholds()
     program.run(main)

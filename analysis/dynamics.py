@@ -110,11 +110,10 @@ def main() -> None:
 
 if __name__ == "__main__":
     with program.group("What is read and written"):
-        flags.DEFINE_multi_string(
-            "store", None, "Directory of a store, PATH or NAME=PATH.", required=True
-        )
-        flags.DEFINE_string("out", None, "Where to write the figure: a .png, .pdf or .svg file.")
-        flags.DEFINE_string("gradients_out", None, "Where to write the figure of gradients.")
+        text = "Directory of a store, PATH or NAME=PATH."
+        arguments.define_texts("store", text, required=True)
+        arguments.define_text("out", "Where to write the figure: a .png, .pdf or .svg file.")
+        arguments.define_text("gradients_out", "Where to write the figure of gradients.")
     with program.group("What is computed"):
         flags.DEFINE_integer("smooth", 1, "Epochs of the sliding mean in figures, odd; 1 is none.")
     program.run(main)

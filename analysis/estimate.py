@@ -19,12 +19,12 @@ FLAGS = flags.FLAGS
 
 
 def main() -> None:
-    trials_range = arguments.parse_range(FLAGS.trials) if FLAGS.trials else None
+    wanted = arguments.chosen_trials()
     store = Store.open(FLAGS.store)
     kinds.require_random_subsets(store)
     numbers = store.numbers()
-    if trials_range:
-        numbers = [number for number in numbers if number in trials_range]
+    if wanted:
+        numbers = [number for number in numbers if number in wanted]
         if not numbers:
             raise ValueError(f"--trials={FLAGS.trials}: {store.path} has none of these")
     with program.progress_bar(len(numbers), "trials read") as progress:
@@ -41,12 +41,10 @@ def main() -> None:
 
 if __name__ == "__main__":
     with program.group("What is read and written"):
-        flags.DEFINE_string("store", None, "Directory of the store.", required=True)
-        flags.DEFINE_string(
-            "out", None, "Where to write the estimates, an npz file.", required=True
-        )
+        arguments.define_store()
+        arguments.define_text("out", "Where to write the estimates, an npz file.", required=True)
     with program.group("What is computed"):
-        flags.DEFINE_string("trials", None, "START:STOP, to use only those; all by default.")
+        arguments.define_text("trials", "START:STOP, to use only those; all by default.")
         flags.DEFINE_enum(
             "influence",
             estimators.CLASS,

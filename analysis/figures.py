@@ -93,13 +93,8 @@ def _gallery_labels(dataset: ImageDataset | None, estimates: Estimates) -> np.nd
         return np.zeros(0, np.int64)
     if FLAGS.classes:
         return examples.named_classes(FLAGS.classes, dataset.class_names)
-    return examples.shown_classes(
-        estimates.memorization,
-        estimates.train_labels,
-        dataset.num_classes,
-        FLAGS.mem_threshold,
-        _CLASSES,
-    )
+    found = estimates.memorization, estimates.train_labels
+    return examples.shown_classes(*found, dataset.num_classes, FLAGS.mem_threshold, _CLASSES)
 
 
 def main() -> None:
@@ -127,24 +122,15 @@ def main() -> None:
 
 if __name__ == "__main__":
     with program.group("What is read and written"):
-        flags.DEFINE_string(
-            "estimates", None, "Estimates file, ours or a published one.", required=True
-        )
-        flags.DEFINE_string("out", None, "Folder to write the figures into.", required=True)
+        arguments.define_text("estimates", arguments.ESTIMATES, required=True)
+        arguments.define_text("out", "Folder to write the figures into.", required=True)
         arguments.define_formats()
-        flags.DEFINE_string(
-            "dataset",
-            None,
-            f"The dataset of the estimates, for the pictures: {datasets.known()}.",
-        )
+        text = f"The dataset of the estimates, for the pictures: {datasets.known()}."
+        arguments.define_text("dataset", text)
         arguments.define_data_dir()
     with program.group("What is shown"):
-        flags.DEFINE_integer(
-            "image_size",
-            None,
-            "Side in pixels that pictures are resized to, where a dataset's differ in size.",
-            lower_bound=1,
-        )
+        text = "Side in pixels that pictures are resized to, where a dataset's differ in size."
+        arguments.define_count("image_size", None, text)
         flags.DEFINE_list(
             "classes",
             [],

@@ -13,12 +13,11 @@ import math
 from absl import flags
 from etils import epath
 
-from analysis.cli import program
+from analysis.cli import arguments, program
 from analysis.estimates import files
 from analysis.measures import agreement
 from analysis.measures.comparison import compare, legend
 from analysis.paper.last_layer import LINEAR, WHOLE, paper_table
-from tfmem import experiments
 from tfmem.store import representations
 
 FLAGS = flags.FLAGS
@@ -48,25 +47,14 @@ def main() -> None:
 
 if __name__ == "__main__":
     with program.group("What is read and written"):
-        flags.DEFINE_string("estimates", None, "Estimates file of whole networks.", required=True)
-        flags.DEFINE_string(
-            "last_layer",
-            None,
-            "Estimates file of linear classifiers, of the same dataset.",
-            required=True,
+        arguments.define_text("estimates", "Estimates file of whole networks.", required=True)
+        text = "Estimates file of linear classifiers, of the same dataset."
+        arguments.define_text("last_layer", text, required=True)
+        text = (
+            "Store of the linear classifiers, for the test accuracy of the network that it holds."
         )
-        flags.DEFINE_string(
-            "last_layer_store",
-            None,
-            "Store of the linear classifiers, for the test accuracy of the network that it holds.",
-        )
-        flags.DEFINE_multi_string("out", None, "Where to write Fig. 8: a .png, .pdf or .svg file.")
+        arguments.define_text("last_layer_store", text)
+        arguments.define_texts("out", "Where to write Fig. 8: a .png, .pdf or .svg file.")
     with program.group("What is computed"):
-        for name, default, what in (
-            ("mem_threshold", experiments.MEM_THRESHOLD, "memorization of a memorized example"),
-            ("infl_threshold", experiments.INFL_THRESHOLD, "influence in a pair"),
-        ):
-            flags.DEFINE_float(
-                name, default, f"Lowest {what}, inclusive.", lower_bound=-1, upper_bound=1
-            )
+        arguments.define_thresholds("memorization of a memorized example", "influence in a pair")
     program.run(main)

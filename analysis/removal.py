@@ -11,7 +11,7 @@ Zhang (2020).
 
 from absl import flags
 
-from analysis.cli import program
+from analysis.cli import arguments, program
 from analysis.cli.stores import config_of
 from analysis.measures.removal import (
     group,
@@ -63,9 +63,8 @@ def main() -> None:
 
 if __name__ == "__main__":
     with program.group("What is read and written"):
-        flags.DEFINE_string("store", None, "Directory of the store.", required=True)
-        flags.DEFINE_string("out", None, "Where to write the figure: a .png, .pdf or .svg file.")
-        flags.DEFINE_string(
-            "estimates", None, "Where the estimates file of the runs is now, if it was moved."
-        )
+        arguments.define_store()
+        arguments.define_text("out", "Where to write the figure: a .png, .pdf or .svg file.")
+        text = "Where the estimates file of the runs is now, if it was moved."
+        arguments.define_text("estimates", text)
     program.run(main)

@@ -34,11 +34,10 @@ def main() -> None:
 
 if __name__ == "__main__":
     with program.group("What is read and written"):
-        flags.DEFINE_string("store", None, "Directory of the store.", required=True)
+        arguments.define_store()
         flags.DEFINE_string("out", "report.html", "Where to write the page.")
-        flags.DEFINE_string(
-            "estimates", None, "Estimates file of this dataset to show, instead of computing them."
-        )
+        text = "Estimates file of this dataset to show, instead of computing them."
+        arguments.define_text("estimates", text)
         arguments.define_data_dir()
     with program.group("What is shown"):
         arguments.define_thresholds()

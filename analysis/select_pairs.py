@@ -31,15 +31,10 @@ def main() -> None:
 
 if __name__ == "__main__":
     with program.group("What is read and written"):
-        flags.DEFINE_string(
-            "estimates", None, "Estimates file, ours or a published one.", required=True
-        )
-        flags.DEFINE_string("out", None, "Where to write the pairs, an npz file.", required=True)
-        flags.DEFINE_string(
-            "dataset",
-            "",
-            f"Dataset whose labels a file without labels goes by: {datasets.known()}.",
-        )
+        arguments.define_text("estimates", arguments.ESTIMATES, required=True)
+        arguments.define_text("out", "Where to write the pairs, an npz file.", required=True)
+        text = f"Dataset whose labels a file without labels goes by: {datasets.known()}."
+        arguments.define_text("dataset", text)
         arguments.define_data_dir()
     with program.group("What is computed"):
         arguments.define_thresholds()

@@ -59,7 +59,7 @@ def _load_pictures(store: Store) -> ImageDataset:
 
 def _read(store: Store) -> list[Trial]:
     """Reads the models of --trials; ValueError, with the command that trains them, if none are."""
-    wanted = arguments.parse_range(FLAGS.trials) if FLAGS.trials else None
+    wanted = arguments.chosen_trials()
     numbers = [number for number in store.numbers() if wanted is None or number in wanted]
     command = store.command(wanted.start, wanted.stop) if wanted else store.command()
     if not numbers:
@@ -147,14 +147,13 @@ def main() -> None:
 
 if __name__ == "__main__":
     with program.group("What is read and written"):
-        flags.DEFINE_string("store", None, "Directory of the store.", required=True)
-        flags.DEFINE_string("out", None, "Where to write the scores, an npz file.")
-        flags.DEFINE_string("figures", None, "Folder to write the figures into.")
+        arguments.define_store()
+        arguments.define_text("out", "Where to write the scores, an npz file.")
+        arguments.define_text("figures", "Folder to write the figures into.")
         arguments.define_formats()
         arguments.define_data_dir()
     with program.group("What is computed"):
-        flags.DEFINE_string("trials", None, "START:STOP, to use only those models; all by default.")
-        flags.DEFINE_integer(
-            "epoch", None, "After how many epochs; as many as there are by default.", lower_bound=1
-        )
+        arguments.define_text("trials", "START:STOP, to use only those models; all by default.")
+        text = "After how many epochs; as many as there are by default."
+        arguments.define_count("epoch", None, text)
     program.run(main)

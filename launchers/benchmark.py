@@ -67,12 +67,8 @@ def main() -> None:
 if __name__ == "__main__":
     with program.group("What is measured"):
         flags.DEFINE_bool("suite", False, "Measure the figures of docs/measured.md.")
-        flags.DEFINE_integer(
-            "num_trials",
-            None,
-            "How many trials to time; by default one for every place there is.",
-            lower_bound=1,
-        )
+        text = "How many trials to time; by default one for every place there is."
+        arguments.define_count("num_trials", None, text)
     training_flags.define_experiment(required=False)
     with program.group("What is read and written"):
         arguments.define_data_dir()

@@ -12,7 +12,7 @@ import time
 from absl import flags
 from etils import epath
 
-from analysis.cli import program
+from analysis.cli import arguments, program
 from analysis.estimates import estimators, files, pairs
 from analysis.page import report
 from launchers.cli import progress
@@ -76,12 +76,8 @@ def main() -> None:
 
 if __name__ == "__main__":
     with program.group("What is trained"):
-        flags.DEFINE_integer(
-            "num_trials",
-            experiments.get(_EXPERIMENT).num_trials,
-            "How many trials; more make the estimates more precise.",
-            lower_bound=1,
-        )
+        text = "How many trials; more make the estimates more precise."
+        arguments.define_count("num_trials", experiments.get(_EXPERIMENT).num_trials, text)
     with program.group("What is read and written"):
         flags.DEFINE_string("out", "demo", "Directory for the store, the estimates and the page.")
     program.run(main)

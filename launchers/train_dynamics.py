@@ -21,7 +21,7 @@ reads the store.
 import numpy as np
 from absl import flags
 
-from analysis.cli import program
+from analysis.cli import arguments, program
 from analysis.estimates import scores
 from launchers.cli import launching, training_flags
 from tfmem import datasets, experiments
@@ -64,13 +64,6 @@ def choose_subsets(
     return found
 
 
-def keep_subsets(store: Store, subsets: dict[str, np.ndarray]) -> None:
-    """Writes the easy and difficult subsets into the store, if they are not there."""
-    path = store.path / artifacts.SUBSETS
-    if not path.exists():
-        npz.write_npz(path, subsets)
-
-
 def main() -> int:
     experiment = training_flags.experiment()
     training_flags.require_images(experiment)
@@ -92,6 +85,12 @@ def main() -> int:
         (condition, f"trains on {subset.size:,}", f"of {len(dataset.train):,} examples")
         for condition, subset in kept.items()
     ]
+
+    def keep_subsets(store: Store) -> None:
+        path = store.path / artifacts.SUBSETS
+        if not path.exists():
+            npz.write_npz(path, subsets)
+
     return launching.train_missing(
         config,
         dataset,
@@ -99,40 +98,25 @@ def main() -> int:
         lambda: trainers.make_dynamics_trainer(config, dataset, subsets, options),
         conditions=kept,
         notes=[table(rows)],
-        on_opened=lambda store: keep_subsets(store, subsets),
+        on_opened=keep_subsets,
     )
 
 
 if __name__ == "__main__":
     training_flags.define_experiment()
     with program.group("What is trained"):
-        flags.DEFINE_list(
-            "conditions",
-            [EVERYTHING],
-            f"What runs are trained on, one or more of {', '.join(FOLLOWED)}.",
-        )
-        flags.DEFINE_integer("runs", 1, "How often each condition is run.", lower_bound=1)
-        flags.DEFINE_integer(
-            "subset_size",
-            None,
-            "Training examples in the easy and in the difficult subset; one in six by default.",
-            lower_bound=1,
-        )
-        flags.DEFINE_integer(
-            "gradient_batches",
-            0,
-            "Mini-batches on which the gradients of examples are measured after each epoch "
-            "(Fig. 4).",
-            lower_bound=0,
-        )
-        flags.DEFINE_string("trials", None, "START:STOP; all runs of all conditions by default.")
+        text = f"What runs are trained on, one or more of {', '.join(FOLLOWED)}."
+        flags.DEFINE_list("conditions", [EVERYTHING], text)
+        arguments.define_count("runs", 1, "How often each condition is run.")
+        text = "Training examples in the easy and in the difficult subset; one in six by default."
+        arguments.define_count("subset_size", None, text)
+        text = "Mini-batches on which the gradients of examples are measured after each epoch"
+        arguments.define_count("gradient_batches", 0, f"{text} (Fig. 4).", lowest=0)
+        arguments.define_text("trials", "START:STOP; all runs of all conditions by default.")
     training_flags.define_store()
     with program.group("What is read and written"):
-        flags.DEFINE_string(
-            "scores",
-            None,
-            "Scores file (tfmem turnover): its lowest are easy examples, its highest difficult.",
-        )
+        text = "Scores file (tfmem turnover): its lowest are easy examples, its highest difficult."
+        arguments.define_text("scores", text)
     training_flags.define_overrides(without=["subset_ratio"])
     training_flags.define_training(stacks=False)
     training_flags.define_launch()

@@ -11,7 +11,7 @@ command continues after an interruption, of the network's training too.
 from absl import flags
 from etils import epath
 
-from analysis.cli import program
+from analysis.cli import arguments, program
 from launchers.cli import launching, training_flags
 from tfmem import datasets, experiments
 from tfmem.config import LastLayerConfig, digest
@@ -24,18 +24,13 @@ FLAGS = flags.FLAGS
 _MEANINGLESS = ("crop", "crop_padding", "flip")  # For features, which are what they are.
 
 
-def last_layer_experiments() -> list[str]:
-    """Returns the names of the experiments that this program takes."""
-    return list(experiments.NETWORK_OF)
-
-
 def resolve() -> LastLayerConfig:
     """Returns the config that the flags ask for; ValueError if they are wrong."""
     experiment = training_flags.experiment()
     if experiment.name not in experiments.NETWORK_OF:
         raise ValueError(
             f"{experiment.name} trains whole networks: launchers.train_trials does that; the "
-            f"experiments of the last layer are {', '.join(last_layer_experiments())}"
+            f"experiments of the last layer are {', '.join(experiments.NETWORK_OF)}"
         )
     network = FLAGS.network or experiments.NETWORK_OF[experiment.name]
     if network in experiments.NETWORK_OF:
@@ -70,7 +65,7 @@ def train_network(config: LastLayerConfig, dataset: ImageDataset, folder: epath.
 def main() -> int:
     config = resolve()
     options = trainers.Options(stack=training_flags.options().stack)
-    trials = launching.chosen_trials(config)
+    trials = arguments.chosen_trials() or range(config.num_trials)
     dataset = datasets.load_for(config, FLAGS.data_dir)
     folder = epath.Path(FLAGS.store) / representations.FOLDER
     if not representations.exist(folder):
@@ -92,18 +87,14 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    training_flags.define_experiment(last_layer_experiments())
+    training_flags.define_experiment(experiments.NETWORK_OF)
     with program.group("What is trained"):
-        flags.DEFINE_string(
-            "trials", None, "START:STOP; all that the experiment asks for by default."
-        )
-        flags.DEFINE_string("network", None, "Experiment whose network is trained on all examples.")
+        text = "START:STOP; all that the experiment asks for by default."
+        arguments.define_text("trials", text)
+        arguments.define_text("network", "Experiment whose network is trained on all examples.")
         flags.DEFINE_integer("network_epochs", None, "Overrides the network's number of epochs.")
-        flags.DEFINE_string(
-            "feature_layer",
-            None,
-            "Layer whose output are the features; the penultimate by default.",
-        )
+        text = "Layer whose output are the features; the penultimate by default."
+        arguments.define_text("feature_layer", text)
     training_flags.define_store()
     training_flags.define_overrides(without=_MEANINGLESS)
     training_flags.define_training()

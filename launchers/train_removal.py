@@ -15,7 +15,6 @@ import numpy as np
 from absl import flags
 
 from analysis.cli import arguments, program
-from analysis.cli.arguments import parse_thresholds
 from analysis.estimates import files
 from analysis.estimates.values import Estimates, Pairs
 from launchers.cli import launching, training_flags
@@ -37,12 +36,13 @@ def make_config(
       ValueError: nothing is left, or the pairs leave nothing to train on.
     """
     memorization = estimates.memorization
-    thresholds, notes = useful_thresholds(memorization, parse_thresholds(FLAGS.thresholds))
+    thresholds, notes = useful_thresholds(
+        memorization, arguments.parse_thresholds(FLAGS.thresholds)
+    )
     pairs = None
     if FLAGS.high_influence:
-        pairs = files.select_pairs(
-            estimates, FLAGS.estimates, FLAGS.mem_threshold, FLAGS.infl_threshold
-        )
+        levels = FLAGS.mem_threshold, FLAGS.infl_threshold
+        pairs = files.select_pairs(estimates, FLAGS.estimates, *levels)
         in_pairs = len(np.unique(pairs.train_index))
         if in_pairs == len(memorization):
             raise ValueError(
@@ -58,10 +58,10 @@ def make_config(
     if not thresholds and pairs is None:
         reason = "; ".join(notes) or "--thresholds is empty and --nohigh_influence is given"
         raise ValueError(f"there is nothing to remove: {reason}")
+    runs = experiments.REMOVAL_RUNS_OF.get(experiment.dataset, experiments.REMOVAL_RUNS)
     config = RemovalConfig(
         experiment=experiment,
-        runs=FLAGS.runs
-        or experiments.REMOVAL_RUNS_OF.get(experiment.dataset, experiments.REMOVAL_RUNS),
+        runs=FLAGS.runs or runs,
         mem_thresholds=thresholds,
         mem_threshold=FLAGS.mem_threshold,
         infl_threshold=FLAGS.infl_threshold,
@@ -80,9 +80,8 @@ def main() -> int:
     config, pairs, notes = make_config(experiment, estimates)
     trials = training_flags.condition_trials(config)
     dataset = datasets.load_for(config, FLAGS.data_dir)
-    datasets.require_same_labels(
-        dataset, estimates.train_labels, estimates.test_labels, FLAGS.estimates
-    )
+    labels = estimates.train_labels, estimates.test_labels
+    datasets.require_same_labels(dataset, *labels, FLAGS.estimates)
     in_pairs = None if pairs is None else pairs.train_index
     subsets = {
         str(condition): of_removal(condition, estimates.memorization, in_pairs, experiment.seed)
@@ -106,14 +105,9 @@ def main() -> int:
 if __name__ == "__main__":
     training_flags.define_experiment()
     with program.group("What is trained"):
-        flags.DEFINE_integer(
-            "runs",
-            None,
-            f"How often each condition is run; {experiments.REMOVAL_RUNS} by default, and "
-            + ", ".join(f"{runs} for {name}" for name, runs in experiments.REMOVAL_RUNS_OF.items())
-            + ".",
-            lower_bound=1,
-        )
+        others = [f"{runs} for {name}" for name, runs in experiments.REMOVAL_RUNS_OF.items()]
+        text = f"How often each condition is run; {experiments.REMOVAL_RUNS} by default, and "
+        arguments.define_count("runs", None, f"{text}{', '.join(others)}.")
         flags.DEFINE_string(
             "thresholds",
             experiments.flag_value(experiments.REMOVAL_THRESHOLDS),
@@ -123,15 +117,11 @@ if __name__ == "__main__":
         flags.DEFINE_bool(
             "high_influence", True, "Also remove the training examples of the high-influence pairs."
         )
-        flags.DEFINE_string("trials", None, "START:STOP; all runs of all conditions by default.")
+        arguments.define_text("trials", "START:STOP; all runs of all conditions by default.")
     training_flags.define_store()
     with program.group("What is read and written"):
-        flags.DEFINE_string(
-            "estimates",
-            None,
-            "Estimates file of the dataset, ours or a published one.",
-            required=True,
-        )
+        text = "Estimates file of the dataset, ours or a published one."
+        arguments.define_text("estimates", text, required=True)
     training_flags.define_overrides(without=["subset_ratio"])
     training_flags.define_training()
     training_flags.define_launch()

@@ -15,7 +15,7 @@ import textwrap
 
 from absl import flags
 
-from analysis.cli import program
+from analysis.cli import arguments, program
 from launchers.cli import launching, training_flags
 from tfmem import datasets, experiments
 from tfmem.config import ExperimentConfig
@@ -49,7 +49,7 @@ def main() -> int:
     training_flags.require_images(config)
     options = training_flags.options()
     room = training_flags.room()
-    trials = training_flags.shard(launching.chosen_trials(config))
+    trials = training_flags.shard(arguments.chosen_trials() or range(config.num_trials))
     if not trials:
         raise ValueError(f"--shard={FLAGS.shard}: there are fewer trials than shards")
     with launching.without_gpus() if room else contextlib.nullcontext():
@@ -66,9 +66,8 @@ def main() -> int:
 if __name__ == "__main__":
     training_flags.define_experiment()
     with program.group("What is trained"):
-        flags.DEFINE_string(
-            "trials", None, "START:STOP; all that the experiment asks for by default."
-        )
+        text = "START:STOP; all that the experiment asks for by default."
+        arguments.define_text("trials", text)
         flags.DEFINE_bool("describe", False, "Print the recipe and its sources, and stop.")
     training_flags.define_store(required=False)
     training_flags.define_overrides()

@@ -16,7 +16,7 @@ are trained again.
 import numpy as np
 from absl import flags
 
-from analysis.cli import program
+from analysis.cli import arguments, program
 from analysis.estimates import scores
 from launchers.cli import launching, training_flags
 from tfmem import datasets
@@ -57,8 +57,9 @@ def estimate_influence(dataset: ArrayDataset, trials: range, num_train: int, cou
             epochs = store.read(number).epochs
             score = scores.memorization(epochs[max(epochs)])[:num_train]
             chosen = np.argsort(-score, kind="stable")[:count]
-            targets, rows = (test, dataset.test.labels, len(dataset.train)), []
+            rows = []
             for example in chosen:
+                targets = test, dataset.test.labels, len(dataset.train)
                 rows.append(turnover.influence(network, [example], *targets))
                 progress(1)
             npz.write_npz(path, {"tr_idx": chosen, "influence": np.concatenate(rows)})
@@ -68,7 +69,7 @@ def main() -> int:
     experiment = training_flags.experiment()
     training_flags.require_images(experiment)
     config = TurnoverConfig(experiment, FLAGS.test_examples)
-    trials = launching.chosen_trials(config)
+    trials = arguments.chosen_trials() or range(config.num_trials)
     options = training_flags.options()
     loaded = datasets.load_for(config, FLAGS.data_dir)
     dataset = datasets.require_in_memory(loaded, "turn-over dropout")
@@ -92,19 +93,11 @@ def main() -> int:
 if __name__ == "__main__":
     training_flags.define_experiment()
     with program.group("What is trained"):
-        flags.DEFINE_string("trials", None, "START:STOP, models to train; one by default.")
-        flags.DEFINE_bool(
-            "test_examples",
-            False,
-            "Train on the test examples too, so that they have scores: those of Fig. 5.",
-        )
-        flags.DEFINE_integer(
-            "influence",
-            0,
-            "Estimate the influence of so many training examples, those with the highest scores, "
-            "on all test examples.",
-            lower_bound=0,
-        )
+        arguments.define_text("trials", "START:STOP, models to train; one by default.")
+        text = "Train on the test examples too, so that they have scores: those of Fig. 5."
+        flags.DEFINE_bool("test_examples", False, text)
+        text = "Estimate the influence of so many training examples, those with the highest scores,"
+        arguments.define_count("influence", 0, f"{text} on all test examples.", lowest=0)
     training_flags.define_store()
     training_flags.define_overrides(without=["subset_ratio"])
     training_flags.define_training(stacks=False)

@@ -9,19 +9,43 @@ from absl import flags
 from tfmem import experiments
 
 # A flag counts as defined by the program that defines it through this.
+FLAGS = flags.FLAGS
 flags.disclaim_key_flags()
+ESTIMATES = "Estimates file, ours or a published one."
 _RANGE = re.compile(r"(\d+):(\d+)")
 
 
-def define_thresholds() -> None:
-    """Defines --mem_threshold and --infl_threshold."""
+def define_text(name: str, text: str, required: bool = False) -> None:
+    """Defines a flag for a text, such as a path, that has no default."""
+    flags.DEFINE_string(name, None, text, required=required)
+
+
+def define_texts(name: str, text: str, required: bool = False) -> None:
+    """Defines a flag for texts: it can be given again."""
+    flags.DEFINE_multi_string(name, None, text, required=required)
+
+
+def define_count(name: str, default: int | None, text: str, lowest: int = 1) -> None:
+    """Defines a flag for a whole number that is at least the lowest."""
+    flags.DEFINE_integer(name, default, text, lower_bound=lowest)
+
+
+def define_store() -> None:
+    """Defines --store, of a store that is read."""
+    define_text("store", "Directory of the store.", required=True)
+
+
+def define_thresholds(
+    mem: str = "memorization of the training example in a pair",
+    infl: str = "influence on the test example in a pair",
+) -> None:
+    """Defines --mem_threshold and --infl_threshold, the lowest of what the arguments name."""
     for name, default, what in (
-        ("mem_threshold", experiments.MEM_THRESHOLD, "memorization of the training example"),
-        ("infl_threshold", experiments.INFL_THRESHOLD, "influence on the test example"),
+        ("mem_threshold", experiments.MEM_THRESHOLD, mem),
+        ("infl_threshold", experiments.INFL_THRESHOLD, infl),
     ):
-        flags.DEFINE_float(
-            name, default, f"Lowest {what} in a pair, inclusive.", lower_bound=-1, upper_bound=1
-        )
+        text = f"Lowest {what}, inclusive."
+        flags.DEFINE_float(name, default, text, lower_bound=-1, upper_bound=1)
 
 
 def define_formats() -> None:
@@ -31,7 +55,12 @@ def define_formats() -> None:
 
 def define_data_dir() -> None:
     """Defines --data_dir."""
-    flags.DEFINE_string("data_dir", None, "Where TFDS keeps its data; TFDS's own default if empty.")
+    define_text("data_dir", "Where TFDS keeps its data; TFDS's own default if empty.")
+
+
+def chosen_trials() -> range | None:
+    """Returns what --trials asks for, or None if it is not given; see `parse_range`."""
+    return parse_range(FLAGS.trials) if FLAGS.trials else None
 
 
 def parse_range(text: str) -> range:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from absl import flags
 
-from analysis.cli import arguments, program
+from analysis.cli import program
 from launchers.cli import progress, training_flags
 from tfmem.config import Config, ExperimentConfig
 from tfmem.datasets import Dataset
@@ -52,11 +52,6 @@ def command(name: str) -> list[str]:
         and not (FLAGS.find_module_defining_flag(flag) or "").startswith("absl.")
     ]
     return [name, *given]
-
-
-def chosen_trials(config: Config) -> range:
-    """Returns what --trials asks for, by default all that the config does."""
-    return arguments.parse_range(FLAGS.trials) if FLAGS.trials else range(config.num_trials)
 
 
 @contextlib.contextmanager

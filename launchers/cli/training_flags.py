@@ -24,6 +24,7 @@ FLAGS = flags.FLAGS
 # A flag counts as defined by the program that defines it through this.
 flags.disclaim_key_flags()
 _CHOICES = {"schedule": SCHEDULES, "crop": CROPS, "precision": PRECISIONS}
+_DEFINE = {bool: flags.DEFINE_bool, int: flags.DEFINE_integer, float: flags.DEFINE_float}
 
 
 def define_experiment(
@@ -37,7 +38,7 @@ def define_experiment(
     """
     with program.group("What is trained"):
         text = f"One of {', '.join(names)}; tfmem experiments says what they are."
-        flags.DEFINE_string("experiment", None, text, required=required)
+        arguments.define_text("experiment", text, required)
 
 
 def define_store(required: bool = True) -> None:
@@ -48,7 +49,7 @@ def define_store(required: bool = True) -> None:
     """
     with program.group("What is read and written"):
         text = "Directory of the store; made if it is not there."
-        flags.DEFINE_string("store", None, text, required=required)
+        arguments.define_text("store", text, required)
         arguments.define_data_dir()
 
 
@@ -62,19 +63,12 @@ def define_overrides(without: Iterable[str] = ()) -> None:
         for field, text in experiments.OVERRIDES.items():
             if field in without:
                 continue
-            kind = experiments.field_type(field)
+            text = f"Dataset: {datasets.known()}." if field == "dataset" else text
             if field in _CHOICES:
                 flags.DEFINE_enum(field, None, _CHOICES[field], text)
-            elif kind is bool:
-                flags.DEFINE_bool(field, None, text)
-            elif kind is int:
-                flags.DEFINE_integer(field, None, text)
-            elif kind is float:
-                flags.DEFINE_float(field, None, text)
-            elif field == "dataset":
-                flags.DEFINE_string(field, None, f"Dataset: {datasets.known()}.")
             else:
-                flags.DEFINE_string(field, None, text)
+                define = _DEFINE.get(experiments.field_type(field), flags.DEFINE_string)
+                define(field, None, text)
 
 
 def define_training(stacks: bool = True) -> None:
@@ -103,9 +97,8 @@ def define_training(stacks: bool = True) -> None:
             "strategy", trainers.STRATEGY_AUTO, ["auto", "mirrored", "default"], f"{strategy}."
         )
         flags.DEFINE_bool("xla", False, xla)
-        flags.DEFINE_string(
-            "tensorboard", None, "Folder for TensorBoard logs of unstacked trials; none if empty."
-        )
+        text = "Folder for TensorBoard logs of unstacked trials; none if empty."
+        arguments.define_text("tensorboard", text)
 
 
 def define_launch() -> None:
@@ -118,9 +111,8 @@ def define_launch() -> None:
             "passed since it was last; it continues from there.",
             lower_bound=0.0,
         )
-        flags.DEFINE_integer(
-            "retries", 2, "How often a trial that failed is trained again.", lower_bound=0
-        )
+        text = "How often a trial that failed is trained again."
+        arguments.define_count("retries", 2, text, lowest=0)
 
 
 _ROOM = {
@@ -141,17 +133,15 @@ def define_engine() -> None:
             ["local", "ray"],
             "local trains in this process; ray on all GPUs of this machine, or of a cluster.",
         )
-        flags.DEFINE_string(
+        arguments.define_text(
             "ray_address",
-            None,
             "With --engine=ray: a Ray cluster, HOST:PORT, or auto for the one that this machine is "
             "part of; by default a Ray of this machine alone is started.",
         )
         for name, text in _ROOM.items():
-            flags.DEFINE_integer(name, None, f"With --engine=ray: {text}", lower_bound=1)
-        flags.DEFINE_string(
+            arguments.define_count(name, None, f"With --engine=ray: {text}")
+        arguments.define_text(
             "shard",
-            None,
             "i/N: only every N-th of the trials, from the i-th on, counted from 0: one task of a "
             "Slurm array.",
         )
@@ -218,7 +208,7 @@ def options() -> trainers.Options:
 
 def condition_trials(config: RemovalConfig | DynamicsConfig) -> range:
     """Returns what --trials asks for, all by default; ValueError if the config has fewer."""
-    trials = arguments.parse_range(FLAGS.trials) if FLAGS.trials else range(config.num_trials)
+    trials = arguments.chosen_trials() or range(config.num_trials)
     if trials.stop > config.num_trials:
         raise ValueError(
             f"--trials={FLAGS.trials}: {config.runs:,} runs of {len(config.conditions)} conditions "

@@ -63,10 +63,7 @@ def quarantine(
 
 
 def report(
-    store: Store,
-    wanted: range,
-    there: Sequence[int],
-    damaged: Mapping[int, DamagedFileError],
+    store: Store, wanted: range, there: Sequence[int], damaged: Mapping[int, DamagedFileError]
 ) -> int:
     """Prints what a store has and lacks, and returns the exit code.
 

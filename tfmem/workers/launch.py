@@ -131,8 +131,9 @@ class Launch:
           HopelessError: the first trials have all failed.
           OSError: the store cannot be written.
         """
-        folder, digest = self.store.checkpoint_folder, self.store.digest
-        checkpoints = Checkpoints(folder, digest, self._checkpoint_seconds, first)
+        checkpoints = Checkpoints(
+            self.store.path / "checkpoints", self.store.digest, self._checkpoint_seconds, first
+        )
         checkpoints.remove_finished(self.store.numbers())
         at_once = trainer.batch_of_trials
         left, again = deque(first + trial for trial in trials), deque[int]()

@@ -18,16 +18,13 @@ _LOG_SECONDS = 60.0  # A file that gets the line, such as a Slurm job's, gets it
 _LAYOUT = "{desc} {percentage:3.0f}%|{bar}| {unit}, {remaining} left"  # It fits 80 columns.
 
 
-class _AboveTheLine:
-    """Where messages are written while a line is shown."""
+class _AboveTheLine(python_logging.Handler):
+    """Writes messages while a line is shown."""
 
-    def write(self, text: str) -> None:
+    def emit(self, record: python_logging.LogRecord) -> None:
         import tqdm
 
-        tqdm.tqdm.write(text, file=sys.stderr, end="")
-
-    def flush(self) -> None:
-        sys.stderr.flush()
+        tqdm.tqdm.write(self.format(record), file=sys.stderr)
 
 
 @contextlib.contextmanager
@@ -37,9 +34,8 @@ def _messages_above_the_line() -> Iterator[None]:
     if own not in root.handlers:
         yield
         return
-    handler = python_logging.StreamHandler(_AboveTheLine())
+    handler = _AboveTheLine(max(own.level, logging.get_absl_logger().level))
     handler.setFormatter(own.formatter or logging.PythonFormatter())
-    handler.setLevel(max(own.level, logging.get_absl_logger().level))
     root.removeHandler(own)
     root.addHandler(handler)
     try:

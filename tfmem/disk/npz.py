@@ -117,16 +117,12 @@ class Array:
             return
         row_bytes = math.prod(self.shape[1:]) * self.dtype.itemsize
         count = max(1, _BLOCK_BYTES // max(1, row_bytes))
-        with contextlib.ExitStack() as stack:
-            with self._named():
-                file = stack.enter_context(self._opened())
-                _read_header(file)
+        with self._named(), self._opened() as file:
+            _read_header(file)
             for start in range(0, self.shape[0], count):
                 rows = min(count, self.shape[0] - start)
-                with self._named():
-                    content = file.read(rows * row_bytes)
-                    block = np.frombuffer(content, self.dtype).reshape(rows, *self.shape[1:])
-                yield block
+                content = file.read(rows * row_bytes)
+                yield np.frombuffer(content, self.dtype).reshape(rows, *self.shape[1:])
 
     def rows(self) -> Iterator[np.ndarray]:
         """Yields the rows one by one, [...]."""

@@ -154,12 +154,9 @@ def decode(content: bytes) -> list[bytes]:
 
 
 def read(file: BinaryIO, left: int, number: int = 0) -> bytes:
-    """Reads one record where an open file stands.
+    """Reads one record where an open file stands; `number` is for messages.
 
-    Args:
-      file: open for reading.
-      left: how many bytes of it are left, so that no length is believed that cannot be.
-      number: of the record, for messages.
+    As `left` bytes of the file are left, no length is believed that cannot be.
 
     Raises:
       ValueError: there is no whole record, or a checksum does not match.

@@ -176,8 +176,11 @@ class _Driver:
                     # A slow file system is not kept busy by this.
                     next_look = begin + max(_LOOK_SECONDS, 20 * (time.monotonic() - begin))
                 changed = self._wait()
-        except BaseException:
-            self._stop()
+        except BaseException:  # The workers give back their trials.
+            for task in self._tasks:
+                self._ray.cancel(task)
+            if self._tasks:
+                self._ray.wait(self._tasks, num_returns=len(self._tasks), timeout=_SECONDS_TO_STOP)
             raise
 
     def _look(self) -> tuple[set[int], set[int]]:
@@ -236,13 +239,6 @@ class _Driver:
                 f"last one: {error}; what they printed: {printed}"
             ) from error
 
-    def _stop(self) -> None:
-        """Interrupts the workers and waits until they have given back their trials."""
-        for task in self._tasks:
-            self._ray.cancel(task)
-        if self._tasks:
-            self._ray.wait(self._tasks, num_returns=len(self._tasks), timeout=_SECONDS_TO_STOP)
-
 
 @contextlib.contextmanager
 def _connected(address: str | None) -> Iterator[Any]:
@@ -294,14 +290,7 @@ def _words(asked: Mapping[str, float]) -> str:
 def _work(
     shared: tuple[str, Job, Sequence[int], str, str], cores: int | None, shares_gpu: bool
 ) -> None:
-    """In a worker: trains trials until nobody else has left any.
-
-    Args:
-      shared: the store's path, the job, the trials, the name of the launch, and the folder that it
-        was launched in.
-      cores: CPU cores that it may compute on; None if it has a GPU.
-      shares_gpu: whether others have the same GPU.
-    """
+    """In a worker: trains trials until nobody else has left any, on the CPU if it has `cores`."""
     path, job, trials, name, folder = shared
     with contextlib.suppress(OSError):
         os.chdir(folder)  # Relative paths are those of the launcher, also of datasets.

@@ -46,36 +46,19 @@ def main() -> int:
         damaged = store.damaged(there, lambda number: advance(1))
     print(f"{store.path}: {store.config.name}, dataset {store.dataset.name or 'without a name'}")
     if FLAGS.quarantine:
-        there, damaged = quarantine(store, damaged)
+        for problem in [*damaged.values(), *store.damaged_archives()]:
+            print(problem.what)
+        for path, target in compaction.quarantine(store, damaged):
+            print(f"moved {path} to {target}")
+        there = store.numbers()
+        damaged = store.damaged(number for number in there if number in damaged)
     return report(store, wanted, there, damaged)
 
 
-def quarantine(
-    store: Store, damaged: Mapping[int, DamagedFileError]
-) -> tuple[list[int], dict[int, DamagedFileError]]:
-    """Moves damaged files aside and says so; returns the trials that are left, and the damaged."""
-    for problem in [*damaged.values(), *store.damaged_archives()]:
-        print(problem.what)
-    for path, target in compaction.quarantine(store, damaged):
-        print(f"moved {path} to {target}")
-    there = store.numbers()
-    return there, store.damaged(number for number in there if number in damaged)
-
-
 def report(
-    store: Store,
-    wanted: range,
-    there: Sequence[int],
-    damaged: Mapping[int, DamagedFileError],
+    store: Store, wanted: range, there: Sequence[int], damaged: Mapping[int, DamagedFileError]
 ) -> int:
-    """Prints what a store has and lacks, and returns the exit code.
-
-    Args:
-      store: that was read.
-      wanted: the trials that should be there.
-      there: those that are.
-      damaged: those of them that are damaged, each with what is wrong.
-    """
+    """Prints which trials are there, damaged, or wanted and missing, and returns the exit code."""
     missing = sorted(set(wanted) - set(there))
     print(f"{len(there) - len(damaged):,} trials are there and sound")
     if missing:

@@ -47,8 +47,7 @@ def import_missing(store: Store, source: imports.Source, examples: imports.Examp
     Raises:
       ValueError: a trial is not as it should be; those before it are stored.
     """
-    there = set(store.numbers())
-    wanted = sorted(set(range(source.num_trials)) - (there - set(store.damaged(there))))
+    wanted, _ = store.missing_trials(range(source.num_trials))
     stored = 0
     with program.progress_bar(source.num_trials, "trials") as progress:
         progress(source.num_trials - len(wanted))

@@ -18,16 +18,13 @@ _LOG_SECONDS = 60.0  # A file that gets the line, such as a Slurm job's, gets it
 _LAYOUT = "{desc} {percentage:3.0f}%|{bar}| {unit}, {remaining} left"  # It fits 80 columns.
 
 
-class _AboveTheLine:
-    """Where messages are written while a line is shown."""
+class _AboveTheLine(python_logging.Handler):
+    """Writes messages while a line is shown."""
 
-    def write(self, text: str) -> None:
+    def emit(self, record: python_logging.LogRecord) -> None:
         import tqdm
 
-        tqdm.tqdm.write(text, file=sys.stderr, end="")
-
-    def flush(self) -> None:
-        sys.stderr.flush()
+        tqdm.tqdm.write(self.format(record), file=sys.stderr)
 
 
 @contextlib.contextmanager
@@ -37,9 +34,8 @@ def _messages_above_the_line() -> Iterator[None]:
     if own not in root.handlers:
         yield
         return
-    handler = python_logging.StreamHandler(_AboveTheLine())
+    handler = _AboveTheLine(max(own.level, logging.get_absl_logger().level))
     handler.setFormatter(own.formatter or logging.PythonFormatter())
-    handler.setLevel(max(own.level, logging.get_absl_logger().level))
     root.removeHandler(own)
     root.addHandler(handler)
     try:
@@ -49,63 +45,50 @@ def _messages_above_the_line() -> Iterator[None]:
         root.addHandler(own)
 
 
-class Line:
-    """The line, on stderr; a context.
+_Show = Callable[[], tuple[Status, float]]
 
-    Attributes:
-      pause: seconds until it should be drawn anew.
 
-    Args:
-      store: where the trials are.
-      trials: their numbers.
-      fresh: returns the progress of those that this process trains.
+@contextlib.contextmanager
+def _line(
+    store: Store, trials: Sequence[int], fresh: Callable[[], Mapping[int, float]] = dict
+) -> Iterator[_Show]:
+    """Shows the line on stderr.
+
+    Yields what draws it anew, and returns what it shows and after how many seconds it should be
+    drawn again. `fresh` returns the progress of the trials that this process trains.
     """
+    import tqdm
 
-    def __init__(
-        self,
-        store: Store,
-        trials: Sequence[int],
-        fresh: Callable[[], Mapping[int, float]] = dict,
-    ):
-        self._store, self._trials, self._fresh = store, trials, fresh
-        self.pause = 0.0
+    first = status.read(store, trials, fresh())
+    bar = tqdm.tqdm(
+        total=first.total,
+        initial=first.work,
+        desc="trials",
+        bar_format=_LAYOUT,
+        unit=describe(first),
+        smoothing=0,  # Trials end in bursts: show the mean pace since it began.
+    )
 
-    def __enter__(self) -> "Line":
-        import tqdm
-
-        first = status.read(self._store, self._trials, self._fresh())
-        self._bar = tqdm.tqdm(
-            total=first.total,
-            initial=first.work,
-            desc="trials",
-            bar_format=_LAYOUT,
-            unit=describe(first),
-            smoothing=0,  # Trials end in bursts: show the mean pace since it began.
-        )
-        self._messages = _messages_above_the_line()
-        self._messages.__enter__()
-        return self
-
-    def __exit__(self, *error) -> None:
-        self._messages.__exit__(*error)
-        with contextlib.suppress(OSError):
-            self._look()
-        self._bar.close()
-
-    def show(self) -> Status:
-        """Draws the line anew; returns what it shows."""
-        found = self._look()
-        self._bar.refresh()
-        return found
-
-    def _look(self) -> Status:
+    def look() -> tuple[Status, float]:
         begin = time.monotonic()
-        found = status.read(self._store, self._trials, self._fresh())
+        found = status.read(store, trials, fresh())
+        bar.unit, bar.n = describe(found), found.work
         # A slow file system is not kept busy by this.
         least = _SECONDS if sys.stderr.isatty() else _LOG_SECONDS
-        self.pause = max(least, 20 * (time.monotonic() - begin))
-        self._bar.unit, self._bar.n = describe(found), found.work
-        return found
+        return found, max(least, 20 * (time.monotonic() - begin))
+
+    def show() -> tuple[Status, float]:
+        shown = look()
+        bar.refresh()
+        return shown
+
+    try:
+        with _messages_above_the_line():
+            yield show
+    finally:
+        with contextlib.suppress(OSError):
+            look()
+        bar.close()
 
 
 def describe(found: Status) -> str:
@@ -120,16 +103,17 @@ def describe(found: Status) -> str:
 def shown(
     store: Store, trials: Sequence[int], fresh: Callable[[], Mapping[int, float]] = dict
 ) -> Iterator[None]:
-    """Keeps the line up to date while the context is open; see `Line`."""
+    """Keeps the line up to date while the context is open; see `_line`."""
     ended = threading.Event()
 
-    def show_often(line: Line) -> None:
-        while not ended.wait(line.pause):
+    def show_often(show: _Show) -> None:
+        pause = 0.0
+        while not ended.wait(pause):
             with contextlib.suppress(OSError):
-                line.show()
+                _, pause = show()
 
-    with Line(store, trials, fresh) as line:
-        showing = threading.Thread(target=show_often, args=(line,), daemon=True)
+    with _line(store, trials, fresh) as show:
+        showing = threading.Thread(target=show_often, args=(show,), daemon=True)
         showing.start()
         try:
             yield
@@ -140,9 +124,9 @@ def shown(
 
 def watch(store: Store, trials: Sequence[int]) -> Status:
     """Shows the line until all trials are stored or given up; returns the last status."""
-    with Line(store, trials) as line:
+    with _line(store, trials) as show:
         while True:
-            found = line.show()
+            found, pause = show()
             if found.done + found.failed == found.total:
                 return found
-            time.sleep(line.pause)
+            time.sleep(pause)

@@ -30,11 +30,7 @@ def is_local(path: epath.PathLike) -> bool:
 def replacing(path: epath.PathLike, durable: bool = True) -> Iterator[BinaryIO]:
     """Opens a file that takes the place of `path` when it is complete, and leaves nothing if not.
 
-    Missing folders are made.
-
-    Args:
-      path: where.
-      durable: whether it has to be on the disk before it has its name.
+    Missing folders are made. A durable file is on the disk before it has its name.
 
     Raises:
       OSError: it cannot be written; the error names `path`.
@@ -93,11 +89,8 @@ def remove_abandoned(folder: epath.PathLike) -> None:
     Those of another machine are taken for abandoned after an hour without a change. The folder need
     not be there.
     """
-    folder = epath.Path(folder)
-    for name in map(_TEMPORARY.fullmatch, names(folder)):
-        if not name:
-            continue
-        path = folder / name[0]
+    for name in filter(None, map(_TEMPORARY.fullmatch, names(folder))):
+        path = epath.Path(folder) / name[0]
         running = Process.parse(name["process"]).is_running()
         with contextlib.suppress(FileNotFoundError):  # Somebody else was faster.
             if running is None:
@@ -116,15 +109,10 @@ def sync_folder(folder: epath.Path, durable: bool = True) -> None:
             os.close(descriptor)
 
 
-def _temporary_path(path: epath.Path) -> epath.Path:
-    """Returns a new name beside `path` that `remove_abandoned` knows."""
-    return path.parent / f".{path.name}.{processes.current()}.{uuid.uuid4().hex}.tmp"
-
-
 @contextlib.contextmanager
 def _temporary(path: epath.Path) -> Iterator[epath.Path]:
     """Yields a name that is free again in the end, and names `path` in errors of writing there."""
-    temporary = _temporary_path(path)
+    temporary = path.parent / f".{path.name}.{processes.current()}.{uuid.uuid4().hex}.tmp"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary

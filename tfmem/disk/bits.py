@@ -25,12 +25,7 @@ def unpack(packed: np.ndarray, count: int) -> np.ndarray:
 
 @dataclasses.dataclass(frozen=True)
 class BitMatrix:
-    """A boolean matrix [rows, count], kept packed.
-
-    Attributes:
-      packed: uint8 [rows, packed_length(count)], little-endian bits.
-      count: the number of columns.
-    """
+    """A boolean matrix [rows, count], kept packed: uint8 [rows, packed_length(count)]."""
 
     packed: np.ndarray
     count: int
@@ -81,8 +76,7 @@ class BitMatrix:
         for start in range(0, width, _BLOCK):
             part = self.packed[:, start : start + _BLOCK]
             columns = part.shape[1]
-            padded = np.zeros((8 * depth, columns), np.uint8)
-            padded[:rows] = part
+            padded = np.pad(part, ((0, 8 * depth - rows), (0, 0)))
             # Eight rows of a byte each: a tile of 8 x 8 bits is a 64-bit number.
             eights = padded.reshape(depth, 8, columns).transpose(0, 2, 1)
             tiles = _transpose_tiles(np.ascontiguousarray(eights).view("<u8")[..., 0])

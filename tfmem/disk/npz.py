@@ -4,6 +4,7 @@ Arrays are read whole or in blocks of rows, so that one need not fit into memory
 """
 
 import contextlib
+import itertools
 import math
 import struct
 import zipfile
@@ -20,13 +21,8 @@ _BLOCK_BYTES = 1 << 18  # So much is read at once.
 _NPY_MAGIC = b"\x93NUMPY"
 # zipfile, zlib and NumPy raise these when bytes are not what was written.
 _DAMAGE = (
-    ValueError,
-    OSError,
-    EOFError,
-    RuntimeError,
-    zipfile.BadZipFile,
-    zlib.error,
-    struct.error,
+    *(ValueError, OSError, EOFError, RuntimeError),
+    *(zipfile.BadZipFile, zlib.error, struct.error),
 )
 
 
@@ -83,12 +79,7 @@ class Array:
     def __init__(
         self, what: str, opened: Callable[[], contextlib.AbstractContextManager], size: int
     ):
-        """Reads the header.
-
-        Args:
-          what: see above.
-          opened: opens the array's bytes.
-          size: how many bytes these are.
+        """Reads the header of the array whose `size` bytes `opened` opens.
 
         Raises:
           ValueError: it is no array, one of Python objects, or cut off.
@@ -126,21 +117,16 @@ class Array:
             return
         row_bytes = math.prod(self.shape[1:]) * self.dtype.itemsize
         count = max(1, _BLOCK_BYTES // max(1, row_bytes))
-        with contextlib.ExitStack() as stack:
-            with self._named():
-                file = stack.enter_context(self._opened())
-                _read_header(file)
+        with self._named(), self._opened() as file:
+            _read_header(file)
             for start in range(0, self.shape[0], count):
                 rows = min(count, self.shape[0] - start)
-                with self._named():
-                    content = file.read(rows * row_bytes)
-                    block = np.frombuffer(content, self.dtype).reshape(rows, *self.shape[1:])
-                yield block
+                content = file.read(rows * row_bytes)
+                yield np.frombuffer(content, self.dtype).reshape(rows, *self.shape[1:])
 
     def rows(self) -> Iterator[np.ndarray]:
         """Yields the rows one by one, [...]."""
-        for block in self.blocks():
-            yield from block
+        return itertools.chain.from_iterable(self.blocks())
 
     @contextlib.contextmanager
     def _named(self) -> Iterator[None]:

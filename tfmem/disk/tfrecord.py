@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 
 import google_crc32c
 import numpy as np
-from google.protobuf import descriptor_pb2, descriptor_pool, message, message_factory
+from google.protobuf import descriptor_pb2, descriptor_pool, message, message_factory, text_format
 
 _LENGTH = struct.Struct("<Q")
 _CRC = struct.Struct("<I")
@@ -26,59 +26,50 @@ FOOTER_BYTES = _CRC.size
 Feature = bytes | list[bytes] | np.ndarray
 
 
-def _example_class():
-    """Builds the message class of tensorflow/core/example/example.proto in a pool of its own."""
-    field = descriptor_pb2.FieldDescriptorProto
-    file = descriptor_pb2.FileDescriptorProto(
-        name="tfmem_example.proto", package="tensorflow", syntax="proto3"
-    )
-
-    def define(name, *fields):
-        added = file.message_type.add(name=name)
-        for number, (field_name, label, kind, type_name) in enumerate(fields, 1):
-            added.field.add(
-                name=field_name, number=number, label=label, type=kind, type_name=type_name
-            )
-        return added
-
-    for name, kind in (
-        ("BytesList", field.TYPE_BYTES),
-        ("FloatList", field.TYPE_FLOAT),
-        ("Int64List", field.TYPE_INT64),
-    ):
-        define(name, ("value", field.LABEL_REPEATED, kind, None))
-    lists = [
-        (name, field.LABEL_OPTIONAL, field.TYPE_MESSAGE, f".tensorflow.{type_name}")
-        for name, type_name in (
-            ("bytes_list", "BytesList"),
-            ("float_list", "FloatList"),
-            ("int64_list", "Int64List"),
-        )
-    ]
-    feature = define("Feature", *lists)
-    feature.oneof_decl.add(name="kind")
-    for item in feature.field:
-        item.oneof_index = 0
-    entry = ".tensorflow.Features.FeatureEntry"
-    features = define("Features", ("feature", field.LABEL_REPEATED, field.TYPE_MESSAGE, entry))
-    pair = features.nested_type.add(name="FeatureEntry")
-    pair.options.map_entry = True
-    pair.field.add(name="key", number=1, label=field.LABEL_OPTIONAL, type=field.TYPE_STRING)
-    pair.field.add(
-        name="value",
-        number=2,
-        label=field.LABEL_OPTIONAL,
-        type=field.TYPE_MESSAGE,
-        type_name=".tensorflow.Feature",
-    )
-    features_type = ".tensorflow.Features"
-    define("Example", ("features", field.LABEL_OPTIONAL, field.TYPE_MESSAGE, features_type))
-    pool = descriptor_pool.DescriptorPool()
-    pool.Add(file)
-    return message_factory.GetMessageClass(pool.FindMessageTypeByName("tensorflow.Example"))
-
-
-_Example = _example_class()
+# tensorflow/core/example/example.proto, as a descriptor.
+_EXAMPLE_PROTO = """
+name: "tfmem_example.proto"
+syntax: "proto3"
+message_type {
+  name: "BytesList"
+  field { name: "value" number: 1 label: LABEL_REPEATED type: TYPE_BYTES }
+}
+message_type {
+  name: "FloatList"
+  field { name: "value" number: 1 label: LABEL_REPEATED type: TYPE_FLOAT }
+}
+message_type {
+  name: "Int64List"
+  field { name: "value" number: 1 label: LABEL_REPEATED type: TYPE_INT64 }
+}
+message_type {
+  name: "Feature"
+  oneof_decl { name: "kind" }
+  field { name: "bytes_list" number: 1 type: TYPE_MESSAGE type_name: ".BytesList" oneof_index: 0 }
+  field { name: "float_list" number: 2 type: TYPE_MESSAGE type_name: ".FloatList" oneof_index: 0 }
+  field { name: "int64_list" number: 3 type: TYPE_MESSAGE type_name: ".Int64List" oneof_index: 0 }
+}
+message_type {
+  name: "Features"
+  nested_type {
+    name: "FeatureEntry"
+    options { map_entry: true }
+    field { name: "key" number: 1 type: TYPE_STRING }
+    field { name: "value" number: 2 type: TYPE_MESSAGE type_name: ".Feature" }
+  }
+  field {
+    name: "feature" number: 1 label: LABEL_REPEATED
+    type: TYPE_MESSAGE type_name: ".Features.FeatureEntry"
+  }
+}
+message_type {
+  name: "Example"
+  field { name: "features" number: 1 type: TYPE_MESSAGE type_name: ".Features" }
+}
+"""
+_pool = descriptor_pool.DescriptorPool()
+_pool.Add(text_format.Parse(_EXAMPLE_PROTO, descriptor_pb2.FileDescriptorProto()))
+_Example = message_factory.GetMessageClass(_pool.FindMessageTypeByName("Example"))
 
 
 def encode_example(features: Mapping[str, Feature]) -> bytes:
@@ -163,12 +154,9 @@ def decode(content: bytes) -> list[bytes]:
 
 
 def read(file: BinaryIO, left: int, number: int = 0) -> bytes:
-    """Reads one record where an open file stands.
+    """Reads one record where an open file stands; `number` is for messages.
 
-    Args:
-      file: open for reading.
-      left: how many bytes of it are left, so that no length is believed that cannot be.
-      number: of the record, for messages.
+    As `left` bytes of the file are left, no length is believed that cannot be.
 
     Raises:
       ValueError: there is no whole record, or a checksum does not match.

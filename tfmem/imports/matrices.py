@@ -62,10 +62,8 @@ class MatrixSource:
                     f"{array.what} has shape {list(array.shape)}, expected [{self.num_trials}, "
                     f"{count}] (trials of {next(iter(self._matrices))}, examples of the labels)"
                 )
-        labels: dict[str, np.ndarray] = {}
-        if self.labels is not None:
-            both = self.labels.train, self.labels.test
-            labels = dict(zip(_ARRAY_LABELS, both, strict=True))
+        both = (self.labels.train, self.labels.test) if self.labels else ()
+        labels = dict(zip(_ARRAY_LABELS, both, strict=False))
         blocks: Iterable[np.ndarray]
         digest = hashlib.sha256()
         for name in sorted([*self._matrices, *labels]):

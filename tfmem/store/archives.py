@@ -2,12 +2,9 @@
 
     STORE/archives/trials-000000-003999.1f3a9c2e.tfrecord
 
-The name says the first and the last trial, and a checksum of the content: archives of the same
-content have the same name. The first record is an index, an `Example` with `record` ("index") and
-three int64 lists of one length: `trial`, ascending, and `offset` and `size`, which say where the
-trial's records are, in bytes from the end of the index. These follow, trial after trial, each the
-very bytes that are a trial's own file. So a trial is read by itself from one range of the file, and
-all are read in one pass.
+Archives of the same content have the same name. The first record is an index, and the very bytes
+that are the trials' own files follow (docs/formats.md). So a trial is read by itself from one range
+of the file, and all are read in one pass.
 
 An index is believed as far as the file goes. Where it is damaged, the records are read in order, up
 to the first that is broken.
@@ -34,13 +31,7 @@ _INDEX_BYTES_A_TRIAL = 3 * 9
 
 @dataclasses.dataclass(frozen=True)
 class Content:
-    """What a trial's own file holds, without its bytes.
-
-    Attributes:
-      trial: its number.
-      size: in bytes.
-      checksum: CRC-32C of the bytes.
-    """
+    """What a trial's own file holds, without its bytes: how many, and their CRC-32C."""
 
     trial: int
     size: int
@@ -90,12 +81,7 @@ def is_name(name: str) -> bool:
 
 
 def name(contents: Sequence[Content], other: int = 0) -> str:
-    """Returns the name of the archive of these trials.
-
-    Args:
-      contents: the trials, ascending.
-      other: another number gives another name.
-    """
+    """Returns the name of the archive of ascending trials; another `other` gives another name."""
     checksums = np.array([content.checksum for content in contents] + [other], "<u4")
     digest = tfrecord.checksum(encode_index(contents) + checksums.tobytes())
     first, last = contents[0].trial, contents[-1].trial
@@ -118,16 +104,12 @@ def groups(contents: Sequence[Content], max_bytes: float) -> Iterator[list[Conte
 
 
 def encode_index(contents: Sequence[Content]) -> bytes:
-    """Returns the first record of an archive; the bytes of the trials follow.
-
-    Args:
-      contents: the trials, ascending.
-    """
+    """Returns the first record of an archive of ascending trials; their bytes follow."""
+    trials = np.array([content.trial for content in contents])
     sizes = np.array([content.size for content in contents], np.int64)
-    columns = [content.trial for content in contents], np.cumsum(sizes) - sizes, sizes
-    features: dict[str, tfrecord.Feature] = {"record": b"index"}
-    features |= {name: np.array(column) for name, column in zip(_COLUMNS, columns, strict=True)}
-    return tfrecord.encode([tfrecord.encode_example(features)])
+    offsets = np.cumsum(sizes) - sizes
+    columns = {"trial": trials, "offset": offsets, "size": sizes}
+    return tfrecord.encode([tfrecord.encode_example({"record": b"index", **columns})])
 
 
 def inspect(path: epath.Path) -> Archive:

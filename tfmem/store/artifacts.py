@@ -47,11 +47,7 @@ def load(path: epath.PathLike):
 
 
 def subsets_digest(arrays: Mapping[str, np.ndarray]) -> str:
-    """Returns the SHA-256, in hexadecimal, of the easy and difficult subsets.
-
-    Args:
-      arrays: bool [n] or [n'], by name: what subsets.npz holds.
-    """
+    """Returns the SHA-256, in hexadecimal, of the subsets in subsets.npz: bool, by name."""
     found = hashlib.sha256()
     for name in sorted(arrays):
         array = arrays[name]

@@ -29,12 +29,7 @@ FIELDS: Mapping[str, np.dtype] = {
 
 
 def encode(number: int, epoch: Epoch) -> bytes:
-    """Returns the record of an epoch.
-
-    Args:
-      number: epochs that are finished.
-      epoch: arrays [k], by name in `FIELDS`.
-    """
+    """Returns the record of what is kept after `number` epochs."""
     features: dict[str, tfrecord.Feature] = {"record": b"epoch", "epoch": np.array([number])}
     for name, array in epoch.items():
         dtype = FIELDS[name]

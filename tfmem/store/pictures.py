@@ -10,9 +10,7 @@ from tfmem.store.store import Store
 def load_pictures(store: Store, data_dir: str | None) -> ImageDataset:
     """Returns the dataset of a store, with its images.
 
-    Args:
-      store: of trials.
-      data_dir: where TFDS keeps its data, for the datasets that come from there.
+    A dataset of TFDS's is looked for in `data_dir`.
 
     Raises:
       ValueError: it cannot be had, or what is found is another one; the message is why there are no

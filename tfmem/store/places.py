@@ -20,10 +20,7 @@ _ATTEMPTS = 10  # Others may move files meanwhile.
 
 
 class Places:
-    """Finds the trials of a store, and knows where they were when it looked last.
-
-    Args:
-      store: its folder.
+    """Finds the trials of the store in a folder, and knows where they were when it looked last.
 
     Attributes:
       loose: trials with a file of their own.

@@ -1,7 +1,9 @@
 """Trials and datasets as bytes: the records of their files (docs/formats.md)."""
 
+import contextlib
 import dataclasses
 import functools
+import itertools
 import json
 import platform
 from importlib import metadata
@@ -23,10 +25,8 @@ def versions() -> dict[str, str]:
     """Returns the versions of Python and of the libraries that numbers depend on."""
     found = {"python": platform.python_version()}
     for package in ("tfmem", "tensorflow", "keras", "numpy", "tensorflow-datasets", "scikit-learn"):
-        try:
+        with contextlib.suppress(metadata.PackageNotFoundError):
             found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
     return found
 
 
@@ -113,9 +113,8 @@ def encode_trial(made_for: MadeFor, trial: Trial) -> bytes:
     train = _encode_predictions("train", trial.train, len(splits[0]))
     train["subset"] = bits.pack(trial.subset).tobytes()
     test = _encode_predictions("test", trial.test, len(splits[1]))
-    records = [tfrecord.encode_example(record) for record in (about, train, test)]
-    records += [epochs.encode(number, epoch) for number, epoch in trial.epochs.items()]
-    return tfrecord.encode(records)
+    followed = itertools.starmap(epochs.encode, trial.epochs.items())
+    return tfrecord.encode([*map(tfrecord.encode_example, (about, train, test)), *followed])
 
 
 def decode_trial(made_for: MadeFor, number: int, content: bytes) -> Trial:
@@ -187,9 +186,7 @@ def verify(made_for: MadeFor, number: int, content: bytes) -> list[dict]:
 def _encode_predictions(
     record: str, predictions: Predictions, count: int
 ) -> dict[str, tfrecord.Feature]:
-    arrays = {
-        field.name: getattr(predictions, field.name) for field in dataclasses.fields(predictions)
-    }
+    arrays = vars(predictions)
     for name, array in arrays.items():
         if array is not None and array.shape != (count,):
             raise ValueError(f"{record} {name} has shape {array.shape}, expected ({count},)")
@@ -205,11 +202,8 @@ def _encode_predictions(
 
 
 def _decode_predictions(record: dict, count: int) -> Predictions:
-    optional = {
-        name: np.frombuffer(record[name][0], dtype)
-        for name, dtype in OPTIONAL.items()
-        if name in record
-    }
+    there = {name: dtype for name, dtype in OPTIONAL.items() if name in record}
+    optional = {name: np.frombuffer(record[name][0], dtype) for name, dtype in there.items()}
     return Predictions(_unpack(record["correct"][0], count), **optional)
 
 

@@ -67,19 +67,13 @@ def write(
       trainer: the `FitTrainer` that trained it last.
       trial: what came of it.
     """
-    folder, layer = epath.Path(folder), config.feature_layer or None
-    artifacts.save(trainer.network, folder / "network.keras")
-    about = About(
-        to_dict(config.network),
-        config.feature_layer,
-        dataset.fingerprint,
-        trial.subset_accuracy,
-        trial.test_accuracy,
-        trial.seconds,
-    )
+    layer = config.feature_layer
+    artifacts.save(trainer.network, epath.Path(folder) / "network.keras")
+    accuracies = trial.subset_accuracy, trial.test_accuracy
+    about = About(to_dict(config.network), layer, dataset.fingerprint, *accuracies, trial.seconds)
     blocks = {}
     for split, name in _ARRAYS.items():
-        rows = trainer.features(split, layer)
+        rows = trainer.features(split, layer or None)
         first = next(rows)
         shape = (len(getattr(dataset, split)), first.shape[1])
         blocks[name] = (shape, itertools.chain([first], rows))

@@ -1,14 +1,7 @@
-"""The store of finished trials: the only reader and writer of its files.
-
-    STORE/
-      experiment.json                 the config, the dataset's fingerprint, versions
-      dataset.tfrecord                labels and ids of both splits, class names
-      trials/trial-000042.tfrecord    one finished trial
-      archives/                       many finished trials in one file (`tfmem.store.archives`)
-      checkpoints/trial-000042/       only while that trial is being trained
+"""The store of finished trials: the only reader and writer of its files (docs/formats.md).
 
 A trial's file appears by rename, so it is whole or it is absent, and checksums are verified on
-every read. docs/formats.md describes the records, `tfmem.store.places` which file is read.
+every read. `tfmem.store.places` says which file is read.
 """
 
 import json
@@ -23,21 +16,10 @@ from tfmem import config as config_lib
 from tfmem.datasets import Dataset
 from tfmem.disk import atomic, bits
 from tfmem.disk.bits import BitMatrix
+from tfmem.store import records
 from tfmem.store.archives import Reader
 from tfmem.store.errors import DamagedFileError, StoreError
 from tfmem.store.places import Places
-from tfmem.store.records import (
-    OPTIONAL,
-    PROBABILITY,
-    MadeFor,
-    decode_dataset,
-    decode_records,
-    decode_trial,
-    encode_dataset,
-    encode_trial,
-    verify,
-    versions,
-)
 from tfmem.store.trials import Trial, TrialSet
 
 _FORMAT = 1
@@ -55,7 +37,7 @@ class Store:
         self.versions: dict[str, str] = about["versions"]  # The store was made with these.
         self._command: list[str] = about["command"]
         self.digest = config_lib.digest(config, self.fingerprint)
-        self._made_for = MadeFor(self.digest, dataset)
+        self._made_for = records.MadeFor(self.digest, dataset)
 
     @staticmethod
     def exists(path: epath.PathLike) -> bool:
@@ -99,18 +81,17 @@ class Store:
                     f"{'; '.join(different)}; give another --store, or the flags it was made with"
                 )
         else:
-            (path / "trials").mkdir(parents=True, exist_ok=True)
             about = {
                 "format": _FORMAT,
                 "config": config_lib.to_dict(config),
                 "dataset_fingerprint": dataset.fingerprint,
-                "versions": versions(),
+                "versions": records.versions(),
                 "command": list(command),
             }
             atomic.write_bytes(about_path, (json.dumps(about, indent=2) + "\n").encode())
         (path / "trials").mkdir(parents=True, exist_ok=True)
         if not (path / "dataset.tfrecord").exists():
-            atomic.write_bytes(path / "dataset.tfrecord", encode_dataset(dataset))
+            atomic.write_bytes(path / "dataset.tfrecord", records.encode_dataset(dataset))
         store = cls.open(path)
         store.remove_abandoned()
         return store
@@ -132,7 +113,7 @@ class Store:
         config, about = _read_about(path / "experiment.json")
         dataset_path = path / "dataset.tfrecord"
         try:
-            dataset = decode_dataset(dataset_path.read_bytes(), config.dataset)
+            dataset = records.decode_dataset(dataset_path.read_bytes(), config.dataset)
         except (ValueError, KeyError, OSError) as error:
             command = _to_complete(about["command"], path, config, 0, 1)
             raise DamagedFileError(
@@ -148,11 +129,6 @@ class Store:
     def archive_folder(self) -> epath.Path:
         """Where archives are; it need not be there."""
         return self.places.archive_folder
-
-    @property
-    def checkpoint_folder(self) -> epath.Path:
-        """Where trials in training are saved between epochs."""
-        return self.path / "checkpoints"
 
     def remove_abandoned(self) -> None:
         """Removes temporary files of processes that are no longer running."""
@@ -189,7 +165,7 @@ class Store:
           ValueError: an array has the wrong length.
           OSError: the file cannot be written; the error names it.
         """
-        content, path = encode_trial(self._made_for, trial), self.trial_path(trial.number)
+        content, path = records.encode_trial(self._made_for, trial), self.trial_path(trial.number)
         if self.has(trial.number):
             return False
         if not atomic.create_bytes(path, content):
@@ -203,7 +179,7 @@ class Store:
         """Returns whether a trial is there and sound."""
         try:
             with Reader() as reader:
-                self._read(number, verify, reader)
+                self._read(number, records.verify, reader)
         except StoreError:
             return False
         return True
@@ -217,17 +193,11 @@ class Store:
           StoreError: the trial is not in the store.
         """
         with Reader() as reader:
-            return self._read(number, decode_trial, reader)
+            return self._read(number, records.decode_trial, reader)
 
     def verify(self, number: int, content: bytes, path: epath.Path) -> None:
-        """Raises DamagedFileError, as `read`, if that is not the content of a trial.
-
-        Args:
-          number: of the trial.
-          content: bytes as those of its own file.
-          path: where they were found.
-        """
-        self._decoded(verify, number, content, path)
+        """Raises DamagedFileError, as `read`, if what `path` holds is not that trial's content."""
+        self._decoded(records.verify, number, content, path)
 
     def load(
         self,
@@ -260,19 +230,20 @@ class Store:
         )
         with Reader() as reader:
             for row, number in enumerate(numbers):
-                _, train, test, *_ = self._read(number, decode_records, reader)
+                _, train, test, *_ = self._read(number, records.decode_records, reader)
                 subset[row] = np.frombuffer(train["subset"][0], np.uint8)
                 train_correct[row] = np.frombuffer(train["correct"][0], np.uint8)
                 test_correct[row] = np.frombuffer(test["correct"][0], np.uint8)
                 for array, record in ((train_probability, train), (test_probability, test)):
                     if array is None:
                         continue
-                    if PROBABILITY not in record:
+                    if records.PROBABILITY not in record:
                         raise StoreError(
                             f"trial {number} of {self.path} has no probabilities of the true "
                             "labels: its source did not know them"
                         )
-                    array[row] = np.frombuffer(record[PROBABILITY][0], OPTIONAL[PROBABILITY])
+                    dtype = records.OPTIONAL[records.PROBABILITY]
+                    array[row] = np.frombuffer(record[records.PROBABILITY][0], dtype)
                 on_trial(number)
         return TrialSet(
             numbers=np.array(numbers, np.int64),
@@ -293,7 +264,7 @@ class Store:
         with Reader() as reader:
             for number in numbers:
                 try:
-                    self._read(number, verify, reader)
+                    self._read(number, records.verify, reader)
                 except DamagedFileError as error:
                     found[number] = error
                 on_trial(number)
@@ -325,10 +296,8 @@ class Store:
                 return self._decoded(decode, number, content, path)
             except DamagedFileError as error:
                 damaged = damaged if damaged and path != self.trial_path(number) else error
-        if damaged:
-            raise damaged
-        command = self.command(number, number + 1)
-        raise StoreError(f"trial {number} is not in {self.path}", f"run: {command}")
+        mend = f"run: {self.command(number, number + 1)}"
+        raise damaged or StoreError(f"trial {number} is not in {self.path}", mend)
 
     def _decoded(
         self, decode: Callable[..., Any], number: int, content: bytes, path: epath.Path

@@ -85,10 +85,8 @@ class Claims:
         on_taken_over: Callable[[Claim], bool] = lambda claim: True,
         kind: str = TRIAL,
     ):
-        self._folder = epath.Path(folder)
-        self._launch = launch
+        self._folder, self._launch, self._kind = epath.Path(folder), launch, kind
         self._on_taken_over = on_taken_over
-        self._kind = kind
         self._process = processes.current()
         self._key = uuid.uuid4().hex
         self._held: set[int] = set()
@@ -190,31 +188,30 @@ def read(path: epath.Path) -> Claim | None:
 
 def held(folder: epath.PathLike, kind: str = TRIAL) -> Iterator[Claim]:
     """Yields the claims of trials that are being trained, or of another kind."""
-    for path in _paths(folder):
-        claim = read(path) if path.name.startswith(kind) else None
-        if claim and not _is_abandoned(path, claim):
+    for path, claim in _all(folder):
+        if path.name.startswith(kind) and not _is_abandoned(path, claim):
             yield claim
 
 
 def remove_abandoned(folder: epath.PathLike, but_of: str | None = None) -> None:
     """Removes what is left of those that do not train any more.
 
-    Args:
-      folder: where claims are.
-      but_of: a launch whose claims are left, because whoever takes them over has to know.
+    Claims of the launch `but_of` stay, because whoever takes them over has to know.
 
     Raises:
       OSError: it cannot be removed.
     """
     atomic.remove_abandoned(folder)
-    for path in _paths(folder):
-        claim = read(path)
-        if claim and claim.launch != but_of and _is_abandoned(path, claim):
+    for path, claim in _all(folder):
+        if claim.launch != but_of and _is_abandoned(path, claim):
             path.unlink(missing_ok=True)
 
 
-def _paths(folder: epath.PathLike) -> list[epath.Path]:
-    return [epath.Path(folder) / name for name in filter(_NAME.fullmatch, atomic.names(folder))]
+def _all(folder: epath.PathLike) -> Iterator[tuple[epath.Path, Claim]]:
+    for name in filter(_NAME.fullmatch, atomic.names(folder)):
+        path = epath.Path(folder) / name
+        if claim := read(path):
+            yield path, claim
 
 
 def _is_abandoned(path: epath.Path, claim: Claim) -> bool:

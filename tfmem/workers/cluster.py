@@ -21,7 +21,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from absl import logging
-from etils import epath
 
 from tfmem.disk import atomic
 from tfmem.store.store import Store
@@ -76,8 +75,7 @@ class WorkerResources:
 
     def workers(self, resources: Mapping[str, float]) -> int:
         """Returns how many workers there is room for on one machine with these resources."""
-        has = _as_asked(resources)
-        asked = self.of(resources)
+        has, asked = _as_asked(resources), self.of(resources)
         return min(math.floor(has[name] / count + 1e-9) for name, count in asked.items())
 
 
@@ -92,30 +90,21 @@ class Job:
     """
 
     make_trainer: Callable[[int | None], Any]
-    retries: int = 0
-    checkpoint_seconds: float = 60.0
-
-
-class WorkerError(ValueError):
-    """Workers end before they train anything."""
+    retries: int
+    checkpoint_seconds: float
 
 
 class _TryAgain(Exception):
     """A trial failed, and is to be tried again by a process that is not broken."""
 
 
-@contextlib.contextmanager
-def _never() -> Iterator[Callable[[], None]]:
-    yield lambda: None
-
-
 def run(
     store: Store,
     job: Job,
     trials: Sequence[int],
-    resources: WorkerResources = WorkerResources(),
-    address: str | None = None,
-    checking: Callable[[], contextlib.AbstractContextManager] = _never,
+    resources: WorkerResources,
+    address: str | None,
+    checking: Callable[[], contextlib.AbstractContextManager],
 ) -> Outcome:
     """Trains the trials on Ray and stores each one when it is finished.
 
@@ -137,36 +126,31 @@ def run(
       OSError: the store cannot be read.
     """
     with _connected(address) as ray, checking() as check:
-        return _Driver(ray, store, job, trials, resources, address is not None).run(check)
+        has = ray.cluster_resources()
+        if address is None and not resources.workers(has):
+            raise ValueError(
+                f"no worker has room here: each takes {_words(resources.of(has))}, and this "
+                f"machine has {_words(_as_asked(has))}"
+            )
+        return _Driver(ray, store, job, trials, resources).run(check)
 
 
 class _Driver:
     """Keeps as many workers as there is room for, until no trial is left."""
 
     def __init__(
-        self,
-        ray,
-        store: Store,
-        job: Job,
-        trials: Sequence[int],
-        resources: WorkerResources,
-        elastic: bool,
+        self, ray, store: Store, job: Job, trials: Sequence[int], resources: WorkerResources
     ):
         self._ray, self._store, self._job, self._resources = ray, store, job, resources
-        self._logs = Logs(self._store.path / logs.FOLDER)
+        self._logs = Logs(store.path / logs.FOLDER)
         self._name = uuid.uuid4().hex
         self._left = set(trials)
-        self._damaged = self._left & set(self._store.numbers())
+        self._damaged = self._left & set(store.numbers())
         self._failed: dict[int, Failure] = {}
         self._tasks: list = []
         self._crashes = 0
         self._any_stored = False
         asked = resources.of(ray.cluster_resources())
-        if not elastic and not self._capacity():
-            raise ValueError(
-                f"no worker has room here: each takes {_words(asked)}, and this machine has "
-                f"{_words(_as_asked(ray.cluster_resources()))}"
-            )
         cores = None if "num_gpus" in asked else resources.cpus_per_trial
         self._worker = ray.remote(
             **asked,
@@ -192,8 +176,11 @@ class _Driver:
                     # A slow file system is not kept busy by this.
                     next_look = begin + max(_LOOK_SECONDS, 20 * (time.monotonic() - begin))
                 changed = self._wait()
-        except BaseException:
-            self._stop()
+        except BaseException:  # The workers give back their trials.
+            for task in self._tasks:
+                self._ray.cancel(task)
+            if self._tasks:
+                self._ray.wait(self._tasks, num_returns=len(self._tasks), timeout=_SECONDS_TO_STOP)
             raise
 
     def _look(self) -> tuple[set[int], set[int]]:
@@ -209,10 +196,8 @@ class _Driver:
         elif not self._any_stored and len(self._failed) >= HOPELESS:
             raise HopelessError(self._failed.values(), self._logs)
         self._left -= done | self._failed.keys()
-        elsewhere = {
-            trial for trial in self._left & held.keys() if held[trial].launch != self._name
-        }
-        return self._left - held.keys(), elsewhere
+        others = {trial for trial, claim in held.items() if claim.launch != self._name}
+        return self._left - held.keys(), self._left & others
 
     def _capacity(self) -> int:
         """Returns how many workers there is room for."""
@@ -236,14 +221,12 @@ class _Driver:
         for task in done:
             try:
                 self._ray.get(task)
-            except self._ray.exceptions.RayTaskError as error:
-                if isinstance(error.cause, _TryAgain):
-                    continue
-                if isinstance(error.cause, ValueError | OSError):
-                    raise error.cause from error
-                self._crashed(error)
             except self._ray.exceptions.RayError as error:
-                self._crashed(error)
+                cause = getattr(error, "cause", None)  # What the task raised, if it did.
+                if isinstance(cause, ValueError | OSError):
+                    raise cause from error
+                if not isinstance(cause, _TryAgain):
+                    self._crashed(error)
         return bool(done)
 
     def _crashed(self, error: Exception) -> None:
@@ -251,18 +234,10 @@ class _Driver:
         logging.warning("a worker ended: %s", str(error).strip().splitlines()[-1])
         if self._crashes > 2 * max(self._capacity(), 1):
             printed = self._store.path / logs.FOLDER / "worker-*.log"
-            raise WorkerError(
+            raise ValueError(
                 f"{self._crashes} workers ended one after the other and no trial was stored; the "
                 f"last one: {error}; what they printed: {printed}"
             ) from error
-
-    def _stop(self) -> None:
-        """Interrupts the workers and waits until they have given back their trials."""
-        for task in self._tasks:
-            self._ray.cancel(task)
-        if self._tasks:
-            count = len(self._tasks)
-            self._ray.wait(self._tasks, num_returns=count, timeout=_SECONDS_TO_STOP)
 
 
 @contextlib.contextmanager
@@ -308,23 +283,14 @@ def _as_asked(resources: Mapping[str, float]) -> dict[str, float]:
 
 def _words(asked: Mapping[str, float]) -> str:
     names = {"num_cpus": "CPU core", "num_gpus": "GPU"}
-    parts = [
-        f"{count:g} {names[name]}" + ("" if count == 1 else "s") for name, count in asked.items()
-    ]
+    parts = (f"{count:g} {names[name]}{'s' * (count != 1)}" for name, count in asked.items())
     return " and ".join(parts)
 
 
 def _work(
     shared: tuple[str, Job, Sequence[int], str, str], cores: int | None, shares_gpu: bool
 ) -> None:
-    """In a worker: trains trials until nobody else has left any.
-
-    Args:
-      shared: the store's path, the job, the trials, the name of the launch, and the folder that it
-        was launched in.
-      cores: CPU cores that it may compute on; None if it has a GPU.
-      shares_gpu: whether others have the same GPU.
-    """
+    """In a worker: trains trials until nobody else has left any, on the CPU if it has `cores`."""
     path, job, trials, name, folder = shared
     with contextlib.suppress(OSError):
         os.chdir(folder)  # Relative paths are those of the launcher, also of datasets.
@@ -362,10 +328,6 @@ def _printing_to(store: Store) -> Iterator[None]:
         for descriptor, before in zip((1, 2), kept, strict=True):
             os.dup2(before, descriptor)
             os.close(before)
-        _remove_if_empty(path)
-
-
-def _remove_if_empty(path: epath.Path) -> None:
-    with contextlib.suppress(FileNotFoundError):
-        if not path.stat().length:
-            path.unlink()
+        with contextlib.suppress(FileNotFoundError):
+            if not path.stat().length:
+                path.unlink()

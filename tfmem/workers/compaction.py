@@ -79,12 +79,12 @@ def compact(store: Store, max_bytes: float, progress: Progress = lambda trials: 
                 elif not any(_is_sound(store, trial, other) for other in others):
                     contents.append(Content.of(trial, content))
             progress(1 / _STAGES)
-        removed = _remove(store, merged)
+        _remove(store, merged)
         progress((1 - 1 / _STAGES) * (len(store.places.loose) - len(contents)))
         for group in archives.groups(contents, max_bytes):
-            written.append(_write(store, group, lambda trial: _own(store, trial), progress))
-            removed += _remove(store, [content.trial for content in group])
-    return Compacted(len(contents), written, removed, damaged)
+            written.append(_write(store, group, functools.partial(_own, store), progress))
+            _remove(store, [content.trial for content in group])
+    return Compacted(len(contents), written, len(merged) + len(contents), damaged)
 
 
 def quarantine(store: Store, damaged: Iterable[int]) -> list[tuple[epath.Path, epath.Path]]:
@@ -171,14 +171,7 @@ def _write(
     read: Callable[[int], bytes],
     progress: Progress = lambda trials: None,
 ) -> Archive:
-    """Writes a new archive, and reads it back.
-
-    Args:
-      store: where it goes.
-      contents: what it holds, ascending.
-      read: returns the bytes of a trial, which have to be those of `contents`.
-      progress: as in `compact`.
-    """
+    """Writes a new archive of what `read` returns, which has to be `contents`; reads it back."""
     folder = store.archive_folder
     if not folder.exists():
         folder.mkdir(parents=True, exist_ok=True)
@@ -210,11 +203,10 @@ def _write(
     return archive
 
 
-def _remove(store: Store, trials: Sequence[int]) -> int:
-    """Removes the trials' own files; returns how many there were."""
+def _remove(store: Store, trials: Iterable[int]) -> None:
+    """Removes the trials' own files."""
     for trial in trials:
         store.trial_path(trial).unlink(missing_ok=True)
-    return len(trials)
 
 
 def _move_aside(store: Store, path: epath.Path) -> tuple[epath.Path, epath.Path]:

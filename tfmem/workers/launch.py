@@ -13,7 +13,7 @@ import socket
 import traceback
 import uuid
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from absl import logging
 
@@ -79,12 +79,11 @@ class Launch:
         self.store = store
         self.name = name or uuid.uuid4().hex
         self.logs = Logs(store.path / logs.FOLDER)
+        self._retries, self._leaves_retries = retries, leaves_retries
+        self._checkpoint_seconds = checkpoint_seconds
         self._stored = 0
         self._failed: dict[int, Failure] = {}
         self._elsewhere: list[int] = []
-        self._retries = retries
-        self._checkpoint_seconds = checkpoint_seconds
-        self._leaves_retries = leaves_retries
         self._until_closed = contextlib.ExitStack()
 
     def __enter__(self) -> "Launch":
@@ -104,13 +103,7 @@ class Launch:
         """What became of the trials of all runs so far."""
         return Outcome(self._failed, self._elsewhere)
 
-    def run(
-        self,
-        trainer,
-        trials: Sequence[int],
-        first: int = 0,
-        before_write: Callable[[Trial], None] = lambda trial: None,
-    ) -> bool:
+    def run(self, trainer, trials: Sequence[int], first: int = 0) -> bool:
         """Trains the trials that no other launch trains, and stores each one when it is finished.
 
         It takes as many trials at once as are in training at once. The trainer asks for the next
@@ -122,7 +115,6 @@ class Launch:
             finished trials.
           trials: their numbers, as the trainer counts them.
           first: the number in the store of the trainer's trial 0.
-          before_write: called with each finished trial, before it is stored.
 
         Returns:
           Whether it is done; False if trials were left to be retried by another process.
@@ -131,8 +123,9 @@ class Launch:
           HopelessError: the first trials have all failed.
           OSError: the store cannot be written.
         """
-        folder, digest = self.store.checkpoint_folder, self.store.digest
-        checkpoints = Checkpoints(folder, digest, self._checkpoint_seconds, first)
+        checkpoints = Checkpoints(
+            self.store.path / "checkpoints", self.store.digest, self._checkpoint_seconds, first
+        )
         checkpoints.remove_finished(self.store.numbers())
         at_once = trainer.batch_of_trials
         left, again = deque(first + trial for trial in trials), deque[int]()
@@ -151,7 +144,6 @@ class Launch:
                 for result in results:
                     number = first + result.number
                     if not isinstance(result, Failed):
-                        before_write(result)
                         self._write(dataclasses.replace(result, number=number))
                         checkpoints.remove(result.number)
                         self.claims.release(number)
@@ -179,12 +171,10 @@ class Launch:
         return failure is not None and failure.launch == self.name and failure.is_final
 
     def _take(self, left: deque[int], count: int, skipped: list[int]) -> list[int]:
-        """Claims trials of the store that have to be trained here and now.
+        """Claims up to `count` trials that have to be trained here and now.
 
-        Args:
-          left: those to ask for, in order; those that were asked for are removed.
-          count: how many to take at most.
-          skipped: those that others have are added.
+        They are asked for in the order of `left`, and go from there. Those that others have are
+        added to `skipped`.
         """
         taken: list[int] = []
         while left and len(taken) < count:
@@ -227,11 +217,10 @@ class Launch:
         failure = self.logs.fail(number, self.name, text, retries)
         self.logs.end(number, "".join(traceback.format_exception(error)))
         self.claims.release(number)
-        if failure.is_final:
-            self._give_up(failure)
-        else:
-            logging.warning("trial %d failed and is tried again: %s", number, failure.error)
-        return failure.is_final
+        if self._gives_up(failure):
+            return True
+        logging.warning("trial %d failed and is tried again: %s", number, failure.error)
+        return False
 
     def _take_over(self, claim: Claim) -> bool:
         """Notes that a process ended without a word; returns whether its trial is trained again."""
@@ -240,14 +229,15 @@ class Launch:
         error = f"its process {claim.process} ended without a word: killed, or out of memory?"
         failure = self.logs.fail(claim.trial, self.name, error, self._retries)
         self.logs.add_later(claim.trial, error)
-        if failure.is_final:
-            self._give_up(failure)
-        return not failure.is_final
+        return not self._gives_up(failure)
 
-    def _give_up(self, failure: Failure) -> None:
-        self._failed[failure.trial] = failure
-        if not self._stored and len(self._failed) >= HOPELESS:
-            raise HopelessError(self._failed.values(), self.logs)
+    def _gives_up(self, failure: Failure) -> bool:
+        """Notes a failure if it is final; returns whether it is."""
+        if failure.is_final:
+            self._failed[failure.trial] = failure
+            if not self._stored and len(self._failed) >= HOPELESS:
+                raise HopelessError(self._failed.values(), self.logs)
+        return failure.is_final
 
 
 def _where() -> str:

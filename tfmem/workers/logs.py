@@ -82,14 +82,6 @@ class Logs:
         self.begin(trial, text)
         del self._texts[trial]
 
-    def drop(self) -> None:
-        """Closes all logs that are open; what cannot be written is lost."""
-        with self._lock:
-            for trial in list(self._texts):
-                with contextlib.suppress(OSError):
-                    self._flush(trial)
-            self._texts.clear()
-
     @contextlib.contextmanager
     def listening(self) -> Iterator[None]:
         """While it is open, what is logged goes to the logs of all trials in training as well."""
@@ -106,7 +98,11 @@ class Logs:
             logger.removeHandler(self._handler)
             logger.setLevel(kept[0])
             own.setLevel(kept[1])
-            self.drop()
+            with self._lock:
+                for trial in self._texts:
+                    with contextlib.suppress(OSError):  # What cannot be written is lost.
+                        self._flush(trial)
+                self._texts.clear()
 
     def fail(self, trial: int, launch: str, error: str, limit: int) -> Failure:
         """Counts a failed attempt, the last one if there were more than `limit`; returns the sum.
@@ -123,7 +119,14 @@ class Logs:
 
     def failure(self, trial: int) -> Failure | None:
         """Returns why a trial is not stored, or None if nothing is known."""
-        return _read_failure(self._failed_path(trial), trial)
+        try:
+            found = json.loads(self._failed_path(trial).read_text())
+            launch, error = str(found["launch"]), str(found["error"])
+            return Failure(trial, launch, int(found["attempts"]), bool(found["is_final"]), error)
+        except FileNotFoundError:
+            return None
+        except (ValueError, TypeError, KeyError):
+            return Failure(trial, "", 0, False, "what failed cannot be read")
 
     def forget_failure(self, trial: int) -> None:
         """Removes the failure of a trial that is stored."""
@@ -131,9 +134,8 @@ class Logs:
 
     def failures(self) -> Iterator[Failure]:
         """Yields the failures of all trials."""
-        for name in map(_FAILED.fullmatch, atomic.names(self._folder)):
-            failure = _read_failure(self._folder / name[0], int(name[1])) if name else None
-            if failure:
+        for name in filter(None, map(_FAILED.fullmatch, atomic.names(self._folder))):
+            if failure := self.failure(int(name[1])):
                 yield failure
 
     def remove_abandoned(self) -> None:
@@ -170,14 +172,3 @@ class _Handler(python_logging.Handler):
 
     def emit(self, record: python_logging.LogRecord) -> None:
         self._logs._emit(self.format(record))
-
-
-def _read_failure(path: epath.Path, trial: int) -> Failure | None:
-    try:
-        found = json.loads(path.read_text())
-        launch, error = str(found["launch"]), str(found["error"])
-        return Failure(trial, launch, int(found["attempts"]), bool(found["is_final"]), error)
-    except FileNotFoundError:
-        return None
-    except (ValueError, TypeError, KeyError):
-        return Failure(trial, "", 0, False, "what failed cannot be read")

@@ -50,11 +50,7 @@ class Split:
     def with_images(self, images: np.ndarray) -> "ArraySplit":
         """Returns these examples with images, or others in place of theirs; see `ArraySplit`."""
         return ArraySplit(
-            self.labels,
-            self.ids,
-            images,
-            true_labels=self.true_labels,
-            corrupted=self.corrupted,
+            self.labels, self.ids, images, true_labels=self.true_labels, corrupted=self.corrupted
         )
 
     def content(self) -> Iterator[bytes | memoryview]:

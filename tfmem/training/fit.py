@@ -322,11 +322,7 @@ class FitTrainer:
         self._set_optimizer(checkpoint.optimizer)
 
     def _fit(
-        self,
-        number: int,
-        subset: np.ndarray,
-        first: int,
-        callbacks: list[keras.callbacks.Callback],
+        self, number: int, subset: np.ndarray, first: int, callbacks: list[keras.callbacks.Callback]
     ) -> None:
         """Trains the epochs that are left, from `first` on."""
         if self._tensorboard:

@@ -63,9 +63,7 @@ class NotStackableError(ValueError):
     """A problem whose trials cannot be stacked."""
 
 
-def _stackable(
-    problem: Problem,
-) -> tuple[ArrayDataset, keras.Model, list[keras.layers.Dense]]:
+def _stackable(problem: Problem) -> tuple[ArrayDataset, keras.Model, list[keras.layers.Dense]]:
     """Returns a problem's dataset, model and layers; NotStackableError if it cannot be stacked."""
     config, dataset = problem.config, problem.dataset
     if not isinstance(dataset, ArrayDataset):

@@ -17,12 +17,8 @@ from typing import Any, ClassVar, Literal
 CROPS = ("none", "padded", "area_aspect")
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 # What a run of training dynamics is trained on.
-EVERYTHING, WITHOUT_DIFFICULT, EASY, DIFFICULT = FOLLOWED = (
-    "everything",
-    "without_difficult",
-    "easy",
-    "difficult",
-)
+FOLLOWED = ("everything", "without_difficult", "easy", "difficult")
+EVERYTHING, WITHOUT_DIFFICULT, EASY, DIFFICULT = FOLLOWED
 
 
 def _require(config: Any, field: str, valid: bool, rule: str) -> None:
@@ -349,8 +345,8 @@ class DynamicsConfig(_OfExperiment):
     not_identity: ClassVar[tuple[str, ...]] = ("scores",)
 
     def __post_init__(self):
-        known = [condition for condition in FOLLOWED if condition in self.conditions]
-        different = bool(known) and len(known) == len(self.conditions)
+        known = set(FOLLOWED).intersection(self.conditions)
+        different = 0 < len(known) == len(self.conditions)
         _require(self, "conditions", different, f"different ones of {', '.join(FOLLOWED)}")
         for field in ("runs", "subset_size"):
             _require(self, field, getattr(self, field) >= 1, "at least 1")
@@ -390,14 +386,8 @@ class ImportConfig:
     image_size: ClassVar[None] = None
 
 
-Config = (
-    ExperimentConfig
-    | ImportConfig
-    | LastLayerConfig
-    | RemovalConfig
-    | TurnoverConfig
-    | DynamicsConfig
-)
+_OnExperiment = LastLayerConfig | RemovalConfig | TurnoverConfig | DynamicsConfig
+Config = ExperimentConfig | ImportConfig | _OnExperiment
 _KINDS = {cls.kind: cls for cls in typing.get_args(Config)}
 _ABSENT = "(absent)"  # A field that the other kind of config has.
 _NESTED = ("experiment", "network")  # Fields that are experiments.
@@ -425,11 +415,8 @@ def from_dict(values: Mapping[str, Any]) -> Config:
     unknown = sorted(set(values) - set(fields))
     if unknown:
         raise ValueError(f"config has unknown fields {', '.join(unknown)}: a newer tfmem wrote it?")
-    missing = [
-        name
-        for name, field in fields.items()
-        if name not in values and field.default is dataclasses.MISSING
-    ]
+    required = [name for name, field in fields.items() if field.default is dataclasses.MISSING]
+    missing = [name for name in required if name not in values]
     if missing:
         raise ValueError(f"config lacks the fields {', '.join(missing)}")
     return cls(**{field: _from_json(value, field) for field, value in values.items()})
@@ -471,11 +458,8 @@ def digest(config: Config, dataset_fingerprint: str) -> str:
 def differences(a: Config, b: Config) -> list[str]:
     """Returns one `field: value in a, value in b` line per field that differs."""
     left, right = (flat(identity(config, defaults=True)) for config in (a, b))
-    return [
-        f"{field}: {left.get(field, _ABSENT)!r} and {right.get(field, _ABSENT)!r}"
-        for field in sorted({*left, *right})
-        if left.get(field, _ABSENT) != right.get(field, _ABSENT)
-    ]
+    values = {key: (left.get(key, _ABSENT), right.get(key, _ABSENT)) for key in left | right}
+    return [f"{key}: {x!r} and {y!r}" for key, (x, y) in sorted(values.items()) if x != y]
 
 
 def flat(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -44,20 +44,19 @@ def _part(source: str, **fields: Any) -> _Part:
     return {field: (value, source) for field, value in fields.items()}
 
 
-_SUBSETS = _part("Sec. 2: m = 0.7 n in all experiments", subset_ratio=SUBSET_RATIO)
-_SGD = _part("Sec. B: SGD with momentum 0.9 throughout", momentum=0.9)
-_WARMUP_LINEAR = _part(
-    "Sec. B: up over the first 15% of the iterations, then linearly to 0",
-    schedule="warmup_linear",
-    warmup_fraction=0.15,
+_COMMON = (
+    _part("Sec. 2: m = 0.7 n in all experiments", subset_ratio=SUBSET_RATIO)
+    | _part("Sec. B: SGD with momentum 0.9 throughout", momentum=0.9)
+    | _part("named neither in the paper nor in the release", weight_decay=0.0)
+    | _part("the release", precision="float32")
 )
-_NO_WEIGHT_DECAY = _part("named neither in the paper nor in the release", weight_decay=0.0)
+_UP_AND_DOWN = "Sec. B: up over the first 15% of the iterations, then linearly to 0"
+_WARMUP_LINEAR = _part(_UP_AND_DOWN, schedule="warmup_linear", warmup_fraction=0.15)
 _NO_AUGMENTATION = _part("Sec. B: none named", crop="none", crop_padding=0, flip=False)
 _CROP_AND_FLIP = _part("Sec. B: random left-right flipping", flip=True) | _part(
     "Sec. B: random padded (4 pixels) cropping", crop="padded", crop_padding=4
 )
-_FLOAT32 = _part("the release", precision="float32")
-_COMMON = _SUBSETS | _SGD | _NO_WEIGHT_DECAY | _FLOAT32
+_SMALL = _COMMON | _WARMUP_LINEAR | _NO_AUGMENTATION
 
 _CIFAR100 = (
     _COMMON
@@ -67,28 +66,26 @@ _CIFAR100 = (
     | _part("Sec. B: 160 training epochs", epochs=160)
     | _part("Sec. B: slightly larger than usual", batch_size=512, base_learning_rate=0.4)
 )
-_OTHER_ARCHITECTURES = _part("Sec. 3.5: all estimates on 2000 trials", num_trials=2000)
+_OTHERS = _CIFAR100 | _part("Sec. 3.5: all estimates on 2000 trials", num_trials=2000)
 _MNIST = (
-    _COMMON
-    | _WARMUP_LINEAR
-    | _NO_AUGMENTATION
+    _SMALL
     | _part("Sec. 1.1", dataset="mnist")
     | _part("Sec. 2: t = 4000 for MNIST", num_trials=4000)
     | _part("Sec. B: MNIST", epochs=30, batch_size=256, base_learning_rate=0.1)
 )
 _DIGITS = (
-    _COMMON
-    | _WARMUP_LINEAR
-    | _NO_AUGMENTATION
+    _SMALL
     | _part("ours: scikit-learn's, small enough for 1,000 trials in a minute", dataset="digits")
     | _part("ours", num_trials=1000)
     | _part("Sec. B, as for MNIST", epochs=30, base_learning_rate=0.1)
     | _part("ours: smaller, because the dataset is", batch_size=64)
 )
 _INCEPTION = _part("Sec. B: a simplified Inception [ZBHRV17]", model="inception", model_options={})
-_LINEAR = _part("Sec. 3.6: a fresh linear classifier", model="linear", model_options={})
-_FORTY_EPOCHS = _part("Sec. B: linear models train for only 40 epochs", epochs=40)
-_REPRESENTATIONS = _part("ours: representations are fixed", crop="none", crop_padding=0, flip=False)
+_LAST_LAYER = (
+    _part("Sec. 3.6: a fresh linear classifier", model="linear", model_options={})
+    | _part("Sec. B: linear models train for only 40 epochs", epochs=40)
+    | _part("ours: representations are fixed", crop="none", crop_padding=0, flip=False)
+)
 
 # Liu et al. (2021), App. A, for all their models. They train on everything: subsets and trials are
 # for launchers.train_trials, whose estimates theirs can be compared with.
@@ -108,11 +105,12 @@ _LIU_MNIST = (
 _LIU_CORRUPTED = _part(
     "Liu et al., Sec. 3.2: 20,000 random labels", corrupted_labels=CORRUPTED_LABELS
 )
+_DIVIDED_TWICE = "Liu et al., App. A: divided by 10 at epoch 100 and 150"
 
 _RECIPES: Mapping[str, _Part] = {
     "digits_mlp": _DIGITS | _part("ours", model="mlp", model_options={"hidden": [512]}),
     "digits_inception": _DIGITS | _INCEPTION,
-    "digits_last_layer": _DIGITS | _REPRESENTATIONS | _FORTY_EPOCHS | _LINEAR,
+    "digits_last_layer": _DIGITS | _LAST_LAYER,
     # The MNIST example of the authors' release. The paper's own MNIST recipe is mnist_inception.
     "mnist_mlp": _COMMON
     | _part("the release's MNIST example", dataset="mnist", num_trials=2000)
@@ -121,29 +119,22 @@ _RECIPES: Mapping[str, _Part] = {
     | _part("the release's MNIST example", base_learning_rate=0.1, schedule="constant")
     | _part("the release's MNIST example: none", crop="none", crop_padding=0, flip=False),
     "mnist_inception": _MNIST | _INCEPTION,
-    "mnist_last_layer": _MNIST | _REPRESENTATIONS | _FORTY_EPOCHS | _LINEAR,
+    "mnist_last_layer": _MNIST | _LAST_LAYER,
     # Of this experiment there are released runs, but no recipe: that of CIFAR-100 stands in.
-    "cifar10_inception": _CIFAR100
-    | _OTHER_ARCHITECTURES
-    | _part("the release's runs", dataset="cifar10")
-    | _INCEPTION,
+    "cifar10_inception": _OTHERS | _part("the release's runs", dataset="cifar10") | _INCEPTION,
     "cifar100_resnet50": _CIFAR100
     | _part("Sec. 2: t = 4000 for CIFAR-100", num_trials=4000)
     | _part("Sec. B: one 3x3 stride-1 convolution", model="resnet50")
     | _part("Sec. B: one 3x3 stride-1 convolution", model_options={"stem": "small"}),
-    "cifar100_resnet18": _CIFAR100
-    | _OTHER_ARCHITECTURES
+    "cifar100_resnet18": _OTHERS
     | _part("Sec. 3.5", model="resnet18", model_options={"stem": "small"}),
-    "cifar100_inception": _CIFAR100 | _OTHER_ARCHITECTURES | _INCEPTION,
-    "cifar100_densenet100": _CIFAR100
-    | _OTHER_ARCHITECTURES
+    "cifar100_inception": _OTHERS | _INCEPTION,
+    "cifar100_densenet100": _OTHERS
     | _part("Sec. 3.5 [HLVDMW17]", model="densenet100", model_options={})
     | _part("Sec. B: halved for DenseNet", batch_size=256, base_learning_rate=0.2),
     "cifar100_last_layer": _CIFAR100
-    | _REPRESENTATIONS
-    | _part("Sec. 3.6: 4,000 linear models", num_trials=4000)
-    | _FORTY_EPOCHS
-    | _LINEAR,
+    | _LAST_LAYER
+    | _part("Sec. 3.6: 4,000 linear models", num_trials=4000),
     "imagenet_resnet50": _COMMON
     | _part("Sec. 3", dataset="imagenet2012")
     | _part("Sec. B: 224 x 224", image_size=224)
@@ -151,8 +142,7 @@ _RECIPES: Mapping[str, _Part] = {
     | _part("Sec. 2: t = 2000 for ImageNet", num_trials=2000)
     | _part("Sec. B: ImageNet", epochs=100, batch_size=896, base_learning_rate=0.7)
     | _part("Sec. B: from 0 during the first 15 epochs", schedule="warmup_steps", warmup_epochs=15)
-    | _part("Sec. B: 10x decay at epoch 30, 60 and 90", decay_epochs=(30, 60, 90))
-    | _part("Sec. B: 10x decay at epoch 30, 60 and 90", decay_factor=0.1)
+    | _part("Sec. B: 10x decay at epoch 30, 60 and 90", decay_epochs=(30, 60, 90), decay_factor=0.1)
     | _part("Sec. B: random padded (32 pixels) cropping", crop="padded", crop_padding=32)
     | _part("Sec. B: random left-right flipping", flip=True),
     "mnist_mlp4096": _LIU_MNIST,
@@ -164,13 +154,8 @@ _RECIPES: Mapping[str, _Part] = {
     | _part("Liu et al., App. A: CIFAR-10", dataset="cifar10", base_learning_rate=0.01)
     | _part("Liu et al., App. A: VGG-11 without batch norm", model="vgg11", model_options={})
     | _part("Liu et al., App. A: 0.9", momentum=0.9)
-    | _part(
-        "Liu et al., App. A: divided by 10 at epoch 100 and 150",
-        schedule="warmup_steps",
-        warmup_epochs=0,
-        decay_epochs=(100, 150),
-        decay_factor=0.1,
-    ),
+    | _part(_DIVIDED_TWICE, schedule="warmup_steps", warmup_epochs=0)
+    | _part(_DIVIDED_TWICE, decay_epochs=(100, 150), decay_factor=0.1),
     # Neither which of the compact transformers nor how it is trained is named.
     "fashion_mnist_cct": _LIU
     | _part("Liu et al., Fig. 9: Hassani et al. (2021)", dataset="fashion_mnist", model="cct")
@@ -179,13 +164,9 @@ _RECIPES: Mapping[str, _Part] = {
 }
 
 
-def _experiment(name: str, recipe: _Part) -> ExperimentConfig:
-    values = {field: value for field, (value, _) in recipe.items()}
-    return ExperimentConfig(name=name, seed=0, **values)
-
-
 EXPERIMENTS: Mapping[str, ExperimentConfig] = {
-    name: _experiment(name, recipe) for name, recipe in _RECIPES.items()
+    name: ExperimentConfig(name=name, seed=0, **{key: value for key, (value, _) in recipe.items()})
+    for name, recipe in _RECIPES.items()
 }
 
 # Sec. 3.6: the network whose penultimate features a last-layer experiment trains on.
@@ -277,16 +258,13 @@ def sources(config: ExperimentConfig) -> dict[str, str]:
     That is a section of the paper or the release; `DEFAULT` for a field that the recipe does not
     name; `override` for a value that the named experiment does not have.
     """
-    recipe, named = _RECIPES.get(config.name, {}), EXPERIMENTS.get(config.name)
-    found = {}
-    for field in dataclasses.fields(config):
-        if field.name == "name":
-            continue
-        if named is None or getattr(config, field.name) != getattr(named, field.name):
-            found[field.name] = "override"
-        else:
-            found[field.name] = recipe.get(field.name, (None, DEFAULT))[1]
-    return found
+    fields = [field.name for field in dataclasses.fields(config) if field.name != "name"]
+    if config.name not in EXPERIMENTS:
+        return dict.fromkeys(fields, "override")
+    recipe, named = _RECIPES[config.name], EXPERIMENTS[config.name]
+    found = {field: recipe.get(field, (None, DEFAULT))[1] for field in fields}
+    changed = [field for field in fields if getattr(config, field) != getattr(named, field)]
+    return found | dict.fromkeys(changed, "override")
 
 
 def paper_cost(config: ExperimentConfig) -> str | None:
@@ -296,10 +274,8 @@ def paper_cost(config: ExperimentConfig) -> str | None:
     gpus = PAPER_GPUS.get(config.name, 1)
     hours = PAPER_EPOCH_SECONDS[config.name] * config.epochs / 3600
     trial = f"{hours:.3g} h" if hours >= 1 else f"{60 * hours:.2g} min"
-    return (
-        f"{trial} a trial on {gpus} P100, {hours * gpus * config.num_trials:,.0f} GPU-hours for "
-        f"{config.num_trials:,} trials"
-    )
+    total = f"{hours * gpus * config.num_trials:,.0f} GPU-hours for {config.num_trials:,} trials"
+    return f"{trial} a trial on {gpus} P100, {total}"
 
 
 def flag_value(value: Any) -> str:

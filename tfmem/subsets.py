@@ -31,6 +31,10 @@ def sample_subset(n: int, ratio: float, base_seed: int, trial: int) -> np.ndarra
     Every subset of that size is equally likely: I ~ P([n], m) in Sec. 2, Algorithm 1 line 1.
     """
     chosen = seeds.generator(base_seed, trial, "subset").permutation(n)[: subset_size(n, ratio)]
+    return _mask(n, chosen)
+
+
+def _mask(n: int, chosen: np.ndarray) -> np.ndarray:
     mask = np.zeros(n, bool)
     mask[chosen] = True
     return mask
@@ -95,9 +99,7 @@ class RandomRemoval:
 
     def mask(self, trial: int) -> np.ndarray:
         order = seeds.generator(self.base_seed, trial, "removal", self.removed).permutation(self.n)
-        mask = np.ones(self.n, bool)
-        mask[order[: self.removed]] = False
-        return mask
+        return _mask(self.n, order[self.removed :])
 
 
 def by_corruption(corrupted: np.ndarray, size: int, base_seed: int) -> dict[str, np.ndarray]:
@@ -116,18 +118,14 @@ def by_corruption(corrupted: np.ndarray, size: int, base_seed: int) -> dict[str,
     """
     rng = seeds.generator(base_seed, 0, "followed_subsets")
     found = {}
-    for name, member, what in (
-        ("tr_easy", ~corrupted, "real"),
-        ("tr_difficult", corrupted, "replaced"),
-    ):
-        index = np.flatnonzero(member)
+    for name, replaced, what in (("tr_easy", False, "real"), ("tr_difficult", True, "replaced")):
+        index = np.flatnonzero(corrupted == replaced)
         if len(index) < size:
             raise ValueError(
                 f"--subset_size={size:,}: there are {len(index):,} training examples with {what} "
                 "labels"
             )
-        found[name] = np.zeros(len(corrupted), bool)
-        found[name][rng.permutation(index)[:size]] = True
+        found[name] = _mask(len(corrupted), rng.permutation(index)[:size])
     return found
 
 
@@ -150,22 +148,19 @@ def by_score(score: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
             "would overlap"
         )
     order = np.argsort(score, kind="stable")
-    easy, difficult = np.zeros((2, len(score)), bool)
-    easy[order[:size]] = True
-    difficult[order[len(order) - size :]] = True
-    return easy, difficult
+    return _mask(len(score), order[:size]), _mask(len(score), order[len(order) - size :])
 
 
 def of_condition(condition: str, subsets: dict[str, np.ndarray]) -> FixedSubset:
     """Returns what the runs of a followed condition are trained on."""
-    return FixedSubset(
-        {
-            EVERYTHING: np.ones_like(subsets["tr_easy"]),
-            WITHOUT_DIFFICULT: ~subsets["tr_difficult"],
-            EASY: subsets["tr_easy"],
-            DIFFICULT: subsets["tr_difficult"],
-        }[condition]
-    )
+    easy, difficult = subsets["tr_easy"], subsets["tr_difficult"]
+    kept = {
+        EVERYTHING: np.ones_like(easy),
+        WITHOUT_DIFFICULT: ~difficult,
+        EASY: easy,
+        DIFFICULT: difficult,
+    }
+    return FixedSubset(kept[condition])
 
 
 def useful_thresholds(
@@ -179,19 +174,18 @@ def useful_thresholds(
     """
     kept, notes = [], []
     for threshold in thresholds:
-        removed = int(np.count_nonzero(memorization >= threshold))
-        if removed == 0:
-            notes.append(
-                f"threshold {threshold:g} is left out: no example has mem >= {threshold:g} (the "
-                f"highest is {memorization.max():.3f}), so it would be the same as nothing removed"
+        removed, high = memorization >= threshold, f"mem >= {threshold:g}"
+        if not removed.any():
+            reason = (
+                f"no example has {high} (the highest is {memorization.max():.3f}), so it would be "
+                "the same as nothing removed"
             )
-        elif removed == len(memorization):
-            notes.append(
-                f"threshold {threshold:g} is left out: all examples have mem >= {threshold:g}, so "
-                "there would be nothing to train on"
-            )
+        elif removed.all():
+            reason = f"all examples have {high}, so there would be nothing to train on"
         else:
             kept.append(threshold)
+            continue
+        notes.append(f"threshold {threshold:g} is left out: {reason}")
     return tuple(kept), notes
 
 

@@ -1,5 +1,6 @@
 """How fast trials are read and estimated from, at the paper's sizes."""
 
+import collections
 import pathlib
 import statistics
 import tempfile
@@ -60,19 +61,14 @@ def _two_products() -> float:
 
 
 def _full() -> float:
-    trials = _random_trials()
-    start = time.perf_counter()
-    for _ in estimators.full_influence(trials):
-        pass
-    return time.perf_counter() - start
+    blocks = estimators.full_influence(_random_trials())
+    return timing.seconds(collections.deque, blocks, 0)  # Keeps none of them.
 
 
 def _by_class() -> float:
     trials = _random_trials()
-    start = time.perf_counter()
-    for label in range(INFLUENCE[3]):
-        estimators.class_influence(trials, label)
-    return time.perf_counter() - start
+    blocks = (estimators.class_influence(trials, label) for label in range(INFLUENCE[3]))
+    return timing.seconds(collections.deque, blocks, 0)
 
 
 def influence() -> None:
@@ -113,8 +109,10 @@ def _fill(path: str) -> float:
         probability = rng.random(len(split), dtype=np.float32).astype(np.float16)
         return Predictions(predicted == split.labels, predicted, probability)
 
-    some = [(rng.random(n) < experiments.SUBSET_RATIO, predictions(train), predictions(test))]
-    some += [(rng.random(n) < experiments.SUBSET_RATIO, predictions(train), predictions(test))]
+    some = [
+        (rng.random(n) < experiments.SUBSET_RATIO, predictions(train), predictions(test))
+        for _ in range(2)
+    ]
     start = time.perf_counter()
     for number in range(t):
         store.write(Trial(number, 0, *some[number % 2]))
@@ -122,9 +120,7 @@ def _fill(path: str) -> float:
 
 
 def _read(path: str) -> float:
-    start = time.perf_counter()
-    Store.open(path).load()
-    return time.perf_counter() - start
+    return timing.seconds(lambda: Store.open(path).load())
 
 
 def cifar100() -> None:
@@ -165,20 +161,21 @@ def imagenet() -> None:
         _run("analysis.select_pairs", f"--estimates={estimates}", f"--out={out}")
         found = files.read_pairs(out)
         wanted = planted.plant(*IMAGENET[1:], IMAGENET_PAIRS)
-        equal = set(zip(found.train_index.tolist(), found.test_index.tolist(), strict=True)) == set(
-            zip(wanted.train_index.tolist(), wanted.test_index.tolist(), strict=True)
+        pairs, others = (
+            set(zip(some.train_index.tolist(), some.test_index.tolist(), strict=True))
+            for some in (found, wanted)
         )
         print(
             f"  {len(found):,} pairs found, {len(wanted.train_index):,} planted: "
-            f"{'the same' if equal else 'NOT the same'}",
+            f"{'the same' if pairs == others else 'NOT the same'}",
             flush=True,
         )
 
 
 def _plant(path: str) -> float:
-    start = time.perf_counter()
-    planted.write(planted.plant(*IMAGENET[1:], IMAGENET_PAIRS), path, IMAGENET[0])
-    return time.perf_counter() - start
+    return timing.seconds(
+        lambda: planted.write(planted.plant(*IMAGENET[1:], IMAGENET_PAIRS), path, IMAGENET[0])
+    )
 
 
 def _run(program: str, *flags: str) -> None:

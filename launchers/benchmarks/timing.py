@@ -9,7 +9,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 from tfmem.words import duration
@@ -17,13 +17,29 @@ from tfmem.words import duration
 T = TypeVar("T")
 
 
+def seconds(function: Callable[..., object], *args) -> float:
+    """Returns how long a call takes."""
+    start = time.perf_counter()
+    function(*args)
+    return time.perf_counter() - start
+
+
+def compare(measures: Mapping[str, Callable[[], float]], rounds: int, per: str) -> None:
+    """Takes each of some measures of seconds in turn, for so many rounds, and reports them."""
+    rows: dict[str, list[float]] = {name: [] for name in measures}
+    for _ in range(rounds):
+        for name, measure in measures.items():
+            rows[name].append(measure())
+    report(rows, per)
+
+
 def report(rows: dict[str, list[float]], per: str) -> None:
     """Prints the median of each row and how many times longer than the first row it took."""
     first = next(iter(rows.values()))
-    for name, seconds in rows.items():
-        ratios = [other / own for other, own in zip(seconds, first, strict=True)]
-        line = f"  {name:<58} {duration(statistics.median(seconds)):>8} {per}"
-        if seconds is not first:
+    for name, row in rows.items():
+        ratios = [other / own for other, own in zip(row, first, strict=True)]
+        line = f"  {name:<58} {duration(statistics.median(row)):>8} {per}"
+        if row is not first:
             line += f"  {statistics.median(ratios):6.1f} x ({min(ratios):.1f} to {max(ratios):.1f})"
         print(line, flush=True)
 
@@ -64,15 +80,11 @@ def program(name: str, *flags: str) -> Cost:
 
 def _program(name: str, flags: tuple[str, ...]) -> Cost:
     start = time.perf_counter()
-    done = subprocess.run(
-        [sys.executable, "-m", name, *flags],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    seconds = time.perf_counter() - start
+    command = [sys.executable, "-m", name, *flags]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    took = time.perf_counter() - start
     if done.returncode:
         raise RuntimeError(f"{name} failed: {done.stdout.strip().splitlines()[-1]}")
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss  # It is this process's only one.
     # Kibibytes on Linux, bytes on a Mac.
-    return Cost(seconds, peak / (2**30 if sys.platform == "darwin" else 2**20))
+    return Cost(took, peak / (2**30 if sys.platform == "darwin" else 2**20))

@@ -1,6 +1,7 @@
 """How fast trials are: stacked, one at a time, and of the last layer alone."""
 
 import dataclasses
+import functools
 import statistics
 import time
 from collections.abc import Sequence
@@ -25,10 +26,7 @@ _PRODUCT_SIDE = 4096  # Of the square matrices whose product measures the machin
 
 
 def _seconds_per_trial(trainer: Trainer, trials: Sequence[int]) -> float:
-    start = time.perf_counter()
-    for _ in succeeded(trainer.train(trials)):
-        pass
-    return (time.perf_counter() - start) / len(trials)
+    return timing.seconds(list, succeeded(trainer.train(trials))) / len(trials)
 
 
 def digits_stacked() -> None:
@@ -45,19 +43,13 @@ def digits_stacked() -> None:
     for trainer, some in ((stacks, trials), (one_stack, trials), (reused, [0])):
         trainer.warm_up(some)
 
-    rows: dict[str, list[float]] = {}
-    for _ in range(_ROUNDS):
-        for name, measure in (
-            (f"stacked, {len(trials)} trials", lambda: _seconds_per_trial(stacks, trials)),
-            ("the same in one step over all cores", lambda: _seconds_per_trial(one_stack, trials)),
-            (
-                "--stack=none: Keras fit, compiled once",
-                lambda: _seconds_per_trial(reused, range(8)),
-            ),
-            ("plain Keras fit on arrays, a model for each trial", lambda: _plain_fit(problem, 3)),
-        ):
-            rows.setdefault(name, []).append(measure())
-    timing.report(rows, "a trial")
+    measures = {
+        f"stacked, {len(trials)} trials": lambda: _seconds_per_trial(stacks, trials),
+        "the same in one step over all cores": lambda: _seconds_per_trial(one_stack, trials),
+        "--stack=none: Keras fit, compiled once": lambda: _seconds_per_trial(reused, range(8)),
+        "plain Keras fit on arrays, a model for each trial": lambda: _plain_fit(problem, 3),
+    }
+    timing.compare(measures, _ROUNDS, "a trial")
 
 
 def _plain_fit(problem, count: int) -> float:
@@ -119,11 +111,10 @@ def mnist_stacked(data_dir: str | None) -> None:
     }
     for trainer, some in trainers.values():
         trainer.warm_up(some)
-    rows: dict[str, list[float]] = {}
-    for _ in range(2):
-        for name, (trainer, some) in trainers.items():
-            rows.setdefault(name, []).append(_seconds_per_trial(trainer, some))
-    timing.report(rows, "a trial")
+    measures = {
+        name: functools.partial(_seconds_per_trial, *given) for name, given in trainers.items()
+    }
+    timing.compare(measures, 2, "a trial")
 
 
 def _product_gflops() -> float:
@@ -134,12 +125,8 @@ def _product_gflops() -> float:
     side = _PRODUCT_SIDE
     left, right = rng.random((2, side, side), np.float32)
     tensors = tf.constant(left), tf.constant(right)
-    rates = []
-    for product in (lambda: left @ right, lambda: tf.matmul(*tensors).numpy()):
-        start = time.perf_counter()
-        product()
-        rates.append(2 * side**3 / (time.perf_counter() - start) / 1e9)
-    return max(rates)
+    products = (lambda: left @ right), (lambda: tf.matmul(*tensors).numpy())
+    return 2 * side**3 / min(map(timing.seconds, products)) / 1e9
 
 
 def _made_up_representations() -> datasets.ArrayDataset:

@@ -55,9 +55,7 @@ SOURCES: Mapping[str, Source] = {
     "tfds": Source(
         "NAME",
         "any TFDS dataset with an image and a label, such as tfds:emnist/letters",
-        lambda which, data_dir, image_size: tfds.load(
-            which, data_dir, image_size, given=f"tfds:{which}"
-        ),
+        lambda which, data_dir, size: tfds.load(which, data_dir, size, given=f"tfds:{which}"),
     ),
     "folder": Source(
         "PATH",

@@ -50,11 +50,7 @@ class Split:
     def with_images(self, images: np.ndarray) -> "ArraySplit":
         """Returns these examples with images, or others in place of theirs; see `ArraySplit`."""
         return ArraySplit(
-            self.labels,
-            self.ids,
-            images,
-            true_labels=self.true_labels,
-            corrupted=self.corrupted,
+            self.labels, self.ids, images, true_labels=self.true_labels, corrupted=self.corrupted
         )
 
     def content(self) -> Iterator[bytes | memoryview]:
@@ -213,8 +209,7 @@ def require_same_labels(
     Raises:
       ValueError: the number of examples or a label differs; the message starts with `what`.
     """
-    labels = train_labels, test_labels
-    _require_same(expected, "labels", labels, f"{what} has", f"{what} labels", "labels")
+    _require_same(expected, "labels", (train_labels, test_labels), f"{what} has", what, "labels")
 
 
 def require_same_ids(
@@ -225,17 +220,11 @@ def require_same_ids(
     Raises:
       ValueError: their number or an id differs; the message starts with `what`.
     """
-    ids = train_ids, test_ids
-    _require_same(expected, "ids", ids, f"{what} has ids of", f"{what} calls", "calls")
+    _require_same(expected, "ids", (train_ids, test_ids), f"{what} has ids of", what, "calls")
 
 
 def _require_same(
-    expected: Dataset,
-    field: str,
-    arrays: tuple[np.ndarray | None, np.ndarray | None],
-    has: str,
-    says: str,
-    verb: str,
+    expected: Dataset, field: str, arrays: tuple, has: str, what: str, verb: str
 ) -> None:
     known = expected.name or "this dataset"
     splits = (("training", expected.train), ("test", expected.test))
@@ -251,8 +240,8 @@ def _require_same(
         if differ.size:
             first = differ[0]
             raise ValueError(
-                f"{says} {name} example {first} {array[first]}, {known} {verb} it {own[first]} "
-                f"({differ.size} {field} differ): another dataset or another order?"
+                f"{what} {verb} {name} example {first} {array[first]}, {known} {verb} it "
+                f"{own[first]} ({differ.size} {field} differ): another dataset or another order?"
             )
 
 

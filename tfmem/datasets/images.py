@@ -24,13 +24,9 @@ def square(image: np.ndarray, size: int) -> np.ndarray:
         return crop
     # Channel by channel: Pillow has no mode for every number of channels, and weighs colours by
     # alpha in those that have it.
-    channels = [
-        Image.fromarray(np.ascontiguousarray(crop[..., channel])).resize(
-            (size, size), Image.Resampling.BICUBIC
-        )
-        for channel in range(crop.shape[-1])
-    ]
-    return np.stack([np.asarray(channel) for channel in channels], axis=-1)
+    channels = map(Image.fromarray, np.ascontiguousarray(np.moveaxis(crop, -1, 0)))
+    resized = [channel.resize((size, size), Image.Resampling.BICUBIC) for channel in channels]
+    return np.stack([np.asarray(channel) for channel in resized], axis=-1)
 
 
 def resize(images: np.ndarray, size: int | None, pixel_max: int = 255) -> np.ndarray:

@@ -117,25 +117,17 @@ def load(
     _require_image_classification(builder)
     prepare(builder)
     names = split_names(builder)
-    return base.ArrayDataset(
-        name=given or name,
-        train=_read(builder, names["train"], image_size),
-        test=_read(builder, names["test"], image_size),
-        class_names=tuple(builder.info.features["label"].names),
-        pixel_max=np.iinfo(np.uint8).max,
-    )
+    train, test = (_read(builder, names[split], image_size) for split in ("train", "test"))
+    class_names = tuple(builder.info.features["label"].names)
+    return base.ArrayDataset(given or name, train, test, class_names, pixel_max=255)
 
 
 def _require_image_classification(builder: Any) -> None:
     import tensorflow_datasets as tfds
 
     features = builder.info.features
-    image, label = (
-        features[key]
-        if isinstance(features, tfds.features.FeaturesDict) and key in features
-        else None
-        for key in ("image", "label")
-    )
+    named = features if isinstance(features, tfds.features.FeaturesDict) else {}
+    image, label = (named.get(key) for key in ("image", "label"))
     if (
         not isinstance(image, tfds.features.Image)
         or np.dtype(image.np_dtype) != np.uint8

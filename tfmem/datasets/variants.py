@@ -51,15 +51,12 @@ def train_on_test_too(dataset: ImageDataset) -> ArrayDataset:
     if isinstance(dataset, StreamedDataset):
         raise ValueError(f"{dataset.name} does not fit into memory: its splits cannot be joined")
     train, test = dataset.train, dataset.test
-    joined = ArraySplit(
-        np.concatenate([train.labels, test.labels]),
-        np.concatenate([train.ids, test.ids]),
-        np.concatenate([train.images, test.images]),
-    )
-    if train.true_labels is not None and train.corrupted is not None:
-        joined = dataclasses.replace(
-            joined,
-            true_labels=np.concatenate([train.true_labels, test.labels]),
-            corrupted=np.concatenate([train.corrupted, np.zeros(len(test), bool)]),
-        )
+    parts = {
+        field: (getattr(train, field), getattr(test, field))
+        for field in ("labels", "ids", "images")
+    }
+    if train.corrupted is not None:
+        parts["true_labels"] = train.true_labels, test.labels
+        parts["corrupted"] = train.corrupted, np.zeros(len(test), bool)
+    joined = ArraySplit(**{field: np.concatenate(part) for field, part in parts.items()})
     return dataclasses.replace(dataset, train=joined)

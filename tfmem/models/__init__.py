@@ -28,17 +28,11 @@ BUILDERS: Mapping[str, Callable[..., keras.Model]] = {
 
 def require_turnover(name: str) -> None:
     """Raises ValueError if the architecture has no turn-over layers, or there is no such name."""
-    with_turnover = [
-        known
-        for known, builder in BUILDERS.items()
-        if "turnover" in inspect.signature(builder).parameters
-    ]
     words.lookup(BUILDERS, name, "model")
-    if name not in with_turnover:
-        raise ValueError(
-            f"model {name!r} has no turn-over layers; those that have are "
-            f"{', '.join(with_turnover)}"
-        )
+    takes = {known: inspect.signature(builder).parameters for known, builder in BUILDERS.items()}
+    if "turnover" not in takes[name]:
+        those = ", ".join(known for known in BUILDERS if "turnover" in takes[known])
+        raise ValueError(f"model {name!r} has no turn-over layers; those that have are {those}")
 
 
 def build(
@@ -120,15 +114,14 @@ def initial_weights(model: keras.Model, base_seed: int, trial: int) -> list[np.n
     own_seeds = seeds.integers(base_seed, trial, "initial_weights", len(model.weights))
     drawn = []
     for seed, variable in zip(own_seeds, model.weights, strict=True):
-        if id(variable) not in initializers:
+        initializer = initializers.get(id(variable))
+        if initializer is None:
             raise ValueError(
                 f"{model.name} has the weight {variable.path!r}, but its layer has no attribute "
                 f"{variable.name}_initializer to draw it from"
             )
-        initializer = initializers[id(variable)]
         config = initializer.get_config()
         if "seed" in config:
             initializer = type(initializer).from_config({**config, "seed": seed})
-        value = initializer(variable.shape, variable.dtype)
-        drawn.append(keras.ops.convert_to_numpy(value))
+        drawn.append(keras.ops.convert_to_numpy(initializer(variable.shape, variable.dtype)))
     return drawn

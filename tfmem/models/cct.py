@@ -133,8 +133,7 @@ def cct(
         )(x)
         x = network.drop(x, name)
         x = keras.layers.MaxPooling2D(3, strides=2, padding="same", name=f"{name}_pool")(x)
-    places = x.shape[1] * x.shape[2]
-    x = keras.layers.Reshape((places, chosen.width), name="tokens")(x)
+    x = keras.layers.Reshape((-1, chosen.width), name="tokens")(x)
     x = Positions(name="positions")(x)
     for index in range(1, chosen.blocks + 1):
         x = _block(x, chosen, network, f"block{index}")
@@ -144,21 +143,20 @@ def cct(
 
 
 def _block(x, variant: _Variant, network, name: str):
-    normed = _norm(x, f"{name}_norm1")
+    width, normed = variant.width, _norm(x, f"{name}_norm1")
     parts = [
-        _dense(normed, variant.width, f"{name}_{part}", use_bias=False)
+        _dense(normed, width, f"{name}_{part}", use_bias=False)
         for part in ("queries", "keys", "values")
     ]
     attended = Attention(variant.heads, name=f"{name}_attention")(parts)
     attended = network.drop(attended, f"{name}_attention")
-    attended = _dense(attended, variant.width, f"{name}_projection")
+    attended = _dense(attended, width, f"{name}_projection")
     attended = network.drop(attended, f"{name}_projection")
     x = keras.layers.Add(name=f"{name}_add1")([x, attended])
-    hidden = _dense(
-        _norm(x, f"{name}_norm2"), variant.widening * variant.width, f"{name}_hidden", "relu"
-    )
+    normed = _norm(x, f"{name}_norm2")
+    hidden = _dense(normed, variant.widening * width, f"{name}_hidden", "relu")
     hidden = network.drop(hidden, f"{name}_hidden")
-    hidden = network.drop(_dense(hidden, variant.width, f"{name}_output"), f"{name}_output")
+    hidden = network.drop(_dense(hidden, width, f"{name}_output"), f"{name}_output")
     return keras.layers.Add(name=f"{name}_add2")([x, hidden])
 
 

@@ -142,11 +142,7 @@ class TurnoverDropout(keras.layers.Layer):
         if units % 2:
             raise ValueError(f"{self.name} has {units} units, expected an even number of them")
         self.key = self.add_weight(
-            shape=(2,),
-            dtype="int32",
-            initializer=self.key_initializer,
-            trainable=False,
-            name="key",
+            shape=(2,), dtype="int32", initializer=self.key_initializer, trainable=False, name="key"
         )
 
     def compute_output_shape(self, input_shape):

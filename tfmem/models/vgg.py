@@ -51,10 +51,7 @@ def vgg11(
     for index, units in enumerate(hidden, 1):
         name = f"hidden_{index}"
         x = keras.layers.Dense(
-            units,
-            activation="relu",
-            kernel_initializer=layers.before_relu(turnover),
-            name=name,
+            units, activation="relu", kernel_initializer=layers.before_relu(turnover), name=name
         )(x)
         x = network.drop(x, name)
     return network.model(inputs, layers.logits(x, num_classes), "vgg11")

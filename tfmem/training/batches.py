@@ -53,11 +53,10 @@ def spread(count: int, batch_size: int, replicas: int) -> tuple[np.ndarray, np.n
       Positions in the short batch, int32 [batch_size], and weights, float32 [batch_size], which are
       1 / count once for each example and 0 for its repetitions.
     """
-    slots, weights = [], []
+    slots, weights, share = [], [], batch_size // replicas
     for part in np.array_split(np.arange(count), replicas):
-        repeated = np.resize(part if len(part) else [0], batch_size // replicas)
-        slots.append(repeated)
-        weights.append((np.arange(len(repeated)) < len(part)) / count)
+        slots.append(np.resize(part if len(part) else [0], share))
+        weights.append((np.arange(share) < len(part)) / count)
     return np.concatenate(slots).astype(np.int32), np.concatenate(weights).astype(np.float32)
 
 

@@ -73,11 +73,9 @@ class Checkpoints:
             with npz.open_npz(path, names) as archive:
                 if str(archive["digest"]) != self._digest:
                     raise ValueError("it is of another configuration")
+                counts = zip(("weights", "optimizer"), archive["counts"].tolist(), strict=True)
                 weights, optimizer = (
-                    [archive[f"{name}_{index}"] for index in range(count)]
-                    for name, count in zip(
-                        ("weights", "optimizer"), archive["counts"].tolist(), strict=True
-                    )
+                    [archive[f"{name}_{index}"] for index in range(count)] for name, count in counts
                 )
                 numbers = archive["followed"].tolist()
                 followed = {number: self._read_epoch(trial, number) for number in numbers}

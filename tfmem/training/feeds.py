@@ -57,9 +57,7 @@ class Feed:
         if "draws" in batch:
             padding = self.problem.config.crop_padding
             images = augmentation.crop_and_flip(images, batch["draws"], padding)
-        images = tf.cast(images, tf.float32)
-        scale = self.problem.dataset.pixel_max
-        return images if scale is None else images / scale
+        return self.problem.scaled(images)
 
     def _weighted(self, examples: tf.data.Dataset) -> tf.data.Dataset:
         """Takes the labels out and adds weights.
@@ -68,9 +66,8 @@ class Feed:
         """
         size = self.problem.config.batch_size
         short = self.problem.subset_size % size
-        slots, spread_weights = map(
-            tf.constant, batches.spread(short or size, size, self._replicas)
-        )
+        spread = batches.spread(short or size, size, self._replicas)
+        slots, spread_weights = map(tf.constant, spread)
 
         def weigh(batch: Batch) -> tuple[Batch, tf.Tensor, tf.Tensor]:
             count = tf.size(batch["labels"])
@@ -78,8 +75,7 @@ class Feed:
             if self._replicas > 1 and count < size:
                 batch = {name: tf.gather(value, slots) for name, value in batch.items()}
                 weights = spread_weights
-            labels = batch.pop("labels")
-            return batch, labels, weights
+            return batch, batch.pop("labels"), weights
 
         return examples.map(weigh)
 
@@ -112,20 +108,19 @@ class ArrayFeed(Feed):
         return tf.gather(self._images, batch["index"])
 
     def epochs(self, trial, subset, start):
-        config, dataset, augments = self.problem.config, self.problem.dataset, self._augments
+        config, train, augments = self.problem.config, self.problem.dataset.train, self._augments
 
         # TensorFlow keeps the generator for good: it must not hold the images on the device.
         def arrays() -> Iterator[dict[str, np.ndarray]]:
             for epoch in range(start, config.epochs):
                 order = batches.batch_order(config, subset, trial, epoch).astype(np.int64)
-                epoch_arrays = {"index": order, "labels": dataset.train.labels[order]}
+                found = {"index": order, "labels": train.labels[order]}
                 if augments:
-                    draws = augmentation.draw(config, len(subset), trial, epoch)
-                    epoch_arrays["draws"] = draws[order]
-                yield epoch_arrays
+                    found["draws"] = augmentation.draw(config, len(subset), trial, epoch)[order]
+                yield found
 
-        signature = {name: tf.TensorSpec([None], tf.int64) for name in ("index", "labels")}
-        if self._augments:
+        signature = dict.fromkeys(("index", "labels"), tf.TensorSpec([None], tf.int64))
+        if augments:
             signature["draws"] = tf.TensorSpec([None, 3], tf.int64)
         in_order = tf.data.Dataset.from_generator(arrays, output_signature=signature).flat_map(
             lambda epoch: tf.data.Dataset.from_tensor_slices(epoch).batch(config.batch_size)
@@ -133,17 +128,14 @@ class ArrayFeed(Feed):
         yield start, config.epochs, self._weighted(in_order).prefetch(tf.data.AUTOTUNE)
 
     def evaluation(self):
-        dataset = self.problem.dataset
-        size = _full_batch(len(dataset.train) + len(dataset.test), self._replicas)
-
-        def positions(first: int, count: int) -> tf.data.Dataset:
-            index = first + batches.padded_batches(count, size).astype(np.int64)
-            return tf.data.Dataset.from_tensor_slices({"index": index})
-
-        return {
-            "train": positions(0, len(dataset.train)),
-            "test": positions(len(dataset.train), len(dataset.test)),
+        n, n_test = len(self.problem.dataset.train), len(self.problem.dataset.test)
+        size = _full_batch(n + n_test, self._replicas)
+        index = {
+            "train": batches.padded_batches(n, size).astype(np.int64),
+            "test": batches.padded_batches(n_test, size).astype(np.int64) + n,
         }
+        positions = tf.data.Dataset.from_tensor_slices
+        return {split: positions({"index": rows}) for split, rows in index.items()}
 
 
 class StreamFeed(Feed):

@@ -39,10 +39,8 @@ def build_strategy(name: str) -> tf.distribute.Strategy:
     """
     if name == "default":
         return tf.distribute.get_strategy()
-    kind = "GPU" if tf.config.list_logical_devices("GPU") else "CPU"
-    return tf.distribute.MirroredStrategy(
-        [device.name for device in tf.config.list_logical_devices(kind)]
-    )
+    devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+    return tf.distribute.MirroredStrategy([device.name for device in devices])
 
 
 class _Fed(keras.Model):
@@ -167,7 +165,7 @@ class FitTrainer:
             self._build_losses(problem.dataset.num_classes)
         # The state of a new optimizer: its step count, velocities and loss scale. The rate is a
         # schedule, never a variable.
-        self._new_optimizer = [np.array(value) for value in self._optimizer_variables()]
+        self._new_optimizer = self._optimizer_values()
 
         # What the predictions on each split come from.
         self._logits = dict.fromkeys(("train", "test"), self._on_replicas(self._network))
@@ -186,10 +184,9 @@ class FitTrainer:
     def _build_losses(self, num_classes: int) -> None:
         """Builds what Keras would build from symbolic inputs, which lose integer types."""
         self._model.built = True
-        label, weight = tf.zeros([1], tf.int64), tf.ones([1])
-        logits = tf.zeros([1, num_classes])
-        self._model.compute_loss(None, label, logits, weight)
-        self._model.compute_metrics(None, label, logits, weight)
+        example = None, tf.zeros([1], tf.int64), tf.zeros([1, num_classes]), tf.ones([1])
+        self._model.compute_loss(*example)
+        self._model.compute_metrics(*example)
         self._model.reset_metrics()
 
     @property
@@ -260,13 +257,14 @@ class FitTrainer:
             logging.info("epoch %d of %d: loss %.4g", done, total, logs["loss"])
             if checkpoints and checkpoints.is_due(number):
                 seconds = time.perf_counter() - start
-                checkpoints.save(number, self._checkpoint(done, seconds, epochs))
+                state = self._network.get_weights(), self._optimizer_values()
+                checkpoints.save(number, Checkpoint(done, seconds, *state, epochs))
 
         if not found:
             keep(0)
+        # Steps too: an epoch may take minutes.
         callback = keras.callbacks.LambdaCallback(
-            on_epoch_end=end_epoch,
-            on_train_batch_end=lambda step, logs: work.end_step(),  # An epoch may take minutes.
+            on_epoch_end=end_epoch, on_train_batch_end=lambda step, logs: work.end_step()
         )
         self._fit(number, subset, first, [callback])
         predicted, probability = self._evaluate(work.evaluated)
@@ -292,16 +290,12 @@ class FitTrainer:
         self._set_optimizer(self._new_optimizer)
         return self._problem.subset(trial)
 
-    def _optimizer_variables(self) -> list:
-        return self._model.optimizer.variables
-
     def _set_optimizer(self, values: Sequence[np.ndarray]) -> None:
-        for variable, value in zip(self._optimizer_variables(), values, strict=True):
+        for variable, value in zip(self._model.optimizer.variables, values, strict=True):
             variable.assign(value)
 
-    def _checkpoint(self, epoch: int, seconds: float, epochs: Mapping[int, Epoch]) -> Checkpoint:
-        optimizer = [np.array(value) for value in self._optimizer_variables()]
-        return Checkpoint(epoch, seconds, self._network.get_weights(), optimizer, epochs)
+    def _optimizer_values(self) -> list[np.ndarray]:
+        return [np.array(value) for value in self._model.optimizer.variables]
 
     def _restore(self, checkpoint: Checkpoint, path: epath.Path) -> None:
         kept = [(value.shape, len(checkpoint.weights)) for value in checkpoint.weights]
@@ -312,11 +306,7 @@ class FitTrainer:
         self._set_optimizer(checkpoint.optimizer)
 
     def _fit(
-        self,
-        number: int,
-        subset: np.ndarray,
-        first: int,
-        callbacks: list[keras.callbacks.Callback],
+        self, number: int, subset: np.ndarray, first: int, callbacks: list[keras.callbacks.Callback]
     ) -> None:
         """Trains the epochs that are left, from `first` on."""
         if self._tensorboard:
@@ -341,9 +331,7 @@ class FitTrainer:
         for weight in self._network.non_trainable_weights:
             shares = self._strategy.experimental_local_results(weight.value)
             if len(shares) > 1 and weight.dtype == "float32":
-                weight.assign(
-                    tf.add_n([tf.convert_to_tensor(share) for share in shares]) / len(shares)
-                )
+                weight.assign(tf.add_n(list(map(tf.convert_to_tensor, shares))) / len(shares))
 
     def features(self, split: str, layer: str | None = None) -> Iterator[np.ndarray]:
         """Yields what a layer of the network makes of a split, in index order (Sec. 3.6).

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from tfmem import models
 from tfmem.config import ExperimentConfig
-from tfmem.datasets import ImageDataset, Split
+from tfmem.datasets import ImageDataset
 from tfmem.store.epochs import Epoch
 from tfmem.store.trials import Predictions, Trial
 from tfmem.subsets import RandomSubsets, Subsets
@@ -38,8 +39,7 @@ class Problem:
         """What each trial is trained on."""
         if self.given_subsets is not None:
             return self.given_subsets
-        n, config = len(self.dataset.train), self.config
-        return RandomSubsets(n, config.subset_ratio, config.seed)
+        return RandomSubsets(len(self.dataset.train), self.config.subset_ratio, self.config.seed)
 
     @functools.cached_property
     def subset_size(self) -> int:
@@ -59,6 +59,11 @@ class Problem:
             turnover=self.turnover,
             **self.config.model_options,
         )
+
+    def scaled(self, images: tf.Tensor) -> tf.Tensor:
+        """Returns images, or what takes their place, as the model takes them: float32."""
+        images, largest = tf.cast(images, tf.float32), self.dataset.pixel_max
+        return images if largest is None else images / largest
 
     def schedule(self) -> keras.optimizers.schedules.LearningRateSchedule:
         return schedules.build(self.config, self.steps_per_epoch)
@@ -95,11 +100,9 @@ class Problem:
                 f"--base_learning_rate={self.config.base_learning_rate} is too high for it"
             )
 
-        def predictions(split: Split, part: slice) -> Predictions:
-            correct = predicted[part] == split.labels
-            return Predictions(correct, predicted[part], probability[part])
-
-        n = len(self.dataset.train)
-        train = predictions(self.dataset.train, slice(None, n))
-        test = predictions(self.dataset.test, slice(n, None))
+        n, dataset = len(self.dataset.train), self.dataset
+        train, test = (
+            Predictions(predicted[part] == split.labels, predicted[part], probability[part])
+            for split, part in ((dataset.train, slice(n)), (dataset.test, slice(n, None)))
+        )
         return Trial(number, self.config.seed, subset, train, test, seconds, epochs or {})

@@ -43,29 +43,20 @@ def dense_layers(model: keras.Model) -> list[keras.layers.Dense] | None:
 
     Returns None for every other model: those cannot be stacked.
     """
-    layers = [
-        layer
-        for layer in model.layers
-        if not isinstance(layer, keras.layers.InputLayer | keras.layers.Flatten)
-    ]
-    if not layers or not all(
-        isinstance(layer, keras.layers.Dense) and layer.use_bias for layer in layers
-    ):
+    shapes = keras.layers.InputLayer | keras.layers.Flatten
+    layers = [layer for layer in model.layers if not isinstance(layer, shapes)]
+    if not all(isinstance(layer, keras.layers.Dense) and layer.use_bias for layer in layers):
         return None
     activations = [layer.activation for layer in layers]
     relu, linear = keras.activations.relu, keras.activations.linear
-    if activations != [relu] * (len(layers) - 1) + [linear]:
-        return None
-    return layers
+    return layers if activations == [relu] * (len(layers) - 1) + [linear] else None
 
 
 class NotStackableError(ValueError):
     """A problem whose trials cannot be stacked."""
 
 
-def _stackable(
-    problem: Problem,
-) -> tuple[ArrayDataset, keras.Model, list[keras.layers.Dense]]:
+def _stackable(problem: Problem) -> tuple[ArrayDataset, keras.Model, list[keras.layers.Dense]]:
     """Returns a problem's dataset, model and layers; NotStackableError if it cannot be stacked."""
     config, dataset = problem.config, problem.dataset
     if not isinstance(dataset, ArrayDataset):
@@ -74,11 +65,9 @@ def _stackable(
         reason = f"stacked training computes in float32, not in {config.precision}"
     elif config.crop != "none" or config.flip:
         reason = "its training images are cropped or flipped"
+    elif (layers := dense_layers(model := problem.build_model())) is not None:
+        return dataset, model, layers
     else:
-        model = problem.build_model()
-        layers = dense_layers(model)
-        if layers is not None:
-            return dataset, model, layers
         reason = f"model {config.model!r} is not a dense ReLU network"
     raise NotStackableError(
         f"trials of {config.name} cannot be stacked: {reason}; use --stack=none"
@@ -94,13 +83,6 @@ def _cpu_stack_size(layers: list[keras.layers.Dense], batch_size: int) -> int:
     inputs = batch_size * sum(layer.kernel.shape[0] for layer in layers)
     trial_bytes = 4 * (3 * weights + inputs)
     return max(1, min(_LARGEST_STACK, _STACK_BYTES // trial_bytes))
-
-
-def _num_cores() -> int:
-    """Returns how many CPU cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 class StackedTrainer:
@@ -122,7 +104,9 @@ class StackedTrainer:
         # faster with XLA on a CPU.
         self._narrows = [layer.kernel.shape[0] > layer.kernel.shape[1] for layer in layers]
         on_gpu = bool(tf.config.list_logical_devices("GPU"))
-        self._workers = workers or (1 if on_gpu else _num_cores())
+        has_affinity = hasattr(os, "sched_getaffinity")  # Not on a Mac.
+        cores = len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
+        self._workers = workers or (1 if on_gpu else cores)
         config, train = problem.config, self._dataset.train
         by_device = _GPU_STACK if on_gpu else _cpu_stack_size(layers, config.batch_size)
         self._stack_size = stack_size or by_device
@@ -171,9 +155,7 @@ class StackedTrainer:
                     waiting[pool.submit(self._train_group, group, progress, stop)] = group
                 if not waiting:
                     break
-                done, _ = concurrent.futures.wait(
-                    waiting, return_when=concurrent.futures.FIRST_COMPLETED
-                )
+                done, _ = concurrent.futures.wait(waiting, return_when="FIRST_COMPLETED")
                 for future in done:
                     group = waiting.pop(future)
                     try:
@@ -240,8 +222,7 @@ class StackedTrainer:
     def _start(self, group: Sequence[int]):
         seed = self._problem.config.seed
         drawn = [models.initial_weights(self._model, seed, trial) for trial in group]
-        weights = [tf.constant(np.stack(values)) for values in zip(*drawn, strict=True)]
-        weights = self._turn(weights)
+        weights = self._turn([tf.constant(np.stack(values)) for values in zip(*drawn, strict=True)])
         velocities = [tf.zeros_like(weight) for weight in weights]
         return weights, velocities, [self._problem.subset(trial) for trial in group]
 
@@ -253,11 +234,6 @@ class StackedTrainer:
             examples = batches.batch_order(self._problem.config, subset, trial, epoch)
             order[row, : len(examples)] = examples
         return tf.constant(order.reshape(-1, *shape))
-
-    def _inputs(self, images: tf.Tensor) -> tf.Tensor:
-        images = tf.cast(images, tf.float32)
-        scale = self._dataset.pixel_max
-        return images if scale is None else images / scale
 
     def _forward(self, weights: list[tf.Tensor], x: tf.Tensor) -> list[tf.Tensor]:
         """Returns the layers' outputs, [K, batch, width] each: x first, the logits last."""
@@ -274,7 +250,7 @@ class StackedTrainer:
     ) -> list[tf.Tensor]:
         """Returns the gradients of the weighted cross-entropy, in the order of the weights."""
         images = tf.gather(self._images, index)
-        *inputs, logits = self._forward(weights, self._inputs(images))
+        *inputs, logits = self._forward(weights, self._problem.scaled(images))
         truth = tf.one_hot(tf.gather(self._labels, index), logits.shape[-1])
         delta = (tf.nn.softmax(logits) - truth) * example_weights[:, None]
         gradients: list[tf.Tensor] = []
@@ -309,16 +285,11 @@ class StackedTrainer:
             ]
             if config.weight_decay:
                 weights = [weight - weight * config.weight_decay * rate for weight in weights]
-            weights = [
-                weight + velocity for weight, velocity in zip(weights, velocities, strict=True)
-            ]
-            return number + 1, weights, velocities
+            return number + 1, list(map(operator.add, weights, velocities)), velocities
 
         steps = order.shape[1]
-        _, weights, velocities = tf.while_loop(
-            lambda number, *_: number < steps, step, [0, weights, velocities]
-        )
-        return weights, velocities
+        end = tf.while_loop(lambda number, *_: number < steps, step, [0, weights, velocities])
+        return end[1:]
 
     def _turn(self, weights: list[tf.Tensor]) -> list[tf.Tensor]:
         """Turns the narrowing kernels among the weights, from Keras's layout or back to it."""
@@ -348,6 +319,5 @@ class StackedTrainer:
     @tf.function(jit_compile=True)
     def _logits(self, weights: list[tf.Tensor], images: tf.Tensor) -> tf.Tensor:
         """Returns the logits of the same examples by every trial, [K, batch, classes]."""
-        x = self._inputs(images)
-        stack = weights[0].shape[0]
-        return self._forward(weights, tf.broadcast_to(x, [stack, *x.shape]))[-1]
+        x = self._problem.scaled(images)
+        return self._forward(weights, tf.broadcast_to(x, [weights[0].shape[0], *x.shape]))[-1]

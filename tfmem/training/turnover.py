@@ -8,16 +8,8 @@ import tensorflow as tf
 from etils import epath
 
 from tfmem.datasets import require_in_memory
-from tfmem.models.turnover import (
-    FULL,
-    MAX_IDS,
-    MODES,
-    MUTED,
-    UNMUTED,
-    layers,
-    require_distinct_masks,
-    require_ids,
-)
+from tfmem.models import turnover
+from tfmem.models.turnover import FULL, MUTED, UNMUTED
 from tfmem.store import artifacts
 from tfmem.store.epochs import Epoch
 from tfmem.store.trials import Trial
@@ -47,7 +39,7 @@ def influence(
     ids: Sequence[int] | np.ndarray,
     images: np.ndarray,
     labels: np.ndarray,
-    num_examples: int = MAX_IDS,
+    num_examples: int = turnover.MAX_IDS,
     batch_size: int = 512,
 ) -> np.ndarray:
     """Estimates the influence of training examples on targets, by loss (eq. 5).
@@ -69,8 +61,8 @@ def influence(
     Raises:
       ValueError: an id is out of range, or the model has no turn-over dropout.
     """
-    layers(model)
-    ids = require_ids(ids, num_examples)
+    turnover.layers(model)
+    ids = turnover.require_ids(ids, num_examples)
     found = np.empty((len(ids), len(labels)), np.float32)
     for start in range(0, len(labels), batch_size):
         part = slice(start, start + batch_size)
@@ -89,7 +81,7 @@ def influence(
 
 
 def _predict(model: keras.Model, images: np.ndarray, ids: np.ndarray, mode: str) -> np.ndarray:
-    modes = np.full(len(ids), MODES[mode], np.float32)
+    modes = np.full(len(ids), turnover.MODES[mode], np.float32)
     return model.predict_on_batch([images, ids, modes])
 
 
@@ -140,7 +132,7 @@ class TurnoverTrainer(FitTrainer):
 
     def _start(self, trial: int) -> np.ndarray:
         subset = super()._start(trial)
-        require_distinct_masks(self._network, len(self._problem.dataset.train))
+        turnover.require_distinct_masks(self._network, len(self._problem.dataset.train))
         return subset
 
     @property

@@ -50,17 +50,8 @@ class Contents:
     least_memorized: float
     sampled: int
 
-    @property
-    def train_index(self) -> np.ndarray:
-        """int64 [a], the training examples in order."""
-        return self._index("train")
-
-    @property
-    def test_index(self) -> np.ndarray:
-        """int64 [b], the test examples in order."""
-        return self._index("test")
-
-    def _index(self, wanted: str) -> np.ndarray:
+    def index(self, wanted: str) -> np.ndarray:
+        """Returns the `train` or the `test` examples in order, int64 [k]."""
         return np.array([index for split, index in self.order if split == wanted], np.int64)
 
 
@@ -122,10 +113,7 @@ def sample(memorization: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, in
 
 
 def choose(
-    estimates: Estimates,
-    mem_threshold: float,
-    infl_threshold: float,
-    first: Iterable[Key] = (),
+    estimates: Estimates, mem_threshold: float, infl_threshold: float, first: Iterable[Key] = ()
 ) -> Contents:
     """Chooses what the explorer holds.
 
@@ -143,21 +131,14 @@ def choose(
     memorized = np.argsort(-estimates.memorization, kind="stable")[:MAX_MEMORIZED]
     lowest = min(LOWEST_MEMORIZED, mem_threshold)
     memorized = memorized[estimates.memorization[memorized] >= lowest]
-    order = dict.fromkeys(
-        [
-            *first,
-            *_members(pairs.take(passes)),
-            *(("train", index) for index in sampled.tolist()),
-            *(("train", index) for index in memorized.tolist()),
-            *_members(pairs.take(~passes)),
-        ]
-    )
+    others = (("train", index) for index in [*sampled.tolist(), *memorized.tolist()])
+    order = [*first, *_members(pairs.take(passes)), *others, *_members(pairs.take(~passes))]
     return Contents(
         pairs=pairs,
         lowest_memorization=mem / STEPS,
         lowest_influence=infl / STEPS,
         pairs_left_out=len(found) - len(pairs),
-        order=tuple(order),
+        order=tuple(dict.fromkeys(order)),
         least_memorized=lowest,
         sampled=most,
     )
@@ -201,7 +182,7 @@ def page_data(
       infl_threshold: where the influence slider starts.
       pictured: the examples that have a picture, the first of `contents.order`.
     """
-    train, test, pairs = contents.train_index, contents.test_index, contents.pairs
+    train, test, pairs = contents.index("train"), contents.index("test"), contents.pairs
     details = estimates.details
     lowest, counts = histogram(estimates.memorization, estimates.train_labels, dataset.num_classes)
     columns = {

@@ -8,6 +8,7 @@ from typing import Any
 import jinja2
 import markupsafe
 import numpy as np
+from matplotlib.figure import Figure
 
 from analysis.estimates import estimators
 from analysis.estimates.pairs import count
@@ -67,40 +68,27 @@ def _encoded(dataset: Dataset, keys: Sequence[Key]) -> dict[Key, str]:
     """Returns the pictures of the first of these examples, as many as a page may have."""
     if not isinstance(dataset, ImageDataset):
         return {}
+    white, most = dataset.pixel_max, MAX_STREAMED
     if isinstance(dataset, StreamedDataset):  # Its files are passed over once, for all pictures.
-        keys, at_once = keys[:MAX_STREAMED], MAX_STREAMED
-        return thumbnails.encode(
-            keys, dataset.stream.pictures, dataset.pixel_max, MAX_PICTURES, at_once
-        )
+        return thumbnails.encode(keys[:most], dataset.stream.pictures, white, MAX_PICTURES, most)
 
     def images(split: str, indices: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
         return zip(indices.tolist(), getattr(dataset, split).images[indices], strict=True)
 
-    return thumbnails.encode(keys, images, dataset.pixel_max, MAX_PICTURES)
+    return thumbnails.encode(keys, images, white, MAX_PICTURES)
 
 
-def _drawings(name: str, make: Callable[[float], Any]) -> markupsafe.Markup:
+def _drawings(name: str, make: Callable[..., Figure], *values: Any) -> markupsafe.Markup:
     """Returns a figure in both widths; the page's style sheet shows the one that fits."""
-    return markupsafe.Markup(
-        "".join(
-            f'<div class="{kind}">{style.to_svg(make(width), f"{name}-{kind}")}</div>'
-            for kind, width in (("wide", style.WIDE), ("narrow", style.NARROW))
-        )
+    drawn = (
+        f'<div class="{kind}">{style.to_svg(make(*values, width=width), f"{name}-{kind}")}</div>'
+        for kind, width in (("wide", style.WIDE), ("narrow", style.NARROW))
     )
-
-
-def _made_by(config: Config) -> str:
-    return f"imported from {config.format}" if isinstance(config, ImportConfig) else config.name
-
-
-def _settings(config: Config) -> dict[str, Any]:
-    """Returns what the page lists of a config, nested experiments as `network.epochs`."""
-    source = {"source": config.source} if isinstance(config, ImportConfig) else {}
-    return {**flat(identity(config)), **source}
+    return markupsafe.Markup("".join(drawn))
 
 
 @functools.cache
-def _environment() -> jinja2.Environment:
+def _template() -> jinja2.Template:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("analysis.page"),
         autoescape=True,
@@ -116,37 +104,30 @@ def _environment() -> jinja2.Environment:
         "counted": words.counted,
         "setting": text.setting,
     }
-    return environment
+    return environment.get_template("report.html.j2")
 
 
 def _figures(
     estimates: Estimates, pairs: Pairs, settled: Convergence
 ) -> dict[str, markupsafe.Markup]:
     """Returns the page's figures by name; those that would be empty are left out."""
-    found = {
-        "memorization": _drawings(
-            "memorization",
-            lambda width: memorization_histogram.figure(
-                estimates.memorization, settled.mem_threshold, width
-            ),
-        )
-    }
+    shown = estimates.memorization, settled.mem_threshold
+    found = {"memorization": _drawings("memorization", memorization_histogram.figure, *shown)}
     if len(pairs):
-        found["influence"] = _drawings(
-            "influence",
-            lambda width: influence_histogram.figure(
-                pairs.influence, settled.infl_threshold, width
-            ),
-        )
+        shown = pairs.influence, settled.infl_threshold
+        found["influence"] = _drawings("influence", influence_histogram.figure, *shown)
     if settled.halves:
-        found["convergence"] = _drawings(
-            "convergence", lambda width: convergence.figure(settled.halves, width)
-        )
+        found["convergence"] = _drawings("convergence", convergence.figure, settled.halves)
     return found
 
 
 def _of_config(config: Config) -> dict[str, Any]:
-    return {"made_by": _made_by(config), "model": config.model, "settings": _settings(config)}
+    settings = flat(identity(config))  # Nested experiments are `network.epochs`.
+    if isinstance(config, ImportConfig):
+        made_by, settings = f"imported from {config.format}", {**settings, "source": config.source}
+    else:
+        made_by = config.name
+    return {"made_by": made_by, "model": config.model, "settings": settings}
 
 
 def _of_dataset(dataset: Dataset) -> dict[str, Any]:
@@ -185,18 +166,13 @@ def _counts(estimates: Estimates, pairs: Pairs, mem_threshold: float) -> dict[st
         "mem_levels": [(level, at_least(level)) for level in MEM_LEVELS],
         "counts": count(pairs),
         "near_duplicates": experiments.NEAR_DUPLICATES,
-        "num_below_duplicates": int(
-            np.count_nonzero(pairs.influence < experiments.NEAR_DUPLICATES)
-        ),
+        "num_below_duplicates": int((pairs.influence < experiments.NEAR_DUPLICATES).sum()),
         "has_heldout": estimates.details is not None,
     }
 
 
 def _explorer(
-    dataset: Dataset,
-    estimates: Estimates,
-    thresholds: tuple[float, float],
-    first: Sequence[Key],
+    dataset: Dataset, estimates: Estimates, thresholds: tuple[float, float], first: Sequence[Key]
 ) -> dict[str, Any]:
     """Returns what the sliders choose from, and the pictures of that."""
     contents = explorer.choose(estimates, *thresholds, first)
@@ -235,38 +211,35 @@ def to_html(
     """
     thresholds = settled.mem_threshold, settled.infl_threshold
     examples = Examples(dataset, estimates, thresholds, _image_shape(dataset) is not None)
+    # The explorer comes after those who show examples: it begins with theirs.
     shown = {
         "gallery": examples.gallery(),
         "panels": examples.panels(pairs),
         "pairs": examples.pairs(pairs),
     }
     classes = class_rows(dataset, estimates, pairs, settled.mem_threshold)
-    html = (
-        _environment()
-        .get_template("report.html.j2")
-        .render(
-            **shown,
-            **_of_config(config),
-            **_of_dataset(dataset),
-            **_of_trials(trials, len(dataset.train)),
-            **_counts(estimates, pairs, settled.mem_threshold),
-            **_explorer(dataset, estimates, thresholds, examples.keys),
-            fingerprint=fingerprint,
-            notes=notes,
-            mem_threshold=settled.mem_threshold,
-            infl_threshold=settled.infl_threshold,
-            classes=classes,
-            fold_classes=len(classes) > _OPEN_CLASSES,
-            levels=experiments.GALLERY_LEVELS,
-            gallery_examples=EXAMPLES,
-            gallery_window=WINDOW,
-            panel_tests=experiments.PANEL_TEST_EXAMPLES,
-            settled=settled,
-            chance_share=text.chance_share(settled),
-            false_pairs=text.false_pairs(settled),
-            jaccard_target=experiments.JACCARD_AT_INFL_THRESHOLD,
-            figures=_figures(estimates, pairs, settled),
-            versions=versions,
-        )
+    html = _template().render(
+        **shown,
+        **_of_config(config),
+        **_of_dataset(dataset),
+        **_of_trials(trials, len(dataset.train)),
+        **_counts(estimates, pairs, settled.mem_threshold),
+        **_explorer(dataset, estimates, thresholds, examples.keys),
+        fingerprint=fingerprint,
+        notes=notes,
+        mem_threshold=settled.mem_threshold,
+        infl_threshold=settled.infl_threshold,
+        classes=classes,
+        fold_classes=len(classes) > _OPEN_CLASSES,
+        levels=experiments.GALLERY_LEVELS,
+        gallery_examples=EXAMPLES,
+        gallery_window=WINDOW,
+        panel_tests=experiments.PANEL_TEST_EXAMPLES,
+        settled=settled,
+        chance_share=text.chance_share(settled),
+        false_pairs=text.false_pairs(settled),
+        jaccard_target=experiments.JACCARD_AT_INFL_THRESHOLD,
+        figures=_figures(estimates, pairs, settled),
+        versions=versions,
     )
     return html.strip() + "\n"

@@ -7,14 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from analysis.estimates.values import Estimates, Pairs
-from analysis.measures.examples import (
-    Estimated,
-    GalleryRow,
-    PanelRow,
-    gallery,
-    panels,
-    shown_classes,
-)
+from analysis.measures import examples
+from analysis.measures.examples import Estimated, GalleryRow, PanelRow
 from analysis.page import thumbnails
 from analysis.page.text import interval
 from analysis.page.thumbnails import Key
@@ -120,10 +114,10 @@ class Examples:
 
     def gallery(self) -> list[GalleryRow[Valued]]:
         """Returns examples around the levels of memorization, of the classes to show."""
-        memorization, dataset = self._estimates.memorization, self._dataset
-        labels, threshold = dataset.train.labels, self._mem_threshold
-        shown = shown_classes(memorization, labels, dataset.num_classes, threshold).tolist()
-        rows = gallery(memorization, labels, shown, dataset.class_names)
+        values, dataset = self._estimates.memorization, self._dataset
+        labels, names = dataset.train.labels, dataset.class_names
+        shown = examples.shown_classes(values, labels, len(names), self._mem_threshold)
+        rows = examples.gallery(values, labels, shown.tolist(), names)
         return [row.shown(lambda found: self.memorization(found.example)) for row in rows]
 
     def panels(self, pairs: Pairs) -> list[list[PanelRow[Valued]]]:
@@ -135,7 +129,7 @@ class Examples:
             tests = self.influences([row.train.example] * len(index), index, influence)
             return PanelRow(row.name, train, tuple(tests))
 
-        sets = panels(self._estimates, pairs, self._dataset.class_names)
+        sets = examples.panels(self._estimates, pairs, self._dataset.class_names)
         return [[shown(row) for row in rows] for rows in sets]
 
     def pairs(self, pairs: Pairs) -> list[tuple[Valued, Valued]]:

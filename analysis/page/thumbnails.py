@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
+from analysis.plots import pictures
+
 # (`train` or `test`, index): which example a picture is of.
 Key = tuple[str, int]
 
 LARGEST_SIDE = 112  # Larger pictures are reduced to this: a page holds hundreds of them.
 _LOSSLESS_SIDE = 48  # Larger pictures are JPEGs, a quarter as long as PNGs.
 _DISPLAY_SIDE = 60  # CSS pixels that a small picture is magnified to, by a whole factor.
-_PIXEL_MAX = 255
 _QUALITY = 85  # JPEG quality.
 
 
@@ -31,14 +32,10 @@ def data_uri(image: np.ndarray, pixel_max: int | None) -> str:
     Raises:
       ValueError: another number of channels.
     """
-    from PIL import Image
-
-    if image.shape[-1] not in (1, 3):
+    if image.shape[-1] not in pictures.CHANNELS:
         raise ValueError(f"an image has {image.shape[-1]} channels, expected 1 or 3")
-    pixels = np.round(image * (_PIXEL_MAX / (pixel_max or _PIXEL_MAX))).astype(np.uint8)
-    picture = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
+    picture = pictures.reduced(pictures.to_pixels(image, pixel_max), LARGEST_SIDE)
     content = io.BytesIO()
-    picture.thumbnail((LARGEST_SIDE, LARGEST_SIDE), Image.Resampling.LANCZOS)
     kind = "png" if max(image.shape[:2]) <= _LOSSLESS_SIDE else "jpeg"
     options = {} if kind == "png" else {"quality": _QUALITY}
     picture.save(content, format=kind, optimize=True, **options)

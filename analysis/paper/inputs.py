@@ -13,21 +13,7 @@ from analysis.cli.stores import config_of
 from analysis.estimates import files
 from analysis.estimates.values import CORRECTNESS, Estimates, Pairs
 from analysis.measures import agreement, removal
-from analysis.paper import published
-from analysis.paper.numbers import (
-    Numbers,
-    architecture_agreement,
-    architecture_numbers,
-    estimates_numbers,
-    last_layer_agreement,
-    last_layer_numbers,
-    last_layer_store_numbers,
-    pair_numbers,
-    percent_mean,
-    removal_numbers,
-    runs_numbers,
-    speedup,
-)
+from analysis.paper import numbers, published
 from analysis.paper.rows import Findings
 from tfmem import datasets, experiments, words
 from tfmem.config import (
@@ -70,6 +56,13 @@ INPUTS = {
 }
 
 
+# Of two inputs that answer the same question, the one that comes first does.
+_ORDER = (
+    *("store", "estimates", "pairs", "removal", "runs", "architecture"),
+    *("last_layer_store", "last_layer"),
+)
+
+
 class _Inputs:
     """Reads what the flags name, and sees to it that all of a dataset is of that dataset."""
 
@@ -105,12 +98,8 @@ class _Inputs:
         except ValueError as error:
             raise ValueError(f"{source}: {error}") from error
         if dataset in self._sizes:
-            for what, index, size in zip(
-                ("training", "test"),
-                (found.train_index, found.test_index),
-                self._sizes[dataset],
-                strict=True,
-            ):
+            parts = ("training", found.train_index), ("test", found.test_index)
+            for (what, index), size in zip(parts, self._sizes[dataset], strict=True):
                 if index.max(initial=-1) >= size:
                     raise ValueError(
                         f"{source} has a pair of {what} example {index.max():,}, {dataset} has "
@@ -189,19 +178,9 @@ def collect(given: Mapping[str, Sequence[str]]) -> tuple[Findings, list[str]]:
     named = {flag: _named(flag, given.get(flag, ())) for flag in INPUTS}
     findings = Findings()
     collector = _Collector(named, findings)
-    # Of two inputs that answer the same question, the one that comes first does.
-    for flag, add in (
-        ("store", collector.store),
-        ("estimates", collector.estimates),
-        ("pairs", collector.pairs),
-        ("removal", collector.removal),
-        ("runs", collector.runs),
-        ("architecture", collector.architecture),
-        ("last_layer_store", collector.last_layer_store),
-        ("last_layer", collector.last_layer),
-    ):
+    for flag in _ORDER:
         for name, (path, source) in named[flag].items():
-            add(name, path, source)
+            getattr(collector, flag)(name, path, source)
     datasets_given = (name for flag in named if flag != "architecture" for name in named[flag])
     others = [name for name in dict.fromkeys(datasets_given) if name not in published.RESULTS]
     return findings, others
@@ -210,7 +189,8 @@ def collect(given: Mapping[str, Sequence[str]]) -> tuple[Findings, list[str]]:
 class _Collector:
     """Adds what an input tells, by itself and beside the others, to the findings.
 
-    Every method takes a name, the path that was given for it, and its flag for messages.
+    Every flag has its method, which takes a name, the path that was given for it, and the flag as
+    it was given, for messages.
     """
 
     def __init__(self, named: Mapping[str, Mapping[str, tuple[str, str]]], findings: Findings):
@@ -226,11 +206,11 @@ class _Collector:
         kinds = (ExperimentConfig.kind, ImportConfig.kind)
         store = self._inputs.store(dataset, path, source, kinds)
         accuracies, self._seconds[dataset] = _trials(store)
-        self._add(dataset, {"trials_accuracy": percent_mean(accuracies)}, source)
+        self._add(dataset, {"trials_accuracy": numbers.percent_mean(accuracies)}, source)
 
     def estimates(self, dataset: str, path: str, source: str) -> None:
         found = self._inputs.estimates(dataset, path, source)
-        self._add(dataset, estimates_numbers(found), source)
+        self._add(dataset, numbers.estimates_numbers(found), source)
 
     def pairs(self, dataset: str, path: str, source: str) -> None:
         given = self._named["estimates"].get(dataset)
@@ -239,7 +219,9 @@ class _Collector:
                 f"{source}: {given[1]} has the pairs too, with their errors: give one of the two"
             )
         found = self._inputs.pairs(dataset, path, source)
-        self._add(dataset, pair_numbers(found, num_test=self._inputs.num_test(dataset)), source)
+        self._add(
+            dataset, numbers.pair_numbers(found, num_test=self._inputs.num_test(dataset)), source
+        )
 
     def removal(self, dataset: str, path: str, source: str) -> None:
         store = self._inputs.store(dataset, path, source, [RemovalConfig.kind])
@@ -250,17 +232,17 @@ class _Collector:
         paths = _two_paths(path, source)
         a, b = (self._inputs.estimates(dataset, one, source) for one in paths)
         agreement.require_same_examples(a, b, *paths)
-        self._add(dataset, runs_numbers(a, b), source)
+        self._add(dataset, numbers.runs_numbers(a, b), source)
 
     def architecture(self, name: str, path: str, source: str) -> None:
         dataset, given = _OF_ARCHITECTURES, self._named["architecture"].get(published.REFERENCE)
         found = self._inputs.estimates(dataset, path, source)
-        self._add(dataset, architecture_numbers(name, found), source)
+        self._add(dataset, numbers.architecture_numbers(name, found), source)
         if given is not None and name != published.REFERENCE:
             reference = self._inputs.estimates(dataset, *given)
             agreement.require_same_examples(found, reference, source, given[1])
-            numbers = architecture_agreement(name, found, reference)
-            self._add(dataset, numbers, source, given[1])
+            agreeing = numbers.architecture_agreement(name, found, reference)
+            self._add(dataset, agreeing, source, given[1])
 
     def last_layer_store(self, dataset: str, path: str, source: str) -> None:
         store = self._inputs.store(dataset, path, source, [LastLayerConfig.kind])
@@ -268,28 +250,28 @@ class _Collector:
         folder, network = store.path / representations.FOLDER, math.nan
         if representations.exist(folder):
             network = representations.read_about(folder).test_accuracy
-        self._add(dataset, last_layer_store_numbers(accuracies, network), source)
+        self._add(dataset, numbers.last_layer_store_numbers(accuracies, network), source)
         if dataset in self._seconds:
-            numbers = speedup(self._seconds[dataset], seconds)
-            self._add(dataset, numbers, self._named["store"][dataset][1], source)
+            faster = numbers.speedup(self._seconds[dataset], seconds)
+            self._add(dataset, faster, self._named["store"][dataset][1], source)
 
     def last_layer(self, dataset: str, path: str, source: str) -> None:
         linear = self._inputs.estimates(dataset, path, source)
-        self._add(dataset, last_layer_numbers(linear), source)
+        self._add(dataset, numbers.last_layer_numbers(linear), source)
         if given := self._named["estimates"].get(dataset):
             whole = self._inputs.estimates(dataset, *given)
             agreement.require_same_examples(whole, linear, given[1], source)
-            self._add(dataset, last_layer_agreement(whole, linear), given[1], source)
+            self._add(dataset, numbers.last_layer_agreement(whole, linear), given[1], source)
 
 
 def _trials(store: Store) -> tuple[np.ndarray, np.ndarray]:
     """Returns test accuracy and seconds of each trial, float [t]; seconds nan where unknown."""
-    numbers = store.numbers()
-    if not numbers:
+    finished = store.numbers()
+    if not finished:
         raise ValueError(f"{store.path} has no finished trials yet: {store.command()}")
     found = []
-    with program.progress_bar(len(numbers), f"trials of {store.path.name} read") as progress:
-        for number in numbers:
+    with program.progress_bar(len(finished), f"trials of {store.path.name} read") as progress:
+        for number in finished:
             trial = store.read(number)
             found.append((trial.test_accuracy, trial.seconds))
             progress(1)
@@ -297,7 +279,7 @@ def _trials(store: Store) -> tuple[np.ndarray, np.ndarray]:
     return accuracies, seconds
 
 
-def _removal_numbers(store: Store, source: str, moved: str | None) -> Numbers:
+def _removal_numbers(store: Store, source: str, moved: str | None) -> numbers.Numbers:
     """Reads removal runs.
 
     Args:
@@ -325,7 +307,7 @@ def _removal_numbers(store: Store, source: str, moved: str | None) -> Numbers:
                 source,
                 *thresholds,
             )
-    numbers = store.numbers()
-    with program.progress_bar(len(numbers), f"runs of {store.path.name} read") as progress:
-        groups = removal.group(config, store.load(numbers, lambda number: progress(1)))
-    return removal_numbers(groups, pairs)
+    finished = store.numbers()
+    with program.progress_bar(len(finished), f"runs of {store.path.name} read") as progress:
+        groups = removal.group(config, store.load(finished, lambda number: progress(1)))
+    return numbers.removal_numbers(groups, pairs)

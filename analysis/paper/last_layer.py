@@ -25,39 +25,22 @@ def paper_table(
     """
     mem, infl = comparison.mem_threshold, comparison.infl_threshold
     memorized, pairs = comparison.memorized, comparison.pairs
-    # At other thresholds the paper has no numbers.
     asked_mem, asked_infl = mem == experiments.MEM_THRESHOLD, infl == experiments.INFL_THRESHOLD
+    of_mem = ("memorized", "last_layer_memorized") if asked_mem else ("", "")
+    of_infl = "last_layer_pairs" if asked_infl else ""
+    network = number(network_accuracy, ".1%")
+    # What is measured, here, and the paper's name for it. At other thresholds it has no numbers.
     rows = [
-        ("", "here", "paper, CIFAR-100"),
-        (f"test accuracy of {WHOLE}", _accuracy(whole), _stated("trials_accuracy")),
-        (
-            "test accuracy of the network on all examples",
-            number(network_accuracy, ".1%"),
-            _stated("network_accuracy"),
-        ),
-        (
-            f"test accuracy of {LINEAR} on its features",
-            _accuracy(linear),
-            _stated("last_layer_accuracy"),
-        ),
-        (
-            f"examples with mem >= {mem:g}, {WHOLE}",
-            f"{memorized.size_a:,}",
-            _stated("memorized") if asked_mem else "-",
-        ),
-        (
-            f"examples with mem >= {mem:g}, {LINEAR}",
-            f"{memorized.size_b:,}",
-            _stated("last_layer_memorized") if asked_mem else "-",
-        ),
-        (f"pairs with infl >= {infl:g}, {WHOLE}", f"{pairs.size_a:,}", "-"),
-        (
-            f"pairs with infl >= {infl:g}, {LINEAR}",
-            f"{pairs.size_b:,}",
-            _stated("last_layer_pairs") if asked_infl else "-",
-        ),
+        (f"test accuracy of {WHOLE}", _accuracy(whole), "trials_accuracy"),
+        ("test accuracy of the network on all examples", network, "network_accuracy"),
+        (f"test accuracy of {LINEAR} on its features", _accuracy(linear), "last_layer_accuracy"),
+        (f"examples with mem >= {mem:g}, {WHOLE}", f"{memorized.size_a:,}", of_mem[0]),
+        (f"examples with mem >= {mem:g}, {LINEAR}", f"{memorized.size_b:,}", of_mem[1]),
+        (f"pairs with infl >= {infl:g}, {WHOLE}", f"{pairs.size_a:,}", ""),
+        (f"pairs with infl >= {infl:g}, {LINEAR}", f"{pairs.size_b:,}", of_infl),
     ]
-    return table(rows)
+    stated = [(what, here, _stated(key) if key else "-") for what, here, key in rows]
+    return table([("", "here", "paper, CIFAR-100"), *stated])
 
 
 def _accuracy(estimates: Estimates) -> str:

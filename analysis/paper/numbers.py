@@ -80,12 +80,8 @@ def percent_mean(values: np.ndarray) -> Measured:
     return from_mean(removal.mean(values))
 
 
-def _known(found: Mapping[str, Measured | None]) -> dict[str, Measured]:
-    return {
-        name: measured
-        for name, measured in found.items()
-        if measured is not None and not math.isnan(measured.value)
-    }
+def _known(**found: Measured | None) -> dict[str, Measured]:
+    return {name: each for name, each in found.items() if each and not math.isnan(each.value)}
 
 
 def _trials_accuracy(estimates: Estimates) -> Measured | None:
@@ -95,8 +91,7 @@ def _trials_accuracy(estimates: Estimates) -> Measured | None:
         return None
     if deviation is None or estimates.num_trials is None:
         return Measured(100 * value)
-    mean = Mean(value, deviation, estimates.num_trials)
-    return from_mean(mean)
+    return from_mean(Mean(value, deviation, estimates.num_trials))
 
 
 def _memorized(estimates: Estimates, threshold: float) -> Measured:
@@ -155,10 +150,7 @@ def pair_numbers(
     # For each test example, the probabilities that one of its pairs, and that all, are there again.
     one = 1 - _products(1 - again(_INFL, math.inf), of_test)
     every = _products(again(_INFL, math.inf), of_test)
-    found = {
-        "pairs": in_bin(_INFL, math.inf),
-        "test_examples": _counted(influencers > 0, one),
-    }
+    found = {"pairs": in_bin(_INFL, math.inf), "test_examples": _counted(influencers > 0, one)}
     if num_test is not None:
         found["test_share"] = _scaled(found["test_examples"], 100 / num_test)
     most = published.MOST_INFLUENCERS
@@ -202,12 +194,10 @@ def estimates_numbers(estimates: Estimates) -> Numbers:
     """Returns what Secs. 1.1, 3.3 and 3.4 say of one dataset's estimates."""
     per_cent = 100 / len(estimates.memorization)
     return _known(
-        {
-            "memorized": _memorized(estimates, _MEM),
-            "utility_share": _scaled(_memorized(estimates, _UTILITY), per_cent),
-            "trials_accuracy": _trials_accuracy(estimates),
-            **_selected(estimates),
-        }
+        memorized=_memorized(estimates, _MEM),
+        utility_share=_scaled(_memorized(estimates, _UTILITY), per_cent),
+        trials_accuracy=_trials_accuracy(estimates),
+        **_selected(estimates),
     )
 
 
@@ -231,14 +221,10 @@ def removal_numbers(groups: Sequence[Runs], pairs: Pairs | None) -> Numbers:
             found["utility_share"] = Measured(100 * (1 - float(runs.remaining[0])))
     if pairs is not None:
         effect = removal.high_influence_effect(groups, pairs)
-        found |= {
-            "high_influence_whole": from_mean(effect.whole),
-            "high_influence_without": from_mean(effect.without),
-            "high_influence_difference": from_mean(effect.difference),
-            "influenced_whole": from_mean(effect.influenced_whole),
-            "influenced_without": from_mean(effect.influenced_without),
-            "contribution": from_mean(effect.contribution),
-        }
+        for name in ("whole", "without", "difference"):
+            found[f"high_influence_{name}"] = from_mean(getattr(effect, name))
+        for name in ("influenced_whole", "influenced_without", "contribution"):
+            found[name] = from_mean(getattr(effect, name))
         without = by_condition[Condition("high_influence")]
         influenced = np.unique(pairs.test_index)
         found["contribution_share"] = _ratio(
@@ -246,7 +232,7 @@ def removal_numbers(groups: Sequence[Runs], pairs: Pairs | None) -> Numbers:
             * (len(influenced) / whole.test_correct.count),
             removal.paired_difference(whole, without),
         )
-    return _known(found)
+    return _known(**found)
 
 
 def _ratio(a: np.ndarray, b: np.ndarray) -> Measured | None:
@@ -260,12 +246,10 @@ def _ratio(a: np.ndarray, b: np.ndarray) -> Measured | None:
 
 def runs_numbers(a: Estimates, b: Estimates) -> Numbers:
     """Returns what Secs. 2 and 3.5 say of two independent runs of the same."""
-    found: dict[str, Measured | None] = {}
-    for name, estimates in (("first", a), ("second", b)):
-        selected = _selected(estimates)
-        found[f"{name}_run_pairs"] = selected.get("pairs")
     mem = agreement.memorization_curve(a, b, np.array([_MEM])).at(_MEM)
-    found |= {
+    found = {
+        "first_run_pairs": _selected(a).get("pairs"),
+        "second_run_pairs": _selected(b).get("pairs"),
         "runs_mem_jaccard": Measured(mem.jaccard),
         "runs_mem_difference": Measured(mem.difference),
     }
@@ -278,28 +262,21 @@ def runs_numbers(a: Estimates, b: Estimates) -> Numbers:
             "runs_infl_jaccard": Measured(at_threshold.jaccard),
             "runs_infl_difference": Measured(curve.at(_BIAS).difference),
         }
-    return _known(found)
+    return _known(**found)
 
 
 def architecture_numbers(name: str, estimates: Estimates) -> Numbers:
     """Returns what Fig. 7 says of an architecture, by its name in `published.ARCHITECTURES`."""
-    return _known(
-        {
-            f"{name}_pairs": _selected(estimates).get("pairs"),
-            f"{name}_accuracy": _trials_accuracy(estimates),
-        }
-    )
+    pairs, accuracy = _selected(estimates).get("pairs"), _trials_accuracy(estimates)
+    return _known(**{f"{name}_pairs": pairs, f"{name}_accuracy": accuracy})
 
 
 def architecture_agreement(name: str, estimates: Estimates, reference: Estimates) -> Numbers:
     """Returns how an architecture agrees with the one that all are compared to (Sec. 3.5)."""
     mem = agreement.memorization_curve(reference, estimates, np.array([_MEM])).at(_MEM)
-    return _known(
-        {
-            f"{name}_mem_jaccard": Measured(mem.jaccard),
-            f"{name}_infl_jaccard": _infl_jaccard(reference, estimates, _MEM),
-        }
-    )
+    infl_jaccard = _infl_jaccard(reference, estimates, _MEM)
+    found = {f"{name}_mem_jaccard": Measured(mem.jaccard), f"{name}_infl_jaccard": infl_jaccard}
+    return _known(**found)
 
 
 def _infl_jaccard(a: Estimates, b: Estimates, mem_threshold: float | None) -> Measured | None:
@@ -316,17 +293,15 @@ def last_layer_numbers(estimates: Estimates) -> Numbers:
     examples are memorized: they are taken to be of any memorization, as those of Fig. 8 are.
     """
     return _known(
-        {
-            "last_layer_accuracy": _trials_accuracy(estimates),
-            "last_layer_memorized": _memorized(estimates, _MEM),
-            "last_layer_pairs": _selected(estimates, -math.inf).get("pairs"),
-        }
+        last_layer_accuracy=_trials_accuracy(estimates),
+        last_layer_memorized=_memorized(estimates, _MEM),
+        last_layer_pairs=_selected(estimates, -math.inf).get("pairs"),
     )
 
 
 def last_layer_agreement(whole: Estimates, linear: Estimates) -> Numbers:
     """Returns how linear models agree with whole networks (Fig. 8)."""
-    return _known({"last_layer_jaccard": _infl_jaccard(whole, linear, None)})
+    return _known(last_layer_jaccard=_infl_jaccard(whole, linear, None))
 
 
 def last_layer_store_numbers(accuracies: np.ndarray, network_accuracy: float) -> Numbers:
@@ -336,12 +311,8 @@ def last_layer_store_numbers(accuracies: np.ndarray, network_accuracy: float) ->
       accuracies: of the linear trials, float [t].
       network_accuracy: of the network whose features they are trained on; nan where unknown.
     """
-    return _known(
-        {
-            "network_accuracy": Measured(100 * network_accuracy),
-            "last_layer_accuracy": percent_mean(accuracies),
-        }
-    )
+    network = Measured(100 * network_accuracy)
+    return _known(network_accuracy=network, last_layer_accuracy=percent_mean(accuracies))
 
 
 def speedup(seconds: np.ndarray, linear_seconds: np.ndarray) -> Numbers:
@@ -351,4 +322,4 @@ def speedup(seconds: np.ndarray, linear_seconds: np.ndarray) -> Numbers:
       seconds: of each trial, float [t]; nan where unknown.
       linear_seconds: the same of linear trials.
     """
-    return _known({"last_layer_speedup": Measured(float(seconds.mean() / linear_seconds.mean()))})
+    return _known(last_layer_speedup=Measured(float(seconds.mean() / linear_seconds.mean())))

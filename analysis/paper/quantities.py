@@ -8,10 +8,8 @@ from analysis.paper import published
 from tfmem import experiments
 from tfmem.words import counted
 
-_MEM, _INFL = experiments.MEM_THRESHOLD, experiments.INFL_THRESHOLD
-_UTILITY = published.UTILITY_THRESHOLD
-_DUPLICATES = experiments.NEAR_DUPLICATES
-_BIAS = published.SELECTION_BIAS_THRESHOLD
+_MEMORIZED = f"mem >= {experiments.MEM_THRESHOLD:g}"
+_OF_UTILITY = f"mem >= {published.UTILITY_THRESHOLD:g}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,23 +31,6 @@ def _percent(what: str) -> Quantity:
     return Quantity(what, "%", 2)
 
 
-def _influenced() -> dict[str, Quantity]:
-    most = published.MOST_INFLUENCERS
-    found = {
-        f"influenced_by_{number}": Quantity(f"test examples with {counted(number, 'influencer')}")
-        for number in range(1, most + 1)
-    }
-    return found | {"influenced_by_more": Quantity("test examples with more influencers")}
-
-
-def _histogram() -> dict[str, Quantity]:
-    edges = published.HISTOGRAM_EDGES
-    return {
-        published.histogram_key(k): Quantity(f"pairs with infl {low:.2f} to {high:.2f}")
-        for k, (low, high) in enumerate(itertools.pairwise(edges))
-    }
-
-
 def _architectures() -> dict[str, Quantity]:
     found: dict[str, Quantity] = {}
     for name, title in published.ARCHITECTURES.items():
@@ -61,7 +42,7 @@ def _architectures() -> dict[str, Quantity]:
             reference = published.ARCHITECTURES[published.REFERENCE]
             beside = f"{title} and {reference}: Jaccard similarity of "
             found |= {
-                f"{name}_mem_jaccard": Quantity(f"{beside}mem >= {_MEM:g}", decimals=3),
+                f"{name}_mem_jaccard": Quantity(f"{beside}{_MEMORIZED}", decimals=3),
                 f"{name}_infl_jaccard": Quantity(f"{beside}the pairs", decimals=3),
             }
     return found
@@ -69,20 +50,27 @@ def _architectures() -> dict[str, Quantity]:
 
 # The table is in this order.
 QUANTITIES: Mapping[str, Quantity] = {
-    "memorized": Quantity(f"training examples with mem >= {_MEM:g}"),
-    "utility_share": _percent(f"share of training examples with mem >= {_UTILITY:g}"),
-    "utility_memorized": _percent(
-        f"accuracy lost without training examples of mem >= {_UTILITY:g}"
-    ),
+    "memorized": Quantity(f"training examples with {_MEMORIZED}"),
+    "utility_share": _percent(f"share of training examples with {_OF_UTILITY}"),
+    "utility_memorized": _percent(f"accuracy lost without training examples of {_OF_UTILITY}"),
     "utility_random": _percent("accuracy lost without as many random ones"),
     "trials_accuracy": _percent("test accuracy of the trials"),
     "full_accuracy": _percent("test accuracy when trained on all examples"),
     "pairs": Quantity("high-influence pairs"),
     "test_examples": Quantity("different test examples in pairs"),
     "test_share": _percent("share of the test set in pairs"),
-    **_influenced(),
-    **_histogram(),
-    "below_near_duplicates": _percent(f"share of pairs with infl < {_DUPLICATES:g}"),
+    **{
+        f"influenced_by_{number}": Quantity(f"test examples with {counted(number, 'influencer')}")
+        for number in range(1, published.MOST_INFLUENCERS + 1)
+    },
+    "influenced_by_more": Quantity("test examples with more influencers"),
+    **{
+        published.histogram_key(k): Quantity(f"pairs with infl {low:.2f} to {high:.2f}")
+        for k, (low, high) in enumerate(itertools.pairwise(published.HISTOGRAM_EDGES))
+    },
+    "below_near_duplicates": _percent(
+        f"share of pairs with infl < {experiments.NEAR_DUPLICATES:g}"
+    ),
     "high_influence_whole": _percent("test accuracy with all training examples, S"),
     "high_influence_without": _percent("test accuracy without those of the pairs, S_h"),
     "high_influence_difference": _percent("difference of these two"),
@@ -96,17 +84,20 @@ QUANTITIES: Mapping[str, Quantity] = {
     "second_run_shared": _percent("two runs: share of the second's pairs that the first has"),
     "runs_infl_jaccard": Quantity("two runs: Jaccard similarity of the pairs", decimals=3),
     "runs_infl_difference": Quantity(
-        f"two runs: mean difference of infl where it is >= {_BIAS:g}", decimals=4
+        f"two runs: mean difference of infl where it is >= {published.SELECTION_BIAS_THRESHOLD:g}",
+        decimals=4,
     ),
-    "runs_mem_jaccard": Quantity(f"two runs: Jaccard similarity of mem >= {_MEM:g}", decimals=3),
+    "runs_mem_jaccard": Quantity(f"two runs: Jaccard similarity of {_MEMORIZED}", decimals=3),
     "runs_mem_difference": Quantity(
-        f"two runs: mean difference of mem where it is >= {_MEM:g}", decimals=4
+        f"two runs: mean difference of mem where it is >= {experiments.MEM_THRESHOLD:g}", decimals=4
     ),
     **_architectures(),
     "network_accuracy": _percent("last layer: test accuracy of its network, trained on all"),
     "last_layer_accuracy": _percent("last layer: test accuracy of the linear trials"),
-    "last_layer_memorized": Quantity(f"last layer: training examples with mem >= {_MEM:g}"),
-    "last_layer_pairs": Quantity(f"last layer: pairs with infl >= {_INFL:g}, of any mem"),
+    "last_layer_memorized": Quantity(f"last layer: training examples with {_MEMORIZED}"),
+    "last_layer_pairs": Quantity(
+        f"last layer: pairs with infl >= {experiments.INFL_THRESHOLD:g}, of any mem"
+    ),
     "last_layer_jaccard": Quantity(
         "last layer and whole network: Jaccard similarity of such pairs", decimals=3
     ),

@@ -22,6 +22,7 @@ _NUMBERS = (
 )
 _BOUNDS = {">": operator.gt, "≥": operator.ge, "<": operator.lt}
 _MOST_DECIMALS = 6
+_BAR = "\\|"  # In a cell of Markdown.
 _JOINER = "\u00a0"  # A space at which no line is broken.
 _NARROWEST = 8  # Characters that a column keeps on a narrow terminal.
 
@@ -153,19 +154,13 @@ def by_dataset(rows: Sequence[Row]) -> dict[str, list[Row]]:
 def to_text(rows: Sequence[Row], width: int) -> str:
     """Returns the table as aligned text of at most this width, if that can be; inputs by number."""
     inputs = list(dict.fromkeys(source for row in rows for source in row.sources))
-    sections = [
-        (
-            title(dataset),
-            [
-                row.with_sources(f"[{1 + inputs.index(source)}]" for source in row.sources)
-                for row in of_dataset
-            ],
-        )
-        for dataset, of_dataset in by_dataset(rows).items()
-    ]
     lines = []
-    for name, section in sections:
-        widths = _fitted([_COLUMNS, *section], width)
+    for dataset, of_dataset in by_dataset(rows).items():
+        section = [
+            row.with_sources(f"[{1 + inputs.index(source)}]" for source in row.sources)
+            for row in of_dataset
+        ]
+        widths, name = _fitted([_COLUMNS, *section], width), title(dataset)
         lines += [name, "=" * len(name), *_aligned(_COLUMNS, widths)]
         lines.append("  ".join("-" * column for column in widths))
         for cells in section:
@@ -213,10 +208,8 @@ def to_markdown(rows: Sequence[Row]) -> str:
         lines += [f"## {title(dataset)}", "", f"| {' | '.join(_COLUMNS)} |"]
         lines.append("| --- " * len(_COLUMNS) + "|")
         for row in of_dataset:
-            escaped = [
-                text.replace("|", "\\|") for text in row.with_sources(row.sources or [_NOTHING])
-            ]
-            lines.append(f"| {' | '.join(escaped)} |")
+            texts = row.with_sources(row.sources or [_NOTHING])
+            lines.append(f"| {' | '.join(text.replace('|', _BAR) for text in texts)} |")
         lines.append("")
     return "\n".join(lines)
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -44,7 +45,7 @@ def draw_score_density(ax: Axes, x: np.ndarray, y: np.ndarray, names: tuple[str,
       y: float [n], such as in nats.
       names: of the two axes.
     """
-    style.dress(ax, *names)
+    style.dress(ax, *names, grid="both")
     lowest = _start(x)
     bottom, top = (min(0.0, y.min()), y.max()) if len(y) else (0, 1)
     extent = (lowest, 1, bottom, top if top > bottom else bottom + 1)
@@ -54,7 +55,6 @@ def draw_score_density(ax: Axes, x: np.ndarray, y: np.ndarray, names: tuple[str,
     ax.set_box_aspect(1)
     ax.xaxis.set_major_locator(_locator(lowest))
     ax.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
-    ax.grid(axis="both", color=style.LINE, linewidth=0.8)
     _draw_hexagons(ax, x, y, extent)
 
 
@@ -62,14 +62,7 @@ def _draw_hexagons(
     ax: Axes, x: np.ndarray, y: np.ndarray, extent: tuple[float, float, float, float]
 ) -> None:
     cells = ax.hexbin(
-        x,
-        y,
-        gridsize=_CELLS,
-        extent=extent,
-        mincnt=1,
-        cmap=_COLOURS,
-        linewidths=0.2,
-        zorder=3,
+        x, y, gridsize=_CELLS, extent=extent, mincnt=1, cmap=_COLOURS, linewidths=0.2, zorder=3
     )
     most = max(10, int(np.asarray(cells.get_array()).max(initial=0)))
     cells.set_norm(LogNorm(1, most))
@@ -92,7 +85,7 @@ def draw_roc(ax: Axes, curves: Sequence[tuple[str, np.ndarray, np.ndarray]]) -> 
       ax: where.
       curves: a label, the share found of the other labels and that of the corrupted ones, each.
     """
-    style.dress(ax, "other labels found", "corrupted labels found")
+    style.dress(ax, "other labels found", "corrupted labels found", grid="both")
     ax.plot([0, 1], [0, 1], color=style.QUIET, linewidth=0.8, zorder=2)
     colours = (style.MEMORIZATION, "-"), (style.INK, "--")
     for (label, others, found), (colour, line) in zip(curves, colours, strict=True):
@@ -103,7 +96,6 @@ def draw_roc(ax: Axes, curves: Sequence[tuple[str, np.ndarray, np.ndarray]]) -> 
     for axis in (ax.xaxis, ax.yaxis):
         axis.set_major_locator(MultipleLocator(0.2))
         style.in_percent(axis)
-    ax.grid(axis="both", color=style.LINE, linewidth=0.8)
     style.legend(ax, loc="lower right", fontsize=style.SMALL_TEXT, handlelength=2.4)
 
 
@@ -116,43 +108,25 @@ def draw_pairs(ax: Axes, pairs: PairValues, names: tuple[str, str]) -> None:
       names: of the two axes.
     """
     _square(ax, pairs.a, pairs.b, names)
-    chosen = (pairs.in_a & pairs.in_b, pairs.in_a & ~pairs.in_b, ~pairs.in_a & pairs.in_b)
-    for part, label, (colour, marker, _) in zip(
-        chosen, ("selected by both", "x only", "y only"), _pair_styles(), strict=True
-    ):
-        ax.scatter(
-            pairs.a[part],
-            pairs.b[part],
-            s=4 if len(pairs.a) > _MANY else 16,
-            marker=marker,
-            facecolor=colour,
-            alpha=0.6,
-            linewidth=0,
-            label=f"{label}: {np.count_nonzero(part):,}",
-            rasterized=True,
-            zorder=3,
-        )
-    # The legend is above the axes, as points may be anywhere inside.
-    style.legend(
-        ax,
-        loc="lower right",
-        bbox_to_anchor=(1, 1),
-        ncols=3,
-        fontsize=style.SMALL_TEXT,
-        handletextpad=0.1,
-        columnspacing=1,
-        borderaxespad=0.2,
-    )
-
-
-def _pair_styles() -> tuple[tuple, ...]:
     memorization, influence, other, *_ = style.CURVES
-    return influence, memorization, other
+    common: dict[str, Any] = dict(alpha=0.6, linewidth=0, rasterized=True, zorder=3)
+    common["s"] = 4 if len(pairs.a) > _MANY else 16
+    for label, part, (colour, marker, _) in (
+        ("selected by both", pairs.in_a & pairs.in_b, influence),
+        ("x only", pairs.in_a & ~pairs.in_b, memorization),
+        ("y only", ~pairs.in_a & pairs.in_b, other),
+    ):
+        label = f"{label}: {np.count_nonzero(part):,}"
+        x, y = pairs.a[part], pairs.b[part]
+        ax.scatter(x, y, marker=marker, facecolor=colour, label=label, **common)
+    # The legend is above the axes, as points may be anywhere inside.
+    above = dict(loc="lower right", bbox_to_anchor=(1, 1), ncols=3, borderaxespad=0.2)
+    style.legend(ax, fontsize=style.SMALL_TEXT, handletextpad=0.1, columnspacing=1, **above)
 
 
 def _square(ax: Axes, x: np.ndarray, y: np.ndarray, names: tuple[str, str]) -> float:
     """Makes both axes alike, with the diagonal where both values are equal; returns their start."""
-    style.dress(ax, *names)
+    style.dress(ax, *names, grid="both")
     lowest = min(_start(x), _start(y))
     room = 0.02 * (1 - lowest)
     ax.set_xlim(lowest - room, 1 + room)
@@ -160,7 +134,6 @@ def _square(ax: Axes, x: np.ndarray, y: np.ndarray, names: tuple[str, str]) -> f
     ax.set_aspect("equal")
     for axis in (ax.xaxis, ax.yaxis):
         axis.set_major_locator(_locator(lowest))
-    ax.grid(axis="both", color=style.LINE, linewidth=0.8)
     ax.plot([lowest, 1], [lowest, 1], color=style.QUIET, linewidth=0.8, zorder=2)
     return lowest
 
@@ -202,11 +175,9 @@ def score_figure(
     heldout_accuracy: np.ndarray, scores: np.ndarray, names: tuple[str, str]
 ) -> Figure:
     """Returns the figure of P[correct | left out] against scores, both float [k]."""
-    fig = style.figure(style.WIDE / 2, 3.4)
-    draw_density(
-        fig.subplots(), heldout_accuracy, scores, (f"P[correct | left out], {names[0]}", names[1])
-    )
-    return fig
+    labels = f"P[correct | left out], {names[0]}", names[1]
+    make = style.alone(draw_density, 3.4)
+    return make(heldout_accuracy, scores, labels, width=style.WIDE / 2)
 
 
 def methods_figure(values: Values, names: tuple[str, str], costs: Mapping[str, str]) -> Figure:
@@ -227,14 +198,10 @@ def methods_figure(values: Values, names: tuple[str, str], costs: Mapping[str, s
     labels = f"{style.MEMORIZATION_LABEL}, {names[0]}", f"turn-over score in nats, {names[1]}"
     draw_score_density(axes[0], values.memorization, values.score, labels)
     if changed is not None:
-        both = zip(
-            methods.detection(values, changed).items(),
-            (values.memorization, values.score),
-            strict=True,
-        )
+        areas, of_both = methods.detection(values, changed), (values.memorization, values.score)
         curves = [
             (f"{name}: AUC {area:.3f}\n{costs[name]}", *methods.roc(value, changed))
-            for (name, area), value in both
+            for (name, area), value in zip(areas.items(), of_both, strict=True)
         ]
         draw_roc(axes[1], curves)
     return fig

@@ -7,9 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, MultipleLocator
 
-from analysis.measures import comparison
 from analysis.measures.agreement import Curve
-from analysis.measures.comparison import Comparison
+from analysis.measures.comparison import Comparison, legend
 from analysis.plots import style
 
 _MEASURES = (("jaccard", "Jaccard similarity"), ("difference", "mean difference of estimates"))
@@ -33,17 +32,8 @@ def draw(axes: Sequence[Axes], curves: Sequence[tuple[str, Curve]], quantity: st
             few = curve.size_a + curve.size_b - curve.size_both < _FEW
             shown = few & ~np.isnan(curve.jaccard)
             if shown.any():
-                ax.plot(
-                    curve.thresholds[shown],
-                    getattr(curve, field)[shown],
-                    linestyle="none",
-                    marker=marker,
-                    markersize=4,
-                    markeredgecolor=colour,
-                    markerfacecolor="white",
-                    clip_on=False,
-                    zorder=4,
-                )
+                x, y = curve.thresholds[shown], getattr(curve, field)[shown]
+                ax.plot(x, y, marker, mec=colour, mfc="white", ms=4, clip_on=False, zorder=4)
         ax.set_xlim(0, 1)
         ax.xaxis.set_major_locator(MultipleLocator(0.2))
         ax.set_ylim(bottom=0)
@@ -58,45 +48,25 @@ def figure(comparisons: Sequence[Comparison], reference: str) -> Figure:
       comparisons: with one reference.
       reference: what all are compared with; the legend's title.
     """
-    fig = _empty(5.2 + 0.2 * len(comparisons))
-    axes = fig.subplots(2, 2)
-    labels = [_label(found) for found in comparisons]
-    for row, quantity in zip(axes, ("memorization", "influence"), strict=True):
-        curves = [getattr(found, quantity) for found in comparisons]
-        draw(row, list(zip(labels, curves, strict=True)), quantity)
-    _legend(fig, axes[0, 0], reference)
-    return fig
+    return _figure(comparisons, reference, ("memorization", "influence"))
 
 
 def influence_figure(comparison: Comparison, reference: str) -> Figure:
     """Returns Fig. 8: one comparison, influence alone; the arguments are those of `figure`."""
-    fig = _empty(3.3)
-    axes = fig.subplots(1, 2)
-    draw(axes, [(_label(comparison), comparison.influence)], "influence")
-    _legend(fig, axes[0], reference)
+    return _figure([comparison], reference, ("influence",))
+
+
+def _figure(comparisons: Sequence[Comparison], reference: str, rows: Sequence[str]) -> Figure:
+    """Returns a figure with a row of axes for each of these quantities."""
+    height = 5.2 + 0.2 * len(comparisons) if len(rows) > 1 else 3.3
+    fig = style.figure(style.WIDE, height, wspace=0.08, hspace=0.06)
+    axes = fig.subplots(len(rows), 2, squeeze=False)
+    for row, quantity in zip(axes, rows, strict=True):
+        curves = [
+            (legend(found.name, found.pairs.size_b, found.test_accuracy), getattr(found, quantity))
+            for found in comparisons
+        ]
+        draw(row, curves, quantity)
+    title = f"compared with {reference}; hollow: sets of fewer than {_FEW}"
+    style.legend_over(fig, axes[0, 0], min(2, len(comparisons)), title)
     return fig
-
-
-def _label(found: Comparison) -> str:
-    return comparison.legend(found.name, found.pairs.size_b, found.test_accuracy)
-
-
-def _empty(height: float) -> Figure:
-    return style.figure(style.WIDE, height, wspace=0.08, hspace=0.06)
-
-
-def _legend(fig: Figure, ax: Axes, reference: str) -> None:
-    """Puts the legend above all axes: curves are everywhere inside of them."""
-    handles, labels = ax.get_legend_handles_labels()
-    found = style.legend(
-        fig,
-        handles,
-        labels,
-        loc="outside upper center",
-        ncols=2 if len(labels) > 1 else 1,
-        title=f"compared with {reference}; hollow: sets of fewer than {_FEW}",
-        title_fontsize=style.TEXT,
-        handlelength=3,
-        columnspacing=1.8,
-    )
-    found.get_title().set_color(style.QUIET)

@@ -35,18 +35,13 @@ def draw(axes: Sequence[Axes], halves: Sequence[SplitHalf]) -> None:
     difference_ax.yaxis.set_major_locator(MaxNLocator(5))
     jaccard_ax.set_ylim(0, 1)
     target = experiments.JACCARD_AT_INFL_THRESHOLD
-    asked = f"{target:g}, asked for in Sec. 2"
-    jaccard_ax.axhline(target, color=style.QUIET, linewidth=1, linestyle=(0, (1, 2)), label=asked)
+    style.target(jaccard_ax, target, f"{target:g}, asked for in Sec. 2")
     style.legend(jaccard_ax, loc="lower right", handlelength=2.6)
 
 
 def figure(halves: Sequence[SplitHalf], width: float = style.WIDE) -> Figure:
     """Returns the figure: the two axes side by side, or one above the other where it is narrow."""
-    if width < style.WIDE:
-        fig = style.figure(width, 5.4)
-        axes = fig.subplots(2, 1)
-    else:
-        fig = style.figure(width, 3.0, wspace=0.08)
-        axes = fig.subplots(1, 2)
-    draw(axes, halves)
+    narrow = width < style.WIDE
+    fig = style.figure(width, 5.4 if narrow else 3.0, wspace=None if narrow else 0.08)
+    draw(fig.subplots(2, 1) if narrow else fig.subplots(1, 2), halves)
     return fig

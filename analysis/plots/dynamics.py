@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
 from matplotlib.typing import LineStyleType
 
@@ -15,6 +14,7 @@ from tfmem.config import DIFFICULT, EASY, EVERYTHING, WITHOUT_DIFFICULT
 
 SOLID: LineStyleType = "-"
 _WIDTH = 1.6  # Points that a curve is wide.
+_SPLITS = ("train", "test"), ("training", "test")  # Names in code and in words.
 # Conditions in the order of legends.
 _LINES: Mapping[str, LineStyleType] = {EVERYTHING: SOLID, WITHOUT_DIFFICULT: (0, (1, 1.4))}
 _LINE_LABELS = {
@@ -45,18 +45,6 @@ def draw_groups(
             style.curve(ax, epochs, curve, look, label or "_nolegend_", _WIDTH)
 
 
-def draw_stores(ax: Axes, curves: Sequence[tuple[str, np.ndarray, np.ndarray]]) -> None:
-    """Draws one curve per store.
-
-    Args:
-      ax: where.
-      curves: label, epochs int [e] and values float [e] of each.
-    """
-    for index, (label, epochs, values) in enumerate(curves):
-        colour, _, line = style.CURVES[index % len(style.CURVES)]
-        style.curve(ax, epochs, values, (colour, None, line), label, _WIDTH)
-
-
 def dress(ax: Axes, epochs: np.ndarray, what: str, window: int) -> None:
     """Names the axes of values against epochs, and says over how many they are means."""
     smoothed = f" (sliding mean over {window})" if window > 1 else ""
@@ -66,18 +54,8 @@ def dress(ax: Axes, epochs: np.ndarray, what: str, window: int) -> None:
 
 def legend(ax: Axes, title: str = "") -> None:
     """Puts the legend above axes of half a page's width: curves are everywhere inside of them."""
-    found = style.legend(
-        ax,
-        loc="lower center",
-        bbox_to_anchor=(0.5, 1),
-        ncols=len(style.GROUPS),
-        title=title or None,
-        fontsize=style.SMALL_TEXT,
-        title_fontsize=style.TEXT,
-        handlelength=2,
-        columnspacing=1.4,
-        borderaxespad=0.2,
-    )
+    small = dict(fontsize=style.SMALL_TEXT, handlelength=2, borderaxespad=0.2)
+    found = style.legend_above(ax, len(style.GROUPS), title=title or None, **small)
     found.get_title().set_color(style.INK)
 
 
@@ -105,16 +83,17 @@ def figure(found: Sequence[Curves], window: int = 1) -> Figure:
 
 
 def _draw_whole(axes: Sequence[Axes], whole: Sequence[Curves], window: int) -> None:
-    for ax, split, what in zip(axes, ("train", "test"), ("training", "test"), strict=True):
+    conditions = [part.condition for part in whole]
+    for ax, split, what in zip(axes, *_SPLITS, strict=True):
         for index, part in enumerate(whole):
             labels = _labels(getattr(part, f"{split}_shares")) if not index else [""] * 3
             values = getattr(part, split)
             draw_groups(ax, part.epochs, values, labels, _LINES[part.condition])
         _dress_accuracy(ax, whole[0].epochs, f"{what} accuracy", window)
+        if split == "test" and WITHOUT_DIFFICULT in conditions:
+            # The lower right corner of the test accuracy is where the fewest curves are.
+            _explain_lines(ax, conditions)
         legend(ax)
-    if WITHOUT_DIFFICULT in (part.condition for part in whole):
-        # The lower right corner of the test accuracy is where the fewest curves are.
-        _explain_lines(axes[1], [part.condition for part in whole])
 
 
 def _draw_alone(axes: Sequence[Axes], alone: Sequence[Curves], window: int) -> None:
@@ -131,10 +110,8 @@ def _draw_alone(axes: Sequence[Axes], alone: Sequence[Curves], window: int) -> N
 def _labels(shares: np.ndarray) -> list[str]:
     """Returns the names of the groups, of subsets with their share of the data, as in the paper."""
     full, *subsets = (name for name, _ in style.GROUPS)
-    return [
-        full,
-        *(f"{name} ({share:.1%})" for name, share in zip(subsets, shares[1:], strict=True)),
-    ]
+    of_subsets = zip(subsets, shares[1:], strict=True)
+    return [full, *(f"{name} ({share:.1%})" for name, share in of_subsets)]
 
 
 def _dress_accuracy(ax: Axes, epochs: np.ndarray, what: str, window: int) -> None:
@@ -144,22 +121,14 @@ def _dress_accuracy(ax: Axes, epochs: np.ndarray, what: str, window: int) -> Non
 
 
 def _explain_lines(ax: Axes, conditions: Sequence[str]) -> None:
-    """Adds a second legend, of what the lines' styles mean."""
+    """Adds a legend of what the lines' styles mean, which stays when the axes get another."""
     handles = [
         Line2D([], [], color=style.QUIET, linestyle=_LINES[name], linewidth=_WIDTH)
         for name in conditions
     ]
-    found = Legend(
-        ax,
-        handles,
-        [_LINE_LABELS[name] for name in conditions],
-        loc="lower right",
-        frameon=False,
-        fontsize=style.SMALL_TEXT,
-        labelcolor=style.INK,
-        handlelength=2,
-    )
-    ax.add_artist(found)
+    labels = [_LINE_LABELS[name] for name in conditions]
+    small = dict(fontsize=style.SMALL_TEXT, handlelength=2)
+    ax.add_artist(style.legend(ax, handles, labels, loc="lower right", **small))
 
 
 def corruption_figure(stores: Sequence[tuple[str, Curves]], window: int = 1) -> Figure:
@@ -174,17 +143,11 @@ def corruption_figure(stores: Sequence[tuple[str, Curves]], window: int = 1) -> 
     axes = fig.subplots(1, 2)
     smoothed = [(label, curves.smoothed(window)) for label, curves in stores]
     longest = max((curves.epochs for _, curves in smoothed), key=lambda epochs: epochs[-1])
-    for ax, split, what in zip(axes, ("train", "test"), ("training", "test"), strict=True):
-        draw_stores(
-            ax, [(label, part.epochs, getattr(part, split)[ALL]) for label, part in smoothed]
-        )
+    for ax, split, what in zip(axes, *_SPLITS, strict=True):
+        for index, (label, part) in enumerate(smoothed):
+            colour, _, line = style.CURVES[index % len(style.CURVES)]
+            values = getattr(part, split)[ALL]
+            style.curve(ax, part.epochs, values, (colour, None, line), label, _WIDTH)
         _dress_accuracy(ax, longest, f"{what} accuracy", window)
-    style.legend(
-        fig,
-        *axes[0].get_legend_handles_labels(),
-        loc="outside upper center",
-        ncols=columns,
-        handlelength=3,
-        columnspacing=1.8,
-    )
+    style.legend_over(fig, axes[0], columns)
     return fig

@@ -2,7 +2,6 @@
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from analysis.measures.turnover import SETTLED, SHARES, EarlyStopping
 from analysis.plots import style
@@ -15,16 +14,11 @@ def draw(ax: Axes, found: EarlyStopping) -> None:
     labels = "Spearman's rank correlation", f"share of the top {SHARES[-1]:.0%} found"
     for look, values, label in zip(style.CURVES, curves, labels, strict=False):
         style.curve(ax, found.epochs, values, style.thinned(look, len(found.epochs)), label)
-    label, dots = f"{SETTLED:g}", (0, (1, 2))
-    ax.axhline(SETTLED, color=style.QUIET, linewidth=1, linestyle=dots, label=label, zorder=2)
+    style.target(ax, SETTLED, f"{SETTLED:g}")
     style.epoch_axis(ax, int(found.epochs[-1]))
     lowest = np.nanmin([*np.concatenate(curves), 0])
     ax.set_ylim(lowest if lowest < 0 else 0, 1)
     style.legend_above(ax, 3)
 
 
-def figure(found: EarlyStopping, width: float = style.WIDE) -> Figure:
-    """Returns the figure; see `draw`."""
-    fig = style.figure(width, 3.2)
-    draw(fig.subplots(), found)
-    return fig
+figure = style.alone(draw, 3.2)

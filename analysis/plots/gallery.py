@@ -1,9 +1,8 @@
 """Fig. 1: training examples of several classes with memorization around 0, 0.5 and 1."""
 
-import dataclasses
-import itertools
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -21,47 +20,26 @@ _BETWEEN = 5 / 8  # Sides between classes.
 _LABEL = 5 / 8  # Sides for the labels of the levels.
 
 
-@dataclasses.dataclass(frozen=True)
-class _Grid:
-    """Where classes are, in sides of a picture: bands of up to `_COLUMNS` classes."""
+_LEVEL_HEIGHT = pictures.LINE + 1 + pictures.GAP
+_BAND_HEIGHT = pictures.HEADING + len(experiments.GALLERY_LEVELS) * _LEVEL_HEIGHT
 
-    classes: int
-    examples: int  # Beside each other.
 
-    @property
-    def columns(self) -> int:
-        bands = math.ceil(self.classes / _COLUMNS)
-        return math.ceil(self.classes / bands) if bands else 1
+class _Grid(NamedTuple):
+    """Bands of up to `_COLUMNS` classes; all but `columns` are in sides of a picture."""
 
-    @property
-    def class_width(self) -> float:
-        return self.examples * (1 + pictures.GAP) - pictures.GAP
-
-    @property
-    def level_height(self) -> float:
-        return pictures.LINE + 1 + pictures.GAP
-
-    @property
-    def band_height(self) -> float:
-        return pictures.HEADING + len(experiments.GALLERY_LEVELS) * self.level_height
-
-    @property
-    def width(self) -> float:
-        return _LABEL + self.columns * (self.class_width + _BETWEEN) - _BETWEEN + pictures.GAP
-
-    @property
-    def height(self) -> float:
-        return math.ceil(self.classes / self.columns) * self.band_height + pictures.GAP
-
-    def corner(self, index: int) -> tuple[float, float]:
-        """Returns (left, top) of a class."""
-        band, column = divmod(index, self.columns)
-        return _LABEL + column * (self.class_width + _BETWEEN), band * self.band_height
+    columns: int
+    class_width: float
+    width: float
+    height: float
 
 
 def _grid(classes: Sequence[GalleryRow[Picture]]) -> _Grid:
-    numbers = [len(examples) for shown in classes for examples in shown.levels]
-    return _Grid(len(classes), max([_FEWEST, *numbers]))
+    bands = math.ceil(len(classes) / _COLUMNS)
+    columns = math.ceil(len(classes) / bands) if bands else 1
+    examples = max([_FEWEST, *(len(level) for shown in classes for level in shown.levels)])
+    class_width = examples * (1 + pictures.GAP) - pictures.GAP
+    width = _LABEL + columns * (class_width + _BETWEEN) - _BETWEEN + pictures.GAP
+    return _Grid(columns, class_width, width, bands * _BAND_HEIGHT + pictures.GAP)
 
 
 def draw(ax: Axes, classes: Sequence[GalleryRow[Picture]]) -> None:
@@ -74,17 +52,17 @@ def draw(ax: Axes, classes: Sequence[GalleryRow[Picture]]) -> None:
     grid = _grid(classes)
     points = pictures.lay_out(ax, grid.width, grid.height)
     for index, shown in enumerate(classes):
-        left, top = grid.corner(index)
+        band, column = divmod(index, grid.columns)
+        left, top = _LABEL + column * (grid.class_width + _BETWEEN), band * _BAND_HEIGHT
         name = pictures.shortened(shown.name, grid.class_width * points, style.TEXT)
         middle = left + grid.class_width / 2
         pictures.write(ax, middle, top + pictures.HEADING / 2, name)
         if left == _LABEL:
             y = top + pictures.HEADING / 2
             pictures.write(ax, _LABEL / 2, y, "mem", fontsize=style.SMALL_TEXT, color=style.QUIET)
-        for row, (level, examples) in enumerate(
-            zip(experiments.GALLERY_LEVELS, shown.levels, strict=True)
-        ):
-            y = top + pictures.HEADING + row * grid.level_height
+        rows = zip(experiments.GALLERY_LEVELS, shown.levels, strict=True)
+        for row, (level, examples) in enumerate(rows):
+            y = top + pictures.HEADING + row * _LEVEL_HEIGHT
             centre = y + pictures.LINE + 0.5
             if left == _LABEL:
                 pictures.write(ax, _LABEL / 2, centre, f"{level:.1f}")
@@ -98,9 +76,7 @@ def draw(ax: Axes, classes: Sequence[GalleryRow[Picture]]) -> None:
 def figure(classes: Sequence[GalleryRow[Picture]]) -> Figure:
     """Returns the figure; see `draw`. It is as large as its pictures need."""
     grid = _grid(classes)
-    shown = itertools.chain.from_iterable(
-        examples for of_class in classes for examples in of_class.levels
-    )
+    shown = (picture for row in classes for level in row.levels for picture in level)
     fig, ax = pictures.canvas(grid.width, grid.height, pictures.side(shown))
     draw(ax, classes)
     return fig
@@ -117,6 +93,4 @@ def of_classes(dataset: ImageDataset, memorization: np.ndarray, labels: Sequence
     rows = gallery(memorization, dataset.train.labels, labels, dataset.class_names)
     index = (found.example for row in rows for level in row.levels for found in level)
     images = folder.images(dataset, "train", index)
-    return figure(
-        [row.shown(lambda found: Picture(images[found.example], found.value)) for row in rows]
-    )
+    return figure([row.shown(lambda found: Picture(images[found[0]], found[1])) for row in rows])

@@ -22,8 +22,7 @@ def draw(axes: Sequence[Axes], curves: Curves, window: int = 1) -> None:
     """
     labels = [name for name, _ in style.GROUPS]
     for ax, (field, what) in zip(axes, _MEASURES, strict=True):
-        values = getattr(curves, field)
-        dynamics.draw_groups(ax, curves.epochs, values, labels)
+        dynamics.draw_groups(ax, curves.epochs, getattr(curves, field), labels)
         dynamics.dress(ax, curves.epochs, what, window)
         ax.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]))
         ax.axhline(0, color=style.QUIET, linewidth=0.8, zorder=2)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -9,6 +10,10 @@ from matplotlib.axes import Axes
 from analysis.plots import style
 
 BINS_PER_UNIT = 20  # Fig. 3: bins of width 0.05.
+# How a text stands above a place.
+_ABOVE: dict[str, Any] = dict(
+    xytext=(0, 3), textcoords="offset points", va="bottom", color=style.INK
+)
 
 
 def bins(values: np.ndarray, lowest: float) -> tuple[np.ndarray, np.ndarray]:
@@ -53,17 +58,9 @@ def bars(
     room = 0.88 * 72 * inches * width / (edges[-1] - left) - 1
     for bar, count in zip(drawn, counts[shown], strict=True):
         text = f"{count:,}"
-        ax.annotate(
-            text,
-            (bar.get_x() + bar.get_width() / 2, count),
-            xytext=(0, 3),
-            textcoords="offset points",
-            ha="center",
-            va="bottom",
-            rotation=90 if _text_width(text) > room else 0,
-            fontsize=style.SMALL_TEXT,
-            color=style.INK,
-        )
+        place = bar.get_x() + bar.get_width() / 2, count
+        turn = 90 if _text_width(text) > room else 0
+        ax.annotate(text, place, **_ABOVE, ha="center", rotation=turn, fontsize=style.SMALL_TEXT)
     ax.set_xlim(left - 0.2 * width, edges[-1] + 0.2 * width)
 
 
@@ -76,14 +73,6 @@ def threshold_line(ax: Axes, threshold: float, text: str) -> None:
     """Marks a threshold by a dashed line, if the axis holds it, with its name above the axes."""
     ax.axvline(threshold, color=style.INK, linewidth=1, linestyle=(0, (4, 3)))
     left, right = ax.get_xlim()
-    ax.annotate(
-        text,
-        (min(max(threshold, left), right), 1),
-        xycoords=("data", "axes fraction"),
-        xytext=(0, 3),
-        textcoords="offset points",
-        ha="left" if threshold < 0.5 else "right",
-        va="bottom",
-        fontsize=style.TEXT,
-        color=style.INK,
-    )
+    place, side = (min(max(threshold, left), right), 1), "left" if threshold < 0.5 else "right"
+    system = ("data", "axes fraction")
+    ax.annotate(text, place, xycoords=system, **_ABOVE, ha=side, fontsize=style.TEXT)

@@ -2,7 +2,6 @@
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from analysis.plots import histogram, style
@@ -27,8 +26,4 @@ def draw(ax: Axes, influence: np.ndarray, threshold: float) -> None:
     ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
 
 
-def figure(influence: np.ndarray, threshold: float, width: float = style.WIDE) -> Figure:
-    """Returns the figure; see `draw`."""
-    fig = style.figure(width, 3.0)
-    draw(fig.subplots(), influence, threshold)
-    return fig
+figure = style.alone(draw, 3.0)

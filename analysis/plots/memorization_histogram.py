@@ -2,7 +2,6 @@
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from analysis.plots import histogram, style
 
@@ -24,19 +23,9 @@ def draw(ax: Axes, memorization: np.ndarray, threshold: float) -> None:
     style.dress(ax, label, "training examples (log scale)")
     histogram.bars(ax, counts, edges, colours.tolist())
     highest = max(1, int(counts.max()))
-    ax.set_yscale("log")
-    # A bar of one example has room below, and an upright count above. No line is above the highest
-    # bar, where its count stands.
-    ax.set_ylim(0.6, 8 * highest)
-    ticks = [10**exponent for exponent in range(len(str(highest)))]
-    ax.set_yticks(ticks, [f"{tick:,}" for tick in ticks])
-    ax.minorticks_off()
+    style.count_axis(ax, highest, 8)  # No line is above the highest bar, where its count stands.
     above = int(np.count_nonzero(memorization >= threshold))
     histogram.threshold_line(ax, threshold, f"{above:,} at or above {threshold:g}")
 
 
-def figure(memorization: np.ndarray, threshold: float, width: float = style.WIDE) -> Figure:
-    """Returns the figure; see `draw`."""
-    fig = style.figure(width, 3.2)
-    draw(fig.subplots(), memorization, threshold)
-    return fig
+figure = style.alone(draw, 3.2)

@@ -15,8 +15,6 @@ from tfmem.datasets import ImageDataset
 _HEADING = 6 / 8  # Two lines.
 _MARGIN = 2 / 8  # On the left, as the text above the training examples is wider than they are.
 _RULE = 4 / 8  # Sides between the training example and the test examples.
-
-
 _ROW_HEIGHT = pictures.LINE + 1 + pictures.LINE + pictures.GAP
 _FIRST_TEST = _MARGIN + 1 + _RULE
 
@@ -52,15 +50,9 @@ def draw(ax: Axes, rows: Sequence[PanelRow[Picture]]) -> None:
         for column, test in enumerate(row.tests):
             left = _FIRST_TEST + column * (1 + pictures.GAP)
             pictures.show(ax, test, left, top, style.INFLUENCE)
-        pictures.write(
-            ax,
-            _MARGIN,
-            top + 1 + 1.5 * pictures.LINE,
-            pictures.shortened(row.name, (right - _MARGIN) * points, style.SMALL_TEXT),
-            fontsize=style.SMALL_TEXT,
-            color=style.QUIET,
-            ha="left",
-        )
+        name = pictures.shortened(row.name, (right - _MARGIN) * points, style.SMALL_TEXT)
+        quiet = dict(fontsize=style.SMALL_TEXT, color=style.QUIET, ha="left")
+        pictures.write(ax, _MARGIN, top + 1 + 1.5 * pictures.LINE, name, **quiet)
 
 
 def figure(rows: Sequence[PanelRow[Picture]]) -> Figure:

@@ -50,6 +50,13 @@ def to_pixels(images: np.ndarray, pixel_max: int | None) -> np.ndarray:
     return np.round(images * (_WHITE / (pixel_max or _WHITE))).astype(np.uint8)
 
 
+def reduced(image: np.ndarray, longest: int) -> Image.Image:
+    """Returns a uint8 image [height, width, 1 or 3] whose sides are at most so long."""
+    picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
+    picture.thumbnail((longest, longest), Image.Resampling.LANCZOS)
+    return picture
+
+
 def side(pictures: Iterable[Picture]) -> float:
     """Returns how many inches a side of the grid is: the largest picture's longer side."""
     largest = max((max(picture.image.shape[:2]) for picture in pictures), default=_FEWEST_DOTS)
@@ -106,33 +113,10 @@ def show(ax: Axes, picture: Picture, left: float, top: float, colour: str) -> No
       top: of the line.
       colour: of the value, unless it is quiet.
     """
-    write(
-        ax,
-        left + 0.5,
-        top + LINE / 2,
-        style.number(picture.value),
-        fontsize=style.SMALL_TEXT,
-        color=style.QUIET if picture.quiet else colour,
-    )
-    pixels = _reduced(picture.image)
-    height, width = (extent / max(pixels.shape[:2]) for extent in pixels.shape[:2])
+    small = dict(fontsize=style.SMALL_TEXT, color=style.QUIET if picture.quiet else colour)
+    write(ax, left + 0.5, top + LINE / 2, style.number(picture.value), **small)
+    pixels = np.asarray(reduced(picture.image, _MOST_DOTS))
+    height, width = (length / max(pixels.shape[:2]) for length in pixels.shape[:2])
     x, y = left + (1 - width) / 2, top + LINE + (1 - height) / 2
-    ax.imshow(
-        pixels[..., 0] if pixels.shape[-1] == 1 else pixels,
-        cmap="gray",
-        vmin=0,
-        vmax=_WHITE,
-        interpolation="nearest",
-        extent=(x, x + width, y + height, y),
-    )
-
-
-def _reduced(image: np.ndarray) -> np.ndarray:
-    """Returns the image, or one that fits into a square of `_MOST_DOTS`."""
-    if max(image.shape[:2]) <= _MOST_DOTS:
-        return image
-    grey = image.shape[-1] == 1
-    picture = Image.fromarray(image[..., 0] if grey else image)
-    picture.thumbnail((_MOST_DOTS, _MOST_DOTS), Image.Resampling.LANCZOS)
-    pixels = np.asarray(picture)
-    return pixels[..., None] if grey else pixels
+    extent = (x, x + width, y + height, y)
+    ax.imshow(pixels, cmap="gray", vmin=0, vmax=_WHITE, interpolation="nearest", extent=extent)

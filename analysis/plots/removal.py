@@ -37,14 +37,7 @@ def draw(axes: Sequence[Axes], effects: Sequence[ThresholdEffect], whole: float)
         )
         style.curve(accuracy_ax, thresholds, value, (colour, marker, line), label, size=5)
     if not np.isnan(whole):
-        accuracy_ax.axhline(
-            whole,
-            color=style.QUIET,
-            linewidth=1,
-            linestyle=(0, (1, 2)),
-            label="remove nothing",
-            zorder=2,
-        )
+        style.target(accuracy_ax, whole, "remove nothing")
     if not np.isfinite(accuracy_ax.dataLim.intervaly).all():  # No run is there yet.
         accuracy_ax.set_ylim(0, 1)
     accuracy_ax.tick_params(axis="x", length=0)

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -17,7 +18,10 @@ from tfmem.store.epochs import Epoch
 ROWS = 5  # Examples that a class shows.
 _WIDEST = 2  # Sides that a column may have for its text.
 _STEP = 2 / 8  # Sides by which columns are wider than a picture, so that both margins are dots.
-_NOTES = ("(label, unmuted, muted prediction)", "score in nats")
+# What stands above the columns, and its colour.
+_NOTES = {"(label, unmuted, muted prediction)": style.QUIET, "score in nats": style.MEMORIZATION}
+_TOP = len(_NOTES) * pictures.LINE + pictures.GAP + pictures.HEADING
+_ROW_HEIGHT = 2 * pictures.LINE + 1 + pictures.GAP
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,53 +58,25 @@ class ClassColumn:
     examples: tuple[Example, ...]
 
 
-@dataclasses.dataclass(frozen=True)
-class _Grid:
-    """Where columns are, in sides of a picture."""
+class _Grid(NamedTuple):
+    """The sizes of columns and of the whole, in sides of a picture."""
 
-    columns: int
-    rows: int
     column_width: float
-    least_width: float  # What the notes need.
-
-    @property
-    def row_height(self) -> float:
-        return 2 * pictures.LINE + 1 + pictures.GAP
-
-    @property
-    def top(self) -> float:
-        """Below the notes and the names."""
-        return len(_NOTES) * pictures.LINE + pictures.GAP + pictures.HEADING
-
-    @property
-    def width(self) -> float:
-        of_columns = self.columns * (self.column_width + pictures.GAP) + pictures.GAP
-        return max(of_columns, self.least_width)
-
-    @property
-    def height(self) -> float:
-        return self.top + max(1, self.rows) * self.row_height
-
-    def left(self, column: int) -> float:
-        return pictures.GAP + column * (self.column_width + pictures.GAP)
+    width: float
+    height: float
 
 
 def _grid(columns: Sequence[ClassColumn], points: float) -> _Grid:
     """Returns the grid of pictures whose side is so many points."""
-    widths = [pictures.text_width(shown.name, style.TEXT) for shown in columns]
-    widths += [
-        pictures.text_width(example.triple, style.SMALL_TEXT)
-        for shown in columns
-        for example in shown.examples
-    ]
-    needed = max(widths, default=0) / points
+    texts = [(shown.name, style.TEXT) for shown in columns]
+    texts += [(each.triple, style.SMALL_TEXT) for shown in columns for each in shown.examples]
+    needed = max((pictures.text_width(*text) for text in texts), default=0) / points
+    column_width = min(1 + _STEP * max(0, math.ceil((needed - 1) / _STEP)), _WIDEST)
+    of_columns = len(columns) * (column_width + pictures.GAP) + pictures.GAP
     notes = max(pictures.text_width(note, style.SMALL_TEXT) for note in _NOTES) / points
-    return _Grid(
-        columns=len(columns),
-        rows=max((len(shown.examples) for shown in columns), default=0),
-        column_width=min(1 + _STEP * max(0, math.ceil((needed - 1) / _STEP)), _WIDEST),
-        least_width=math.ceil(8 * notes) / 8 + 2 * pictures.GAP,
-    )
+    of_notes = math.ceil(8 * notes) / 8 + 2 * pictures.GAP
+    rows = max([1, *(len(shown.examples) for shown in columns)])
+    return _Grid(column_width, max(of_columns, of_notes), _TOP + rows * _ROW_HEIGHT)
 
 
 def _side(columns: Sequence[ClassColumn]) -> float:
@@ -117,22 +93,20 @@ def draw(ax: Axes, columns: Sequence[ClassColumn]) -> None:
     grid = _grid(columns, 72 * _side(columns))
     points = pictures.lay_out(ax, grid.width, grid.height)
     small = dict(fontsize=style.SMALL_TEXT, color=style.QUIET)
-    for line, (note, colour) in enumerate(
-        zip(_NOTES, (style.QUIET, style.MEMORIZATION), strict=True)
-    ):
+    for line, (note, colour) in enumerate(_NOTES.items()):
         y = pictures.GAP + (line + 0.5) * pictures.LINE
         pictures.write(ax, pictures.GAP, y, note, **{**small, "color": colour, "ha": "left"})
     for column, shown in enumerate(columns):
-        left = grid.left(column)
+        left = pictures.GAP + column * (grid.column_width + pictures.GAP)
         middle = left + grid.column_width / 2
         name = pictures.shortened(shown.name, grid.column_width * points, style.TEXT)
-        pictures.write(ax, middle, grid.top - pictures.HEADING / 2, name)
+        pictures.write(ax, middle, _TOP - pictures.HEADING / 2, name)
         for row, example in enumerate(shown.examples):
-            y = grid.top + row * grid.row_height
+            y = _TOP + row * _ROW_HEIGHT
             pictures.write(ax, middle, y + pictures.LINE / 2, example.triple, **small)
             pictures.show(ax, example.picture, middle - 0.5, y + pictures.LINE, style.MEMORIZATION)
         if not shown.examples:
-            centre = grid.top + 2 * pictures.LINE + 0.5
+            centre = _TOP + 2 * pictures.LINE + 0.5
             pictures.write(ax, middle, centre, "–", color=style.QUIET)
 
 
@@ -172,9 +146,6 @@ def of_scores(
             int(epoch["muted_predicted"][i]),
         )
 
-    return figure(
-        [
-            ClassColumn(dataset.class_names[label], tuple(map(example, index)))
-            for label, index in shown.items()
-        ]
-    )
+    names = dataset.class_names
+    columns = [ClassColumn(names[i], tuple(map(example, index))) for i, index in shown.items()]
+    return figure(columns)

@@ -1,10 +1,10 @@
 """Fig. 2 of Liu et al. (2021): how many training examples have a score, real and corrupted ones."""
 
 import math
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from analysis.plots import style
 
@@ -49,44 +49,26 @@ def draw(ax: Axes, score: np.ndarray, corrupted: np.ndarray | None = None) -> No
     unknown = int(np.count_nonzero(~finite))
     label = f"{style.SCORE_LABEL} (nats" + (f"; of {unknown:,} unknown)" if unknown else ")")
     style.dress(ax, label, "training examples (log scale)")
-    ax.set_yscale("log")
     ax.autoscale(False)  # Both axes are given below.
     edges = bins(score[finite])
-    if corrupted is None:
-        parts = [(finite, "", style.MEMORIZATION, style.MEMORIZATION_PALE)]
-    else:
-        parts = [
-            (finite & ~corrupted, "real labels", style.MEMORIZATION, style.MEMORIZATION_PALE),
-            (finite & corrupted, "random labels", style.INFLUENCE, style.INFLUENCE_PALE),
-        ]
+    real = finite if corrupted is None else finite & ~corrupted
+    parts = [(real, "real labels", style.MEMORIZATION, style.MEMORIZATION_PALE)]
+    if corrupted is not None:
+        random = finite & corrupted
+        parts.append((random, "random labels", style.INFLUENCE, style.INFLUENCE_PALE))
     highest = 1
     for chosen, name, colour, pale in parts:
         counts, _ = np.histogram(score[chosen], edges)
         highest = max(highest, int(counts.max()))
-        ax.stairs(
-            counts,
-            edges,
-            fill=True,
-            facecolor=(pale, 0.6),
-            edgecolor=colour,
-            linewidth=1.2,
-            label=f"{name} ({np.count_nonzero(chosen):,} examples)",
-        )
+        label = f"{name} ({np.count_nonzero(chosen):,} examples)"
+        area: dict[str, Any] = dict(facecolor=(pale, 0.6), edgecolor=colour, linewidth=1.2)
+        ax.stairs(counts, edges, fill=True, label=label, **area)
         ax.stairs(counts, edges, color=colour, linewidth=1.2, zorder=3)  # Above all areas.
-    ax.set_ylim(0.6, 2 * highest)
-    ticks = [10**exponent for exponent in range(len(str(highest)))]
-    ax.set_yticks(ticks, [f"{tick:,}" for tick in ticks])
-    ax.minorticks_off()
+    style.count_axis(ax, highest, 2)
     margin = 0.01 * (edges[-1] - edges[0])
     ax.set_xlim(edges[0] - margin, edges[-1] + margin)
     if corrupted is not None:
         style.legend_above(ax, 2)
 
 
-def figure(
-    score: np.ndarray, corrupted: np.ndarray | None = None, width: float = style.WIDE
-) -> Figure:
-    """Returns the figure; see `draw`."""
-    fig = style.figure(width, 3.2)
-    draw(fig.subplots(), score, corrupted)
-    return fig
+figure = style.alone(draw, 3.2)

@@ -3,8 +3,8 @@
 import io
 import pathlib
 import re
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
 
 import matplotlib
 from etils import epath
@@ -106,7 +106,21 @@ def figure(
     return Figure((width, height), layout=ConstrainedLayoutEngine(wspace=wspace, hspace=hspace))
 
 
-def dress(ax: Axes, x: str, y: str) -> None:
+def alone(draw: Callable[..., None], height: float) -> Callable[..., Figure]:
+    """Returns the function that draws a figure of so many inches, which has one pair of axes.
+
+    It takes what `draw` takes after the axes, and as `width` the width in inches.
+    """
+
+    def make(*values: Any, width: float = WIDE) -> Figure:
+        fig = figure(width, height)
+        draw(fig.subplots(), *values)
+        return fig
+
+    return make
+
+
+def dress(ax: Axes, x: str, y: str, grid: Literal["y", "both"] = "y") -> None:
     """Names the axes and leaves only the lines that help to read a value."""
     ax.set_xlabel(x, fontsize=TEXT, color=INK)
     ax.set_ylabel(y, fontsize=TEXT, color=INK)
@@ -114,8 +128,17 @@ def dress(ax: Axes, x: str, y: str) -> None:
     ax.tick_params(axis="y", length=0)
     ax.spines[["top", "right", "left"]].set_visible(False)
     ax.spines["bottom"].set_color(QUIET)
-    ax.grid(axis="y", color=LINE, linewidth=0.8)
+    ax.grid(axis=grid, color=LINE, linewidth=0.8)
     ax.set_axisbelow(True)
+
+
+def count_axis(ax: Axes, highest: int, room: float) -> None:
+    """Makes the y axis one of counts, logarithmic, up to `room` times the highest of them."""
+    ax.set_yscale("log")
+    ax.set_ylim(0.6, room * highest)  # A count of one has room below.
+    ticks = [10**exponent for exponent in range(len(str(highest)))]
+    ax.set_yticks(ticks, [f"{tick:,}" for tick in ticks])
+    ax.minorticks_off()
 
 
 def in_percent(axis: Axis) -> None:
@@ -164,6 +187,11 @@ def curve(
     )
 
 
+def target(ax: Axes, value: float, label: str) -> None:
+    """Marks a value to compare with by a dotted line."""
+    ax.axhline(value, color=QUIET, linewidth=1, linestyle=(0, (1, 2)), label=label)
+
+
 def thinned(look: Sequence, points: int) -> Sequence:
     """Returns how a curve of so many points looks: a long one has no markers."""
     colour, marker, line = look
@@ -178,14 +206,22 @@ def legend(where: Axes | Figure, *entries: Sequence, **options: Any) -> Legend:
       *entries: handles and labels, or nothing for those of the axes.
       **options: of matplotlib's `legend`.
     """
-    defaults = {"frameon": False, "fontsize": TEXT, "labelcolor": INK}
+    defaults = {"frameon": False, "fontsize": TEXT, "title_fontsize": TEXT, "labelcolor": INK}
     return where.legend(*entries, **{**defaults, **options})
 
 
-def legend_above(ax: Axes, columns: int) -> None:
-    """Puts the legend above the axes, where no curve can be."""
+def legend_above(ax: Axes, columns: int, **options: Any) -> Legend:
+    """Puts the legend above the axes, where no curve can be; the options are matplotlib's."""
     above = dict(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=columns)
-    legend(ax, **above, handlelength=2.4, columnspacing=1.4)
+    return legend(ax, **above, **{"handlelength": 2.4, "columnspacing": 1.4, **options})
+
+
+def legend_over(fig: Figure, ax: Axes, columns: int, title: str | None = None) -> None:
+    """Puts the legend of one of a figure's axes above all of them."""
+    handles = ax.get_legend_handles_labels()
+    room = dict(handlelength=3, columnspacing=1.8)
+    found = legend(fig, *handles, loc="outside upper center", ncols=columns, title=title, **room)
+    found.get_title().set_color(QUIET)
 
 
 def to_svg(fig: Figure, name: str) -> str:

@@ -1,7 +1,6 @@
 """Fig. 9 of Liu et al. (2021): how muted and unmuted sub-networks fit the training examples."""
 
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from analysis.measures.turnover import Accuracies
@@ -25,8 +24,4 @@ def draw(ax: Axes, found: Accuracies) -> None:
     style.legend_above(ax, 3)
 
 
-def figure(found: Accuracies, width: float = style.WIDE) -> Figure:
-    """Returns the figure; see `draw`."""
-    fig = style.figure(width, 3.2)
-    draw(fig.subplots(), found)
-    return fig
+figure = style.alone(draw, 3.2)

@@ -276,7 +276,7 @@ AWKWARD = {
     "influence, no pair": lambda: influence_histogram.figure(np.array([]), 0.15),
     "influence, one pair": lambda: influence_histogram.figure(np.array([0.2]), 0.15),
     "influence, thousands": lambda: influence_histogram.figure(
-        np.repeat([0.2, 0.3, 0.31], [12_345, 1_234_567, 3]), 0.15, style.NARROW
+        np.repeat([0.2, 0.3, 0.31], [12_345, 1_234_567, 3]), 0.15, width=style.NARROW
     ),
     "influence, all of it": lambda: influence_histogram.figure(np.array([-0.3, 0.1]), -1),
     "memorization, one example": lambda: memorization_histogram.figure(np.array([1.0]), 0.25),

@@ -97,8 +97,8 @@ def test_order_puts_the_pictures_that_matter_first(monkeypatch):
         # Then the three most memorized, all there. 1 -> 0, 0.80, has no memorization; 4 -> 3, 0.1.
         test(3),
     )
-    assert contents.train_index.tolist() == [2, 0, 1, 5, 3, 4]
-    assert contents.test_index.tolist() == [1, 2, 0, 4, 3]
+    assert contents.index("train").tolist() == [2, 0, 1, 5, 3, 4]
+    assert contents.index("test").tolist() == [1, 2, 0, 4, 3]
 
 
 def test_histogram_counts_every_training_example():

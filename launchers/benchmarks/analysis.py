@@ -1,6 +1,7 @@
 """How fast trials are read and estimated from, at the paper's sizes."""
 
 import collections
+import functools
 import pathlib
 import statistics
 import tempfile
@@ -78,10 +79,10 @@ def influence() -> None:
         "one product, in blocks, the full matrix": _full,
         "one product, class by class, with standard errors": _by_class,
     }
-    costs: dict[str, list[timing.Cost]] = {name: [] for name in functions}
-    for _ in range(_ROUNDS):
-        for name, function in functions.items():
-            costs[name].append(timing.alone(function))
+    measures = {
+        name: functools.partial(timing.alone, function) for name, function in functions.items()
+    }
+    costs = timing.in_turn(measures, _ROUNDS)
     plain = costs["two products"]
     for name, found in costs.items():
         ratios = [other.seconds / own.seconds for other, own in zip(plain, found, strict=True)]

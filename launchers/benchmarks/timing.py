@@ -24,13 +24,10 @@ def seconds(function: Callable[..., object], *args) -> float:
     return time.perf_counter() - start
 
 
-def compare(measures: Mapping[str, Callable[[], float]], rounds: int, per: str) -> None:
-    """Takes each of some measures of seconds in turn, for so many rounds, and reports them."""
-    rows: dict[str, list[float]] = {name: [] for name in measures}
-    for _ in range(rounds):
-        for name, measure in measures.items():
-            rows[name].append(measure())
-    report(rows, per)
+def in_turn(measures: Mapping[str, Callable[[], T]], rounds: int) -> dict[str, list[T]]:
+    """Returns what each of some measures gives, taken in turn for so many rounds."""
+    found = [{name: measure() for name, measure in measures.items()} for _ in range(rounds)]
+    return {name: [values[name] for values in found] for name in measures}
 
 
 def report(rows: dict[str, list[float]], per: str) -> None:

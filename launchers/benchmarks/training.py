@@ -49,7 +49,7 @@ def digits_stacked() -> None:
         "--stack=none: Keras fit, compiled once": lambda: _seconds_per_trial(reused, range(8)),
         "plain Keras fit on arrays, a model for each trial": lambda: _plain_fit(problem, 3),
     }
-    timing.compare(measures, _ROUNDS, "a trial")
+    timing.report(timing.in_turn(measures, _ROUNDS), "a trial")
 
 
 def _plain_fit(problem, count: int) -> float:
@@ -114,7 +114,7 @@ def mnist_stacked(data_dir: str | None) -> None:
     measures = {
         name: functools.partial(_seconds_per_trial, *given) for name, given in trainers.items()
     }
-    timing.compare(measures, 2, "a trial")
+    timing.report(timing.in_turn(measures, 2), "a trial")
 
 
 def _product_gflops() -> float:

@@ -224,7 +224,12 @@ def require_same_ids(
 
 
 def _require_same(
-    expected: Dataset, field: str, arrays: tuple, has: str, what: str, verb: str
+    expected: Dataset,
+    field: str,
+    arrays: tuple[np.ndarray | None, ...],
+    has: str,
+    what: str,
+    verb: str,
 ) -> None:
     known = expected.name or "this dataset"
     splits = (("training", expected.train), ("test", expected.test))

@@ -46,10 +46,10 @@ def load(path: str, image_size: int | None = None) -> base.ArrayDataset:
             raise ValueError(
                 f"{root} has no folder {split_name}; expected {root}/{split_name}/CLASS/IMAGE"
             )
-    classes = _visible(root / "train", epath.Path.is_dir)
+    classes = _subfolders(root / "train")
     if not classes:
         raise ValueError(f"{root}/train has no classes; expected one folder of images a class")
-    unknown = [name for name in _visible(root / "test", epath.Path.is_dir) if name not in classes]
+    unknown = [name for name in _subfolders(root / "test") if name not in classes]
     if unknown:
         raise ValueError(
             f"{root}/test has the class {unknown[0]!r}, which {root}/train lacks: the classes are "
@@ -72,6 +72,10 @@ def _visible(folder: epath.Path, wanted: Callable[[epath.Path], bool]) -> list[s
     """Returns the sorted names of what is in a folder, is wanted and is not hidden."""
     paths = (path for path in folder.iterdir() if not path.name.startswith("."))
     return sorted(path.name for path in paths if wanted(path))
+
+
+def _subfolders(folder: epath.Path) -> list[str]:
+    return _visible(folder, lambda path: path.is_dir())
 
 
 def _files(root: epath.Path, split_name: str, classes: list[str]) -> list[_File]:

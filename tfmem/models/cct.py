@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from tfmem.models import layers
-from tfmem.models.turnover import network_builder
+from tfmem.models.turnover import NetworkBuilder
 
 _STEM_FILTERS = 64  # Of all convolutions of the tokenizer but the last.
 
@@ -118,7 +118,7 @@ def cct(
         raise ValueError(f"variant is {variant!r}, expected one of {', '.join(VARIANTS)}")
     chosen = VARIANTS[variant]
     layers.require_image(input_shape, 4, "cct")
-    network = network_builder(turnover)
+    network = NetworkBuilder(turnover)
     inputs = x = layers.images(input_shape)
     for index in range(1, chosen.convolutions + 1):
         name, last = f"tokenizer{index}", index == chosen.convolutions
@@ -142,7 +142,7 @@ def cct(
     return network.model(inputs, layers.logits(x, num_classes), "cct")
 
 
-def _block(x, variant: _Variant, network, name: str):
+def _block(x, variant: _Variant, network: NetworkBuilder, name: str):
     width, normed = variant.width, _norm(x, f"{name}_norm1")
     parts = [
         _dense(normed, width, f"{name}_{part}", use_bias=False)

@@ -168,39 +168,29 @@ class TurnoverDropout(keras.layers.Layer):
         return {**super().get_config(), "key_initializer": initializer}
 
 
-class WholeNetwork:
-    """Builds a model that maps images to logits; see `SubNetworks`."""
+class NetworkBuilder:
+    """Builds a model of images or, with turn-over dropout, of [images, ids, modes] to logits."""
 
-    def drop(self, x, name: str):
-        """Returns x as it is."""
-        return x
-
-    def model(self, images, logits, name: str) -> keras.Model:
-        return keras.Model(images, logits, name=name)
-
-
-class SubNetworks:
-    """Builds a model with turn-over dropout, which maps [images, ids, modes] to logits."""
-
-    def __init__(self):
-        self._ids = keras.Input((), dtype="int32", name="ids")
-        self._modes = keras.Input((), dtype="float32", name="modes")
+    def __init__(self, turnover: bool):
+        self._inputs = []
+        if turnover:
+            self._inputs = [
+                keras.Input((), dtype="int32", name="ids"),
+                keras.Input((), dtype="float32", name="modes"),
+            ]
         self._dropped = False
 
     def drop(self, x, name: str):
-        """Applies turn-over dropout, the layer `<name>_turnover`."""
+        """Applies turn-over dropout, if there is any, as the layer `<name>_turnover`."""
+        if not self._inputs:
+            return x
         self._dropped = True
-        return TurnoverDropout(name=f"{name}_turnover")([x, self._ids, self._modes])
+        return TurnoverDropout(name=f"{name}_turnover")([x, *self._inputs])
 
     def model(self, images, logits, name: str) -> keras.Model:
-        if not self._dropped:
+        if self._inputs and not self._dropped:
             raise ValueError(f"model {name!r} has no hidden layers for turn-over dropout to follow")
-        return keras.Model([images, self._ids, self._modes], logits, name=name)
-
-
-def network_builder(turnover: bool) -> "WholeNetwork | SubNetworks":
-    """Returns what builds a model without or with turn-over dropout."""
-    return SubNetworks() if turnover else WholeNetwork()
+        return keras.Model([images, *self._inputs] if self._inputs else images, logits, name=name)
 
 
 def layers(model: keras.Model) -> list[TurnoverDropout]:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import keras
 
 from tfmem.models import layers
-from tfmem.models.turnover import network_builder
+from tfmem.models.turnover import NetworkBuilder
 
 # Filters of the convolutions; a 2x2 max pool follows each group.
 _GROUPS = ((64,), (128,), (256, 256), (512, 512), (512, 512))
@@ -32,7 +32,7 @@ def vgg11(
       ValueError: not an image, or one smaller than the poolings.
     """
     layers.require_image(input_shape, 2 ** len(_GROUPS), "vgg11")
-    network = network_builder(turnover)
+    network = NetworkBuilder(turnover)
     inputs = x = layers.images(input_shape)
     for group, filters in enumerate(_GROUPS, 1):
         for index, width in enumerate(filters, 1):

@@ -104,11 +104,6 @@ class Measurement:
         return Statistics(similarity, projected / np.where(seen > 0, seen, np.nan), seen)
 
 
-def _projections(products: tf.Tensor, squared_norm: tf.Tensor) -> tf.Tensor:
-    """Returns (v_i . g) / |g| from v_i . g and |g|^2."""
-    return tf.math.divide_no_nan(products, tf.sqrt(squared_norm))
-
-
 def _factored(layers: list[keras.layers.Dense]):
     """Returns `Measurement._of_batch` of dense layers, ReLU between them."""
 
@@ -140,7 +135,8 @@ def _factored(layers: list[keras.layers.Dense]):
             unit_kernel = tf.einsum("bi,gbo->gio", x, weighted)
             sums.append(tf.reshape(unit_kernel, [tf.shape(members)[0], -1]))
             sums.append(tf.reduce_sum(weighted, axis=1))
-        return norms, _projections(products, squared_mean), tf.concat(sums, axis=1)
+        projections = tf.math.divide_no_nan(products, tf.sqrt(squared_mean))
+        return norms, projections, tf.concat(sums, axis=1)
 
     return of_batch
 
@@ -181,6 +177,7 @@ def _formed(network: keras.Model, chunk_bytes: int):
             parts.append(of_chunk(*chosen, weights, mean))
         norms, products, sums = zip(*parts, strict=True)
         norms, products = (tf.concat(part, axis=0)[:count] for part in (norms, products))
-        return norms, _projections(products, tf.reduce_sum(mean**2)), tf.add_n(sums)
+        projections = tf.math.divide_no_nan(products, tf.sqrt(tf.reduce_sum(mean**2)))
+        return norms, projections, tf.add_n(sums)
 
     return of_batch

@@ -15,17 +15,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from absl import flags
 
 from analysis.cli import arguments, program
-from analysis.cli.stores import config_of
-from analysis.measures.dynamics import (
-    Curves,
-    Groups,
-    curve_labels,
-    describe,
-    follow,
-    group,
-    incomplete,
-    report,
-)
+from analysis.cli.stores import config_of, print_lacking
+from analysis.measures import dynamics
+from analysis.measures.dynamics import Curves, Groups
 from tfmem.config import EVERYTHING, DynamicsConfig
 from tfmem.store.artifacts import read_subsets
 from tfmem.store.store import Store
@@ -43,7 +35,7 @@ def read(store: Store, config: DynamicsConfig) -> tuple[Groups, list[Curves]]:
     numbers = store.numbers()
     if not numbers:
         raise ValueError(f"{store.path} has no finished runs yet: {store.command()}")
-    groups = group(read_subsets(store), len(store.dataset.test))
+    groups = dynamics.group(read_subsets(store), len(store.dataset.test))
     found = []
     with program.progress_bar(len(numbers), "runs read") as progress:
 
@@ -55,7 +47,7 @@ def read(store: Store, config: DynamicsConfig) -> tuple[Groups, list[Curves]]:
         for index, condition in enumerate(config.conditions):
             there = [number for number in numbers if number // config.runs == index]
             if there:
-                found.append(follow(condition, runs(there), groups))
+                found.append(dynamics.follow(condition, runs(there), groups))
     return groups, found
 
 
@@ -83,24 +75,22 @@ def main() -> None:
         store = Store.open(path)
         config = config_of(store, DynamicsConfig)
         groups, found = read(store, config)
-        print(("\n" if index else "") + describe(config, groups))
-        there = incomplete(config, found)
-        if there:
-            print(f"incomplete: of {config.runs:,} runs of a condition, there are: {there}")
-            print(f"to complete it, run: {store.command()}")
-        print(report(found))
+        print(("\n" if index else "") + dynamics.describe(config, groups))
+        there = {curves.condition: curves.num_runs for curves in found}
+        print_lacking(store, config.runs, dict.fromkeys(config.conditions, 0) | there)
+        print(dynamics.report(found))
         corrupted.append(config.experiment.corrupted_labels)
         if FLAGS.gradients_out or (FLAGS.out and len(named) > 1):
             everything.append(_on_everything(found, path, gradients=bool(FLAGS.gradients_out)))
     if FLAGS.out:
-        from analysis.plots import dynamics, style
+        from analysis.plots import style
+        from analysis.plots.dynamics import corruption_figure, figure
 
         if len(named) == 1:
-            fig = dynamics.figure(found, window)
+            fig = figure(found, window)
         else:
-            labels = curve_labels(texts, [name for name, _ in named], corrupted)
-            stores = list(zip(labels, everything, strict=True))
-            fig = dynamics.corruption_figure(stores, window)
+            labels = dynamics.curve_labels(texts, [name for name, _ in named], corrupted)
+            fig = corruption_figure(list(zip(labels, everything, strict=True)), window)
         style.publish(fig, FLAGS.out)
     if FLAGS.gradients_out:
         from analysis.plots import gradients, style

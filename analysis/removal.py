@@ -12,17 +12,8 @@ Zhang (2020).
 from absl import flags
 
 from analysis.cli import arguments, program
-from analysis.cli.stores import config_of
-from analysis.measures.removal import (
-    group,
-    high_influence_effect,
-    high_influence_table,
-    mean,
-    read_pairs,
-    threshold_effects,
-    threshold_table,
-    with_deviation,
-)
+from analysis.cli.stores import config_of, print_lacking
+from analysis.measures import removal
 from tfmem.config import RemovalConfig
 from tfmem.store.store import Store
 
@@ -32,33 +23,32 @@ FLAGS = flags.FLAGS
 def main() -> None:
     store = Store.open(FLAGS.store)
     config = config_of(store, RemovalConfig)
-    pairs = (
-        read_pairs(config, FLAGS.estimates or config.estimates) if config.high_influence else None
-    )
+    pairs = None
+    if config.high_influence:
+        pairs = removal.read_pairs(config, FLAGS.estimates or config.estimates)
     if FLAGS.out and not config.mem_thresholds:
         raise ValueError(f"{store.path} has no memorization thresholds: there is nothing to draw")
     numbers = store.numbers()
     with program.progress_bar(len(numbers), "runs read") as progress:
-        groups = group(config, store.load(numbers, lambda number: progress(1)))
-    there = [f"{runs.condition} {len(runs):,}" for runs in groups if len(runs) < config.runs]
-    if there:
-        print(f"incomplete: of {config.runs:,} runs of a condition, there are: {', '.join(there)}")
-        print(f"to complete it, run: {store.command()}")
-    nothing, n = groups[0], len(store.dataset.train)
+        groups = removal.group(config, store.load(numbers, lambda number: progress(1)))
+    there = {str(runs.condition): len(runs) for runs in groups}
+    print_lacking(store, config.runs, there)
+    whole = removal.mean(groups[0].accuracy())
     print(
-        f"{config.name}: trained on all {n:,} examples, test accuracy is "
-        f"{with_deviation(mean(nothing.accuracy()))} % ({len(nothing):,} runs)"
+        f"{config.name}: trained on all {len(store.dataset.train):,} examples, test accuracy is "
+        f"{removal.with_deviation(whole)} % ({whole.count:,} runs)"
     )
-    effects = threshold_effects(groups)
+    effects = removal.threshold_effects(groups)
     if effects:
-        print(threshold_table(effects))
+        print(removal.threshold_table(effects))
     if pairs is not None:
-        effect = high_influence_effect(groups, pairs)
-        print(high_influence_table(effect, len(store.dataset.test)))
+        effect = removal.high_influence_effect(groups, pairs)
+        print(removal.high_influence_table(effect, len(store.dataset.test)))
     if FLAGS.out:
-        from analysis.plots import removal, style
+        from analysis.plots import style
+        from analysis.plots.removal import figure
 
-        style.publish(removal.figure(effects, mean(nothing.accuracy()).value), FLAGS.out)
+        style.publish(figure(effects, whole.value), FLAGS.out)
 
 
 if __name__ == "__main__":

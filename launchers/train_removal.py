@@ -36,9 +36,8 @@ def make_config(
       ValueError: nothing is left, or the pairs leave nothing to train on.
     """
     memorization = estimates.memorization
-    thresholds, notes = useful_thresholds(
-        memorization, arguments.parse_thresholds(FLAGS.thresholds)
-    )
+    asked_for = arguments.parse_thresholds(FLAGS.thresholds)
+    thresholds, notes = useful_thresholds(memorization, asked_for)
     pairs = None
     if FLAGS.high_influence:
         levels = FLAGS.mem_threshold, FLAGS.infl_threshold

@@ -202,28 +202,18 @@ def block_curve(
       memorized_b: bool [n], in the second.
       thresholds: float [k], ascending, inclusive.
     """
-    return _curve(_parts(blocks_a, blocks_b, memorized_a, memorized_b), thresholds)
 
+    def parts() -> Iterator[_Part]:
+        for a, b in zip(blocks_a, blocks_b, strict=True):
+            for name in ("train_index", "test_index"):
+                if not np.array_equal(getattr(a, name), getattr(b, name)):
+                    raise ValueError("the two have influence on different examples of a class")
+            # Most rows are in neither set, and a row that is in none costs nothing.
+            rows = np.flatnonzero(memorized_a[a.train_index] | memorized_b[a.train_index])
+            index = a.train_index[rows, None]
+            yield a.value[rows], b.value[rows], memorized_a[index], memorized_b[index]
 
-def _parts(
-    blocks_a: Iterable[ClassInfluence],
-    blocks_b: Iterable[ClassInfluence],
-    memorized_a: np.ndarray,
-    memorized_b: np.ndarray,
-) -> Iterator[_Part]:
-    for block_a, block_b in zip(blocks_a, blocks_b, strict=True):
-        for name in ("train_index", "test_index"):
-            if not np.array_equal(getattr(block_a, name), getattr(block_b, name)):
-                raise ValueError("the two have influence on different examples of a class")
-        index = block_a.train_index
-        # Most rows are in neither set, and a row that is in none costs nothing.
-        rows = np.flatnonzero(memorized_a[index] | memorized_b[index])
-        yield (
-            block_a.value[rows],
-            block_b.value[rows],
-            memorized_a[index[rows], None],
-            memorized_b[index[rows], None],
-        )
+    return _curve(parts(), thresholds)
 
 
 def _curve(parts: Iterable[_Part], thresholds: np.ndarray) -> Curve:

@@ -96,17 +96,10 @@ def outlier_table(found: list[Outlier], estimates: Estimates) -> str:
     heads = "label", "a", "b", "difference", "in standard errors"
     rows = [("example", *([] if ids is None else ["id"]), *heads)]
     for outlier in found:
-        rows.append(
-            (
-                str(outlier.index),
-                *([] if ids is None else [str(ids[outlier.index])]),
-                str(labels[outlier.index]),
-                f"{outlier.a:.3f}",
-                f"{outlier.b:.3f}",
-                f"{outlier.b - outlier.a:+.3f}",
-                number(outlier.errors, ".1f"),
-            )
-        )
+        index, a, b = outlier.index, outlier.a, outlier.b
+        name = [str(index)] if ids is None else [str(index), str(ids[index])]
+        values = f"{a:.3f}", f"{b:.3f}", f"{b - a:+.3f}", number(outlier.errors, ".1f")
+        rows.append((*name, str(labels[index]), *values))
     return table(rows, left=0)
 
 
@@ -204,15 +197,12 @@ class Comparison:
           influence: the title of the second curve.
           besides: what is said of its pairs after their threshold.
         """
-        memorized = f"examples with mem >= {self.mem_threshold:g}"
-        pairs = f"pairs with infl >= {self.infl_threshold:g}{besides}"
-        return "\n".join(
-            [
-                curve_table({"memorization": self.memorization, influence: self.influence}),
-                sentence(self.memorized, memorized),
-                sentence(self.pairs, pairs),
-            ]
-        )
+        lines = [
+            curve_table({"memorization": self.memorization, influence: self.influence}),
+            sentence(self.memorized, f"examples with mem >= {self.mem_threshold:g}"),
+            sentence(self.pairs, f"pairs with infl >= {self.infl_threshold:g}{besides}"),
+        ]
+        return "\n".join(lines)
 
 
 def compare(
@@ -233,20 +223,12 @@ def compare(
       infl_threshold: theta_infl, inclusive.
       only_memorized: whether a pair needs mem >= mem_threshold (Fig. 7), or not (Fig. 8).
     """
-    mem_thresholds, infl_thresholds = (
-        np.union1d(agreement.THRESHOLDS, [threshold])
-        for threshold in (mem_threshold, infl_threshold)
-    )
-    return Comparison(
-        name=name,
-        test_accuracy=b.test_accuracy,
-        memorization=agreement.memorization_curve(a, b, mem_thresholds),
-        influence=agreement.influence_curve(
-            a, b, infl_thresholds, mem_threshold if only_memorized else None
-        ),
-        mem_threshold=mem_threshold,
-        infl_threshold=infl_threshold,
-    )
+    thresholds = mem_threshold, infl_threshold
+    of_mem, of_infl = (np.union1d(agreement.THRESHOLDS, [threshold]) for threshold in thresholds)
+    needed = mem_threshold if only_memorized else None
+    influence = agreement.influence_curve(a, b, of_infl, needed)
+    memorization = agreement.memorization_curve(a, b, of_mem)
+    return Comparison(name, b.test_accuracy, memorization, influence, *thresholds)
 
 
 def legend(name: str, pairs: int, test_accuracy: float | None) -> str:
@@ -289,11 +271,8 @@ def sentence(found: Agreement, what: str) -> str:
     """
     if math.isnan(found.jaccard):
         return f"{what}: none in either"
-    shares = ", ".join(
-        f"{share:.0%} of {name}'s also in {other}"
-        for name, other, share in (("a", "b", found.share_of_a), ("b", "a", found.share_of_b))
-        if not math.isnan(share)
-    )
+    both = ("a's also in b", found.share_of_a), ("b's also in a", found.share_of_b)
+    shares = ", ".join(f"{share:.0%} of {of}" for of, share in both if not math.isnan(share))
     return (
         f"{what}: {found.size_a:,} in a, {found.size_b:,} in b, {shares}; Jaccard similarity "
         f"{found.jaccard:.3f}, mean difference {found.difference:.3f}"

@@ -111,11 +111,8 @@ def sliding_mean(values: np.ndarray, window: int) -> np.ndarray:
       window: epochs, odd; 1 changes nothing.
     """
     half, count = window // 2, values.shape[-1]
-    parts = [
-        known_mean(values[..., max(0, epoch - half) : epoch + half + 1], axis=-1)
-        for epoch in range(count)
-    ]
-    return np.stack(parts, axis=-1)
+    windows = (values[..., max(0, at - half) : at + half + 1] for at in range(count))
+    return np.stack([known_mean(part, axis=-1) for part in windows], axis=-1)
 
 
 def accuracies(epochs: Iterable[Epoch], name: str, groups: np.ndarray) -> np.ndarray:
@@ -127,12 +124,11 @@ def accuracies(epochs: Iterable[Epoch], name: str, groups: np.ndarray) -> np.nda
       groups: bool [3, n].
     """
     index = [np.flatnonzero(members) for members in groups]
-    return np.array(
-        [
-            [epoch[name][members].mean() if len(members) else np.nan for members in index]
-            for epoch in epochs
-        ]
-    ).T
+
+    def of_groups(correct: np.ndarray) -> list[float]:
+        return [correct[members].mean() if len(members) else np.nan for members in index]
+
+    return np.array([of_groups(epoch[name]) for epoch in epochs]).T
 
 
 def follow(condition: str, runs: Iterable[Trial], groups: Groups) -> Curves:
@@ -143,9 +139,8 @@ def follow(condition: str, runs: Iterable[Trial], groups: Groups) -> Curves:
       runs: at least one, all followed through the same epochs.
       groups: of their examples.
     """
-    parts: dict[str, list[np.ndarray]] = {
-        name: [] for name in ("train", "test", "similarity", "contribution")
-    }
+    names = "train", "test", "similarity", "contribution"
+    parts: dict[str, list[np.ndarray]] = {name: [] for name in names}
     for run in runs:
         numbers = sorted(run.epochs)
         epochs = [run.epochs[number] for number in numbers]
@@ -225,14 +220,6 @@ def speed_sentence(found: Curves) -> str:
     return f"epochs until {levels} of the training examples are right: {', '.join(parts)}"
 
 
-def control_sentence(everything: Curves, without: Curves) -> str:
-    """Returns how right difficult examples are that were trained on, and that were not (Fig. 5)."""
-    return (
-        f"the difficult subset after the last epoch: {everything.train[DIFFICULT, -1]:.2%} right "
-        f"when it is trained on, {without.train[DIFFICULT, -1]:.2%} when it is not"
-    )
-
-
 def transfer_sentence(found: Curves) -> str:
     """Returns what training on one of the two subsets gives the other (Fig. 6)."""
     own, other = (EASY, DIFFICULT) if found.condition == config.EASY else (DIFFICULT, EASY)
@@ -245,19 +232,18 @@ def transfer_sentence(found: Curves) -> str:
 
 
 def gradient_table(found: Curves) -> str:
-    """Returns the mean over epochs of what was measured of gradients as aligned text (Fig. 4)."""
+    """Returns the mean over epochs of what was measured of gradients as aligned text (Fig. 4).
+
+    Below it is how often the claims about Fig. 4 hold, of the epochs where both groups are known.
+    """
     measured = np.count_nonzero(~np.isnan(found.contribution).all(axis=0))
     rows: list[tuple[str, ...]] = [("", *GROUPS)]
     for name in ("similarity", "contribution"):
         values = known_mean(getattr(found, name), axis=1).tolist()
         rows.append((name, *(number(value, ".4f") for value in values)))
-    return f"gradients, mean over {measured:,} measured epochs\n{table(rows)}"
-
-
-def gradient_sentence(found: Curves) -> str:
-    """Returns how often the claims about Fig. 4 hold, of the epochs where both groups are known."""
     similar, contribute = found.similarity, found.contribution
     return (
+        f"gradients, mean over {measured:,} measured epochs\n{table(rows)}\n"
         "easy examples are more similar than difficult ones after "
         f"{_more_often(similar[EASY], similar[DIFFICULT])} epochs, and difficult ones contribute "
         f"more than easy ones after {_more_often(contribute[DIFFICULT], contribute[EASY])}"
@@ -281,9 +267,13 @@ def report(found: Sequence[Curves]) -> str:
             lines.append(transfer_sentence(curves))
         lines.append("")
     if everything and without:
-        lines.append(control_sentence(everything, without))
+        right, control = (curves.train[DIFFICULT, -1] for curves in (everything, without))
+        lines.append(
+            f"the difficult subset after the last epoch: {right:.2%} right when it is trained on, "
+            f"{control:.2%} when it is not"
+        )
     if everything and everything.has_gradients:
-        lines += [gradient_table(everything), gradient_sentence(everything)]
+        lines.append(gradient_table(everything))
     return "\n".join(lines).rstrip()
 
 
@@ -315,10 +305,3 @@ def curve_labels(texts: Sequence[str], names: Sequence[str], corrupted: Sequence
         by_count = not given and list(corrupted).count(count) == 1
         labels.append(f"{count:,} corrupted labels" if by_count else name)
     return labels
-
-
-def incomplete(followed: DynamicsConfig, found: Sequence[Curves]) -> str:
-    """Returns the conditions that lack runs and how many there are, or "" if none does."""
-    counts = dict.fromkeys(followed.conditions, 0)
-    counts |= {curves.condition: curves.num_runs for curves in found}
-    return ", ".join(f"{name} {runs:,}" for name, runs in counts.items() if runs < followed.runs)

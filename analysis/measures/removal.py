@@ -8,7 +8,6 @@ import numpy as np
 from etils import epath
 
 from analysis.estimates import files
-from analysis.estimates.files import estimates_digest, select_pairs
 from analysis.estimates.values import Pairs
 from tfmem.config import Condition, RemovalConfig
 from tfmem.disk.bits import BitMatrix
@@ -115,14 +114,8 @@ def group(config: RemovalConfig, trials: TrialSet) -> list[Runs]:
     for index, condition in enumerate(config.conditions):
         rows = np.flatnonzero(of_condition == index)
         rows = rows[np.argsort(run[rows])]
-        found.append(
-            Runs(
-                condition,
-                run[rows],
-                trials.subset.rows(rows).row_means(),
-                trials.test_correct.rows(rows),
-            )
-        )
+        remaining = trials.subset.rows(rows).row_means()
+        found.append(Runs(condition, run[rows], remaining, trials.test_correct.rows(rows)))
     return found
 
 
@@ -193,15 +186,9 @@ def threshold_table(effects: list[ThresholdEffect]) -> str:
     """Returns Fig. 2 as aligned text, in percent."""
     rows = [("mem >=", "remains", "memorized removed", "random removed", "difference")]
     for effect in effects:
-        rows.append(
-            (
-                f"{effect.threshold:g}",
-                number(effect.remaining, ".1%"),
-                with_deviation(effect.memorized),
-                with_deviation(effect.random),
-                _with_error(effect.difference),
-            )
-        )
+        accuracies = with_deviation(effect.memorized), with_deviation(effect.random)
+        name, remains = f"{effect.threshold:g}", number(effect.remaining, ".1%")
+        rows.append((name, remains, *accuracies, _with_error(effect.difference)))
     return (
         "test accuracy in %, mean ± standard deviation over runs; the difference ± its standard "
         f"error\n{table(rows, left=0)}"
@@ -261,8 +248,8 @@ def read_pairs(config: RemovalConfig, path: epath.PathLike) -> Pairs:
             "--estimates=PATH says where that file is now"
         )
     estimates = files.read(path)
-    pairs = select_pairs(estimates, path, config.mem_threshold, config.infl_threshold)
-    if estimates_digest(estimates.memorization, pairs) != config.estimates_digest:
+    pairs = files.select_pairs(estimates, path, config.mem_threshold, config.infl_threshold)
+    if files.estimates_digest(estimates.memorization, pairs) != config.estimates_digest:
         raise ValueError(
             f"{path} holds other estimates than those that the runs were made from "
             f"({config.estimates}): --estimates=PATH says where those are"

@@ -3,7 +3,6 @@
 import dataclasses
 import math
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 import numpy as np
 from etils import epath
@@ -77,9 +76,8 @@ def _split_half(
     mem_jaccard, mem_difference = agreement.compare(mem_a, mem_b, chosen_a, chosen_b)
     # Classes are compared one by one, so that no matrix of a whole dataset is in memory.
     blocks_a, blocks_b = (estimators.class_influences(half, estimator) for half in (a, b))
-    found = agreement.block_curve(
-        blocks_a, blocks_b, chosen_a, chosen_b, np.array([infl_threshold])
-    )
+    level = np.array([infl_threshold])
+    found = agreement.block_curve(blocks_a, blocks_b, chosen_a, chosen_b, level)
     influence = found.at(infl_threshold)
     return SplitHalf(
         num_trials=len(a),
@@ -94,12 +92,8 @@ def _split_half(
 
 def split_sizes(num_trials: int) -> list[int]:
     """Returns the numbers of trials a half to compare: num_trials / 2, / 4, ... down to 16."""
-    sizes = []
     size = num_trials // 2
-    while size >= _SMALLEST_HALF:
-        sizes.append(size)
-        size //= 2
-    return sizes[::-1]
+    return [*split_sizes(size), size] if size >= _SMALLEST_HALF else []
 
 
 def split_halves(
@@ -259,35 +253,12 @@ def measure(
     beyond_chance = None
     if found and _may_be_chance(expected, found):
         beyond_chance = fewest_trials(
-            lambda number: not _may_be_chance(by_chance(number), found), len(trials)
+            lambda t: not _may_be_chance(by_chance(t), found), len(trials)
         )
     ratio = float(trials.subset.transposed.row_sums().mean()) / len(trials)
     halves = split_halves(trials, mem_threshold, infl_threshold, splits, progress)
     verdict = judge(len(trials), ratio, found, expected, halves, infl_threshold, beyond_chance)
-    return Convergence(
-        halves=halves,
-        pairs=found,
-        chance_pairs=expected,
-        mem_threshold=mem_threshold,
-        infl_threshold=infl_threshold,
-        enough=verdict.enough,
-        trials_needed=verdict.trials_needed,
-        verdict=verdict.sentences,
-    )
-
-
-class Verdict(NamedTuple):
-    """Whether there are enough trials.
-
-    Attributes:
-      enough: whether there are.
-      trials_needed: about how many would be, or None where that cannot be told.
-      sentences: why, and what to do.
-    """
-
-    enough: bool
-    trials_needed: int | None
-    sentences: str
+    return Convergence(halves, found, expected, mem_threshold, infl_threshold, *verdict)
 
 
 def judge(
@@ -298,7 +269,7 @@ def judge(
     halves: Sequence[SplitHalf],
     infl_threshold: float,
     beyond_chance: int | None,
-) -> Verdict:
+) -> tuple[bool, int | None, str]:
     """Says in plain sentences whether there are enough trials.
 
     Enough means: at most 5% of the pairs found would be there by chance, and two halves agree on
@@ -313,6 +284,9 @@ def judge(
       infl_threshold: theta_infl.
       beyond_chance: where more than 5% may be chance, the number of trials at which it would be
         less; None if no number would do.
+
+    Returns:
+      `enough`, `trials_needed` and `verdict` of `Convergence`.
     """
     error = worst_standard_error(num_trials, subset_ratio)
     facts = (
@@ -323,41 +297,30 @@ def judge(
     )
     agreeing = _agreeing(num_trials, halves)
     if not found:
-        reason = (
-            " Not enough to judge. There are no pairs to agree on: lower the thresholds or add "
-            "trials."
-        )
-        return Verdict(False, None, facts + reason)
+        reason = "There are no pairs to agree on: lower the thresholds or add trials."
+        return False, None, f"{facts} Not enough to judge. {reason}"
     if _may_be_chance(by_chance, found):
         facts += f" Not enough: more than {_FALSE_SHARE:.0%} of the pairs may be chance."
         if beyond_chance is None:
-            reason = (
-                f" Raise the thresholds: {infl_threshold:g} is too low for any number of trials, "
-                f"as not even {_HOPELESS} times as many would do."
-            )
-            return Verdict(False, None, facts + reason)
-        reason = (
-            " Add trials or raise the thresholds: if all rates stay as they are, about "
-            f"{beyond_chance:,} trials would do"
-        )
+            facts += f" Raise the thresholds: {infl_threshold:g} is too low for any number of "
+            return False, None, f"{facts}trials, as not even {_HOPELESS} times as many would do."
+        facts += " Add trials or raise the thresholds: if all rates stay as they are, about "
+        facts += f"{beyond_chance:,} trials would do"
         if agreeing is not None and agreeing > beyond_chance:
-            reason += f", and about {agreeing:,} for two halves to agree as well"
-        return Verdict(False, max(beyond_chance, agreeing or 0), f"{facts}{reason}.")
+            facts += f", and about {agreeing:,} for two halves to agree as well"
+        return False, max(beyond_chance, agreeing or 0), f"{facts}."
     if agreeing is None:
-        reason = " Not enough to judge. There are too few trials to compare two halves: add trials."
-        return Verdict(False, None, facts + reason)
+        reason = "There are too few trials to compare two halves: add trials."
+        return False, None, f"{facts} Not enough to judge. {reason}"
     facts += (
         f" Two halves of {halves[-1].num_trials:,} trials agree on pairs with a Jaccard similarity "
         f"of {halves[-1].infl_jaccard:.2f} (the paper asked for "
         f"{experiments.JACCARD_AT_INFL_THRESHOLD:g})."
     )
     if agreeing:
-        reason = (
-            " The pairs are real, but which ones pass the threshold still depends on the trials: "
-            f"about {agreeing:,} trials would settle it."
-        )
-        return Verdict(False, agreeing, facts + reason)
-    return Verdict(True, None, f"{facts} Enough for these thresholds.")
+        facts += " The pairs are real, but which ones pass the threshold still depends on the "
+        return False, agreeing, f"{facts}trials: about {agreeing:,} trials would settle it."
+    return True, None, f"{facts} Enough for these thresholds."
 
 
 def _agreeing(num_trials: int, halves: Sequence[SplitHalf]) -> int | None:

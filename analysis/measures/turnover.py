@@ -126,12 +126,12 @@ def accuracies(trials: Sequence[Trial], epochs: Sequence[int], labels: np.ndarra
 
 def scores_by_epoch(trials: Sequence[Trial], epochs: Sequence[int], count: int) -> np.ndarray:
     """Returns the scores of the first `count` examples, means over trials: float64 [e, count]."""
-    return np.stack(
-        [
-            np.mean([scores.memorization(trial.epochs[epoch])[:count] for trial in trials], axis=0)
-            for epoch in epochs
-        ]
-    )
+
+    def after(epoch: int) -> np.ndarray:
+        kept = [scores.memorization(trial.epochs[epoch])[:count] for trial in trials]
+        return np.mean(kept, axis=0)
+
+    return np.stack([after(epoch) for epoch in epochs])
 
 
 def early_stopping(
@@ -203,22 +203,18 @@ def most_influential(
     found = []
     for row in rows.tolist():
         highest = np.argsort(-influence[row], kind="stable")[:_INFLUENCED]
-        found.append(
-            Influential(int(train_index[row]), highest, influence[row, highest].astype(np.float64))
-        )
+        values = influence[row, highest].astype(np.float64)
+        found.append(Influential(int(train_index[row]), highest, values))
     return found
 
 
 def accuracy_lines(found: Accuracies, num_train: int, num_test: int, trained_on_test: bool) -> str:
     """Returns the accuracies after the last epoch, one a line."""
     but = ", which it was trained on too" if trained_on_test else ""
-    return "\n".join(
-        [
-            f"accuracy of the whole network on {num_test:,} test examples{but}: "
-            f"{found.test[-1]:.2%}",
-            f"accuracy on {num_train:,} training examples: {found.unmuted[-1]:.2%} of unmuted, "
-            f"{found.muted[-1]:.2%} of muted sub-networks",
-        ]
+    return (
+        f"accuracy of the whole network on {num_test:,} test examples{but}: {found.test[-1]:.2%}\n"
+        f"accuracy on {num_train:,} training examples: {found.unmuted[-1]:.2%} of unmuted, "
+        f"{found.muted[-1]:.2%} of muted sub-networks"
     )
 
 
@@ -289,13 +285,10 @@ def influence_table(
 
     rows = [("score", "training example: test examples that it influences most")]
     for one in found:
-        influenced = ", ".join(
-            f"{named('test', index)} {_nats(value)}"
-            for index, value in zip(one.test_index.tolist(), one.influence.tolist(), strict=True)
-        )
-        rows.append(
-            (_nats(score[one.train_index]), f"{named('train', one.train_index)}: {influenced}")
-        )
+        pairs = zip(one.test_index.tolist(), one.influence.tolist(), strict=True)
+        influenced = ", ".join(f"{named('test', index)} {_nats(value)}" for index, value in pairs)
+        name = named("train", one.train_index)
+        rows.append((_nats(score[one.train_index]), f"{name}: {influenced}"))
     return (
         f"influence on test examples in nats, by model {model}, of the {len(found):,} training "
         f"examples with the highest scores of {count:,}\n{table(rows, left=2)}"

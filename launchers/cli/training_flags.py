@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from absl import flags
@@ -24,7 +24,11 @@ FLAGS = flags.FLAGS
 # A flag counts as defined by the program that defines it through this.
 flags.disclaim_key_flags()
 _CHOICES = {"schedule": SCHEDULES, "crop": CROPS, "precision": PRECISIONS}
-_DEFINE = {bool: flags.DEFINE_bool, int: flags.DEFINE_integer, float: flags.DEFINE_float}
+_DEFINE: Mapping[Any, Callable[..., Any]] = {
+    bool: flags.DEFINE_bool,
+    int: flags.DEFINE_integer,
+    float: flags.DEFINE_float,
+}
 
 
 def define_experiment(

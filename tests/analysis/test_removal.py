@@ -235,7 +235,8 @@ def made(tmp_path, tiny, rng):
         estimates=str(estimates),
         estimates_digest=files.estimates_digest(memorization, pairs),
     )
-    store = Store.create(tmp_path / "store", removed, tiny)
+    made_by = ["train_removal", "--experiment=digits_mlp"]
+    store = Store.create(tmp_path / "store", removed, tiny, made_by)
     for number in range(8):
         kept = np.ones(21, bool)
         kept[20] = number < 2
@@ -268,7 +269,7 @@ def test_the_program_reads_what_is_there(made, tmp_path):
     store.trial_path(3).unlink()
     done = run_program("analysis.removal", f"--store={store.path}")
     assert "of 2 runs of a condition, there are: memorized 0.5 1" in done.stdout
-    assert "launchers.train_removal --experiment=digits_mlp" in done.stdout
+    assert "tfmem train_removal --experiment=digits_mlp" in done.stdout
     store.trial_path(0).unlink()
     store.trial_path(1).unlink()
     done = run_program("analysis.removal", f"--store={store.path}", f"--out={out}")

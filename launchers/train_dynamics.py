@@ -50,7 +50,7 @@ def choose_subsets(
         if dataset.train.corrupted is None:
             raise ValueError(
                 "nothing tells easy examples from difficult ones: give --scores=FILE "
-                "(analysis.turnover makes it) or --corrupted_labels"
+                "(tfmem turnover makes it) or --corrupted_labels"
             )
         return by_corruption(dataset.train.corrupted, size, experiment.seed)
     known = scores.read(FLAGS.scores)

@@ -29,7 +29,7 @@ def resolve() -> LastLayerConfig:
     experiment = training_flags.experiment()
     if experiment.name not in experiments.NETWORK_OF:
         raise ValueError(
-            f"{experiment.name} trains whole networks: launchers.train_trials does that; the "
+            f"{experiment.name} trains whole networks: tfmem train_trials does that; the "
             f"experiments of the last layer are {', '.join(experiments.NETWORK_OF)}"
         )
     network = FLAGS.network or experiments.NETWORK_OF[experiment.name]

@@ -363,7 +363,7 @@ class ImportConfig:
     """Trials that came from somebody else (`tfmem.imports`).
 
     Attributes:
-      format: the layout they were read from (`launchers.import_trials --format`).
+      format: the layout they were read from (`tfmem import_trials --format`).
       source: path they were read from, for the reader; a moved source is still the same source.
       source_digest: SHA-256, in hexadecimal, of what tells the source from others.
       dataset: name in `tfmem.datasets` that the examples belong to, or "" when unknown.

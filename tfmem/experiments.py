@@ -88,12 +88,12 @@ _LAST_LAYER = (
 )
 
 # Liu et al. (2021), App. A, for all their models. They train on everything: subsets and trials are
-# for launchers.train_trials, whose estimates theirs can be compared with.
+# for tfmem train_trials, whose estimates theirs can be compared with.
 _LIU = (
     _part("Liu et al., App. A", epochs=200, batch_size=256)
     | _part("Liu et al.: none named", crop="none", crop_padding=0, flip=False, weight_decay=0.0)
-    | _part("Feldman & Zhang, Sec. 2, for launchers.train_trials", subset_ratio=SUBSET_RATIO)
-    | _part("ours, for launchers.train_trials", num_trials=1000)
+    | _part("Feldman & Zhang, Sec. 2, for tfmem train_trials", subset_ratio=SUBSET_RATIO)
+    | _part("ours, for tfmem train_trials", num_trials=1000)
     | _part("ours", precision="float32")
 )
 _LIU_MNIST = (

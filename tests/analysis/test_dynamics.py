@@ -281,7 +281,7 @@ def test_what_cannot_be_read_gets_one_line(tmp_path, tiny, tiny_config):
     Store.create(trials, tiny_config, tiny)
     for paths, flags, message in (
         ([empty], (), "has no finished runs yet: tfmem train_dynamics "),
-        ([trials], (), "launchers.train_dynamics makes them, and analysis.estimate reads what is"),
+        ([trials], (), "tfmem train_dynamics makes them, and tfmem estimate reads what is"),
         ([store.path], ("--out=a.png", "--smooth=4"), "--smooth=4: expected an odd number"),
         ([store.path], ("--out=a.png", "--smooth=-1"), "--smooth=-1: expected an odd number"),
         ([store.path], ("--smooth=3",), "--smooth is of figures: give --out or --gradients_out"),

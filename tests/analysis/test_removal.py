@@ -301,7 +301,7 @@ def test_estimators_refuse_removal_runs(made, tmp_path, program):
     words = (f"analysis.{program}", f"--store={store.path}", f"--out={tmp_path / 'out.png'}")
     done = run_program(*words, check=False)
     assert done.returncode == 2
-    assert "not trials on random subsets: analysis.removal reads them" in done.stderr
+    assert "not trials on random subsets: tfmem removal reads them" in done.stderr
     assert done.stderr.count("\n") == 1
 
 
@@ -310,7 +310,7 @@ def test_trials_on_random_subsets_are_refused(tmp_path, tiny, tiny_config):
     done = run_program("analysis.removal", f"--store={tmp_path}", check=False)
     assert done.returncode == 2
     assert (
-        "holds no runs with chosen examples removed: launchers.train_removal makes them, and "
-        "analysis.estimate reads what is there"
+        "holds no runs with chosen examples removed: tfmem train_removal makes them, and "
+        "tfmem estimate reads what is there"
     ) in done.stderr
     assert done.stderr.count("\n") == 1

@@ -454,11 +454,11 @@ def test_an_empty_store_and_stores_of_another_kind(tmp_path, tiny, tiny_config):
     done = run_program("analysis.turnover", f"--store={other.path}", check=False)
     assert done.returncode == 2
     assert (
-        f"{other.path} holds no models with turn-over dropout: launchers.train_turnover makes "
-        "them, and analysis.estimate reads what is there"
+        f"{other.path} holds no models with turn-over dropout: tfmem train_turnover makes "
+        "them, and tfmem estimate reads what is there"
     ) in done.stderr
     assert done.stderr.count("\n") == 1
     words = ("analysis.estimate", f"--store={empty.path}", f"--out={tmp_path}/e.npz")
     done = run_program(*words, check=False)
     assert done.returncode == 2
-    assert "not trials on random subsets: analysis.turnover reads them" in done.stderr
+    assert "not trials on random subsets: tfmem turnover reads them" in done.stderr

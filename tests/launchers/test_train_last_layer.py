@@ -141,7 +141,7 @@ def test_the_store_is_read_like_any_other(store, tmp_path):
         ([*QUICK, "--feature_layer=flatten"], "feature_layer: 'flatten' and ''"),
         ([*QUICK, "--seed=1"], "network.seed: 1 and 0"),
         ([*QUICK[:2], "--epochs=3"], "experiment.epochs: 3 and 2"),
-        (["--experiment=digits_mlp"], "digits_mlp trains whole networks: launchers.train_trials"),
+        (["--experiment=digits_mlp"], "digits_mlp trains whole networks: tfmem train_trials"),
         ([*QUICK, "--network=digits_last_layer"], "is itself an experiment of the last layer"),
     ],
 )

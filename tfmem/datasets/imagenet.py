@@ -60,8 +60,8 @@ def _require_archives(builder: Any) -> None:
         raise ValueError(
             f"{NAME} is not in {builder.data_dir_root} and its download needs an account: "
             f"get {' and '.join(_ARCHIVES)} from https://image-net.org/download-images, put them "
-            f"into {folder} (which lacks {' and '.join(missing)}) and run python -m "
-            f"launchers.train_trials again, or tfds build {NAME}; if it is prepared elsewhere, "
+            f"into {folder} (which lacks {' and '.join(missing)}) and run tfmem "
+            f"train_trials again, or tfds build {NAME}; if it is prepared elsewhere, "
             "point --data_dir there"
         )
 

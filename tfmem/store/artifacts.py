@@ -88,7 +88,7 @@ def influence_path(store: epath.PathLike, number: int) -> epath.Path:
 
 
 def read_influence(store: Store, number: int, num_train: int) -> tuple[np.ndarray, np.ndarray]:
-    """Reads what launchers.train_turnover --influence wrote of a model.
+    """Reads what tfmem train_turnover --influence wrote of a model.
 
     Returns:
       int64 [k] training examples, and float32 [k, n'] their influence on the test examples, in

@@ -16,7 +16,7 @@ def require_random_subsets(store: Store) -> None:
     kind = store.config.kind
     if kind in _HOLDS:
         raise ValueError(
-            f"{store.path} holds {_HOLDS[kind]}, not trials on random subsets: analysis.{kind} "
+            f"{store.path} holds {_HOLDS[kind]}, not trials on random subsets: tfmem {kind} "
             "reads them"
         )
 
@@ -26,6 +26,6 @@ def require_kind(store: Store, kind: str) -> None:
     found = store.config.kind
     if found != kind:
         raise ValueError(
-            f"{store.path} holds no {_HOLDS[kind]}: launchers.train_{kind} makes them, and "
-            f"analysis.{found if found in _HOLDS else 'estimate'} reads what is there"
+            f"{store.path} holds no {_HOLDS[kind]}: tfmem train_{kind} makes them, and "
+            f"tfmem {found if found in _HOLDS else 'estimate'} reads what is there"
         )

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from etils import epath
 
-from tfmem import config as config_lib
+from tfmem.config import Config, differences, digest, from_dict, to_dict
 from tfmem.datasets import Dataset
 from tfmem.disk import atomic, bits
 from tfmem.disk.bits import BitMatrix
@@ -28,7 +28,7 @@ _FORMAT = 1
 class Store:
     """A store on any file system that `etils.epath` knows."""
 
-    def __init__(self, path: epath.Path, config: config_lib.Config, dataset: Dataset, about: dict):
+    def __init__(self, path: epath.Path, config: Config, dataset: Dataset, about: dict):
         self.path = path
         self.places = Places(path)
         self.config = config
@@ -36,7 +36,7 @@ class Store:
         self.fingerprint: str = about["dataset_fingerprint"]
         self.versions: dict[str, str] = about["versions"]  # The store was made with these.
         self._command: list[str] = about["command"]
-        self.digest = config_lib.digest(config, self.fingerprint)
+        self.digest = digest(config, self.fingerprint)
         self._made_for = records.MadeFor(self.digest, dataset)
 
     @staticmethod
@@ -48,7 +48,7 @@ class Store:
     def create(
         cls,
         path: epath.PathLike,
-        config: config_lib.Config,
+        config: Config,
         dataset: Dataset,
         command: Sequence[str] = (),
     ) -> "Store":
@@ -69,7 +69,7 @@ class Store:
         about_path = path / "experiment.json"
         if cls.exists(path):
             found, about = _read_about(about_path)
-            different = config_lib.differences(config, found)
+            different = differences(config, found)
             if about["dataset_fingerprint"] != dataset.fingerprint:
                 different.append(
                     "dataset fingerprint: "
@@ -83,7 +83,7 @@ class Store:
         else:
             about = {
                 "format": _FORMAT,
-                "config": config_lib.to_dict(config),
+                "config": to_dict(config),
                 "dataset_fingerprint": dataset.fingerprint,
                 "versions": records.versions(),
                 "command": list(command),
@@ -317,7 +317,7 @@ def _reason(error: Exception) -> str:
 
 
 def _to_complete(
-    command: Sequence[str], store: epath.Path, config: config_lib.Config, start: int, stop: int
+    command: Sequence[str], store: epath.Path, config: Config, start: int, stop: int
 ) -> str:
     """Returns the shell command that makes trials start..stop-1 of a store, where it is now."""
     if not command:
@@ -327,7 +327,7 @@ def _to_complete(
     return shlex.join(["tfmem", *command, f"--store={store}", *trials])
 
 
-def _read_about(path: epath.Path) -> tuple[config_lib.Config, dict[str, Any]]:
+def _read_about(path: epath.Path) -> tuple[Config, dict[str, Any]]:
     try:
         about = json.loads(path.read_text())
         if about["format"] != _FORMAT:
@@ -337,7 +337,7 @@ def _read_about(path: epath.Path) -> tuple[config_lib.Config, dict[str, Any]]:
                 raise ValueError(f"{field} is {about[field]!r}")
         if not all(isinstance(word, str) for word in about["command"]):
             raise ValueError(f"command is {about['command']!r}")
-        return config_lib.from_dict(about["config"]), about
+        return from_dict(about["config"]), about
     except (ValueError, KeyError, TypeError) as error:
         raise DamagedFileError(
             f"{path} cannot be read ({_reason(error)})",

@@ -220,7 +220,7 @@ def test_imagenet_fingerprint_sees_files_and_size(imagenet):
 def test_imagenet_prepares_itself_from_the_archives(tmp_path):
     message = (
         r"imagenet2012 is not in .*ILSVRC2012_img_train.tar and ILSVRC2012_img_val.tar .* into "
-        r".*downloads/manual \(which lacks ILSVRC2012_img_val.tar\).*launchers.train_trials.*"
+        r".*downloads/manual \(which lacks ILSVRC2012_img_val.tar\).*tfmem train_trials.*"
         "tfds build imagenet2012"
     )
     train, _ = write_imagenet_archives(tmp_path / "downloads" / "manual", per_class=1)

@@ -47,7 +47,8 @@ def main() -> None:
     out = epath.Path(FLAGS.out)
     config = experiments.get(_EXPERIMENT)
     dataset = datasets.load(config.dataset)
-    store = Store.create(out / "store", config, dataset)
+    made_by = ["train_trials", f"--experiment={_EXPERIMENT}"]
+    store = Store.create(out / "store", config, dataset, made_by)
     cost = train(store, config, dataset, range(FLAGS.num_trials))
     trials = store.load()
     estimates = estimators.estimate(trials, dataset).in_memory()

@@ -41,7 +41,8 @@ def make_config(
     pairs = None
     if FLAGS.high_influence:
         levels = FLAGS.mem_threshold, FLAGS.infl_threshold
-        pairs = files.select_pairs(estimates, FLAGS.estimates, *levels)
+        otherwise = ", or do without by --nohigh_influence"
+        pairs = files.select_pairs(estimates, FLAGS.estimates, *levels, otherwise)
         in_pairs = len(np.unique(pairs.train_index))
         if in_pairs == len(memorization):
             raise ValueError(

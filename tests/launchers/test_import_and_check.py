@@ -59,7 +59,7 @@ def test_imported_trials_give_the_estimates_of_the_arrays(tmp_path, arrays):
     done = run_program(
         "analysis.select_pairs", f"--estimates={only}", f"--out={tmp_path / 'p.npz'}", check=False
     )
-    assert "has no influence: make it with analysis.estimate --influence=class" in done.stderr
+    assert "influence of 0 of 2 classes: tfmem estimate --influence=class writes" in done.stderr
 
 
 def test_the_authors_readers_read_our_estimates(tmp_path, rng):

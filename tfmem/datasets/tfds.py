@@ -126,8 +126,8 @@ def _require_image_classification(builder: Any) -> None:
     import tensorflow_datasets as tfds
 
     features = builder.info.features
-    named = features if isinstance(features, tfds.features.FeaturesDict) else {}
-    image, label = (named.get(key) for key in ("image", "label"))
+    named = dict(features.items()) if isinstance(features, tfds.features.FeaturesDict) else {}
+    image, label = named.get("image"), named.get("label")
     if (
         not isinstance(image, tfds.features.Image)
         or np.dtype(image.np_dtype) != np.uint8

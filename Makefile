@@ -21,8 +21,8 @@ demo: $(INSTALLED)
 	$(BIN)/python -m launchers.demo --out=demo
 
 test: $(INSTALLED_DEV)
-# Two files at a time: most of a program's time in tests is one thread that imports TensorFlow.
-	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
+# Two files at a time, each on half of the cores, in the order of tests/conftest.py.
+	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile --no-loadscope-reorder
 
 test-slow: $(INSTALLED_DEV)
 	$(BIN)/python -m pytest -m slow
@@ -30,6 +30,7 @@ test-slow: $(INSTALLED_DEV)
 lint: $(INSTALLED_DEV)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
 format: $(INSTALLED_DEV)
 	$(BIN)/ruff check --fix .

@@ -19,7 +19,7 @@ setup(
     license="Apache-2.0",
     license_files=["LICENSE"],
     packages=find_packages(include=["tfmem*", "launchers*", "analysis*"]),
-    package_data={"analysis": ["templates/*"]},
+    package_data={"analysis.page": ["templates/*"]},
     python_requires=">=3.10,<3.14",
     install_requires=[
         "absl-py>=2.1",
@@ -42,6 +42,14 @@ setup(
     extras_require={
         "gpu": ["tensorflow[and-cuda]>=2.20,<2.22"],
         "cluster": CLUSTER,
-        "dev": ["hypothesis>=6.100", "pytest>=8", "pytest-xdist>=3.6", "ruff>=0.14", *CLUSTER],
+        "dev": [
+            "hypothesis>=6.100",
+            "mypy>=1.15",
+            "pytest>=8",
+            "pytest-xdist>=3.6",
+            "ruff>=0.14",
+            *CLUSTER,
+        ],
     },
+    entry_points={"console_scripts": ["tfmem = launchers.cli.command:main"]},
 )

@@ -1,502 +1,60 @@
-r"""How estimates settle with the number of trials, and whether a store has enough of them.
+r"""How estimates settle with the number of trials, and whether there are enough.
 
-    python -m analysis.convergence --store=STORE [--out=convergence.png]
+    tfmem convergence --store=STORE [--out=convergence.png]
 
 Splits the trials into two halves at random, estimates from each half alone, and compares: the
 Jaccard similarity of the examples with mem >= --mem_threshold and of the high-influence pairs, and
 the mean difference of the estimates over the union of the two sets (Sec. 3.5, eq. 4). It repeats
 this with fewer and fewer trials, and ends with a plain verdict: whether there are enough, and if
-not, about how many would be and when they would be there. It can be asked at any moment, while
-trials are being trained. --probability shows beside it how halves agree that are estimated from the
-probability of the true label, which varies less than whether the prediction is right.
+not, about how many would be. It can be asked at any moment, while trials are being trained.
+--probability shows beside it how halves agree that are estimated from the probability of the true
+label, which varies less than whether the prediction is right.
 """
 
-import dataclasses
-import datetime
-import math
-import time
-from collections.abc import Callable, Sequence
-from types import ModuleType
-
-import numpy as np
 from absl import flags
-from etils import epath
 
-from analysis import agreement, cli, estimators, files, pairs, probability
-from tfmem import experiments, pace, seeds
-from tfmem.durations import duration
-from tfmem.store import Store, TrialSet
+from analysis.cli import arguments, program
+from analysis.estimates.values import PROBABILITY
+from analysis.measures.settling import measure, present, split_halves, split_sizes, split_table
+from tfmem.store import kinds
+from tfmem.store.store import Store
 
 FLAGS = flags.FLAGS
-_SMALLEST_HALF = 16
-_FALSE_SHARE = 0.05  # Share of the pairs found that may be there by chance.
-_HOPELESS = 100  # Times as many trials that are too few: the thresholds are too low.
-_FARTHEST = 3650 * 86400  # Seconds ahead that still get a date.
-
-
-@dataclasses.dataclass(frozen=True)
-class SplitHalf:
-    """Agreement of two disjoint sets of trials, the mean over several random splits.
-
-    Attributes:
-      num_trials: trials in each half.
-      mem_jaccard: J_mem at the memorization threshold (Sec. 3.5); nan when both sets are empty.
-      mem_difference: D_mem at that threshold (eq. 4); nan when both sets are empty.
-      mem_size: examples at or above the threshold in a half.
-      infl_jaccard: J_infl of the high-influence pairs; nan when there are none.
-      infl_difference: D_infl; nan when there are none.
-      infl_size: high-influence pairs in a half.
-    """
-
-    num_trials: int
-    mem_jaccard: float
-    mem_difference: float
-    mem_size: float
-    infl_jaccard: float
-    infl_difference: float
-    infl_size: float
-
-
-@dataclasses.dataclass(frozen=True)
-class Convergence:
-    """How far a set of trials can be trusted at two thresholds.
-
-    Attributes:
-      num_trials: t.
-      halves: ascending in the number of trials; empty when there are too few to split.
-      worst_standard_error: of an influence whose probabilities are all 1/2.
-      pairs: high-influence pairs found.
-      chance_pairs: how many would be expected if no influence existed.
-      mem_threshold: theta_mem.
-      infl_threshold: theta_infl.
-      enough: whether the verdict is yes.
-      trials_needed: about how many trials would make it yes if all rates stay as they are; None if
-        it is yes, or where that cannot be told.
-      verdict: plain sentences.
-    """
-
-    num_trials: int
-    halves: tuple[SplitHalf, ...]
-    worst_standard_error: float
-    pairs: int
-    chance_pairs: float
-    mem_threshold: float
-    infl_threshold: float
-    enough: bool
-    trials_needed: int | None
-    verdict: str
-
-
-def _split_half(
-    a: TrialSet, b: TrialSet, mem_threshold: float, infl_threshold: float, estimator: ModuleType
-) -> SplitHalf:
-    mem_a, mem_b = (estimator.memorization(half).value for half in (a, b))
-    chosen_a, chosen_b = mem_a >= mem_threshold, mem_b >= mem_threshold
-    mem_jaccard, mem_difference = agreement.compare(mem_a, mem_b, chosen_a, chosen_b)
-    # Class by class, only sums are kept: no matrix of a whole dataset.
-    blocks_a, blocks_b = (estimator.class_influences(half) for half in (a, b))
-    found = agreement.block_curve(blocks_a, blocks_b, chosen_a, chosen_b, [infl_threshold])
-    influence = found.at(infl_threshold)
-    return SplitHalf(
-        num_trials=len(a),
-        mem_jaccard=mem_jaccard,
-        mem_difference=mem_difference,
-        mem_size=(np.count_nonzero(chosen_a) + np.count_nonzero(chosen_b)) / 2,
-        infl_jaccard=influence.jaccard,
-        infl_difference=influence.difference,
-        infl_size=(influence.size_a + influence.size_b) / 2,
-    )
-
-
-def split_sizes(num_trials: int) -> list[int]:
-    """Returns the numbers of trials a half to compare: num_trials / 2, / 4, ... down to 16."""
-    sizes = []
-    size = num_trials // 2
-    while size >= _SMALLEST_HALF:
-        sizes.append(size)
-        size //= 2
-    return sizes[::-1]
-
-
-def split_halves(
-    trials: TrialSet,
-    mem_threshold: float,
-    infl_threshold: float,
-    splits: int = 3,
-    progress: Callable[[float], None] = lambda amount: None,
-    estimator: ModuleType = estimators,
-) -> tuple[SplitHalf, ...]:
-    """Compares disjoint random halves of the trials, at each of `split_sizes`.
-
-    Args:
-      trials: t trials.
-      mem_threshold: theta_mem.
-      infl_threshold: theta_infl.
-      splits: how many random splits are averaged; where a set is empty, it does not count.
-      progress: called with 1 after each split.
-      estimator: `analysis.estimators` or `analysis.probability`; the splits are the same.
-    """
-    results = []
-    for size in split_sizes(len(trials)):
-        found = []
-        for split in range(splits):
-            order = seeds.generator(size, split, "split_halves").permutation(len(trials))
-            a, b = (trials.take(np.sort(part)) for part in (order[:size], order[size : 2 * size]))
-            found.append(_split_half(a, b, mem_threshold, infl_threshold, estimator))
-            progress(1)
-        means = {
-            field.name: _mean([getattr(half, field.name) for half in found])
-            for field in dataclasses.fields(SplitHalf)
-        }
-        results.append(SplitHalf(**{**means, "num_trials": size}))
-    return tuple(results)
-
-
-def _mean(values: Sequence[float]) -> float:
-    known = [value for value in values if not math.isnan(value)]
-    return sum(known) / len(known) if known else math.nan
-
-
-def chance_pairs(
-    trials: TrialSet,
-    memorization: estimators.Memorization,
-    mem_threshold: float,
-    infl: float,
-    num_trials: int | None = None,
-) -> float:
-    """Returns how many high-influence pairs to expect if no influence existed.
-
-    Without influence, the trials that saw i are a random subset of the trials for j: the number of
-    them that got j right is hypergeometric, and its tail beyond the influence threshold, summed
-    over all pairs of a memorized training example and a test example of its class, is exact.
-
-    Args:
-      trials: t trials.
-      memorization: estimated from them.
-      mem_threshold: theta_mem.
-      infl: theta_infl.
-      num_trials: t', for what to expect of that many trials instead, if all rates stay as they are:
-        each test example is right in the same share of them, and each training example is in the
-        share of them that all are in on average. Counts are rounded to whole trials.
-    """
-    from scipy import stats
-
-    total = 0.0
-    t = len(trials)
-    successes = trials.test_correct.transposed.row_sums()
-    counts_in = memorization.num_in
-    if num_trials is not None:
-        # Not each in its own share, which is luck: at a few trials some are in none of them.
-        counts_in = np.full_like(counts_in, round(num_trials * counts_in.mean() / t))
-        successes = np.rint(successes * (num_trials / t)).astype(np.int64)
-        t = num_trials
-    memorized = memorization.value >= mem_threshold
-    for label in np.unique(trials.train_labels[memorized]):
-        num_in = counts_in[memorized & (trials.train_labels == label)]
-        right = successes[trials.test_labels == label]
-        # Equal counts have equal tails: each is computed once.
-        num_in, in_times = np.unique(num_in, return_counts=True)
-        right, right_times = np.unique(right, return_counts=True)
-        num_in, right = num_in[:, None], right[None, :]
-        num_out = t - num_in
-        never_in, never_out = num_in == 0, num_out == 0
-        # The fewest right trials among those that saw i for which `difference` reaches infl. With
-        # no trial on one side that term is 1/2 and the other is known.
-        per_in, per_out = 1 / np.maximum(num_in, 1), 1 / np.maximum(num_out, 1)
-        fewest = np.ceil((infl + right * per_out) / (per_in + per_out) - 1e-9)
-        tail = stats.hypergeom.sf(fewest - 1, t, right, num_in)
-        tail = np.where(never_in, 0.5 - right * per_out >= infl, tail)
-        tail = np.where(never_out, right * per_in - 0.5 >= infl, tail)
-        total += float(in_times @ tail @ right_times)
-    return total
-
-
-def fewest_trials(enough: Callable[[int], bool], num_trials: int) -> int | None:
-    """Returns the fewest trials that are enough: hundreds, and more than there are.
-
-    Args:
-      enough: whether a number of trials is; if one is, then more are.
-      num_trials: t, which are not.
-
-    Returns:
-      None if not even 100 t are enough.
-    """
-    few, most = num_trials // 100, _HOPELESS * num_trials // 100
-    many = min(max(2 * few, 1), most)
-    while not enough(100 * many):
-        if many == most:
-            return None
-        few, many = many, min(2 * many, most)
-    while many - few > 1:
-        middle = (few + many) // 2
-        if enough(100 * middle):
-            many = middle
-        else:
-            few = middle
-    return 100 * many
-
-
-def worst_standard_error(num_trials: int, subset_ratio: float) -> float:
-    """Returns the standard error of an influence whose probabilities are 1/2.
-
-    It is sqrt(1 / (4 p t) + 1 / (4 (1 - p) t)) for t trials on a share p of the training set.
-    """
-    p = subset_ratio
-    return math.sqrt(1 / (4 * p * num_trials) + 1 / (4 * (1 - p) * num_trials))
-
-
-def measure(
-    trials: TrialSet,
-    mem_threshold: float = experiments.MEM_THRESHOLD,
-    infl_threshold: float = experiments.INFL_THRESHOLD,
-    splits: int = 3,
-    progress: Callable[[float], None] = lambda amount: None,
-    estimates: files.Estimates | None = None,
-) -> Convergence:
-    """Measures how far trials can be trusted at these thresholds; see `Convergence`.
-
-    Args:
-      trials: t trials.
-      mem_threshold: theta_mem.
-      infl_threshold: theta_infl.
-      splits: how many random splits are averaged.
-      progress: called with 1 after each split.
-      estimates: what these trials give, with details, where that is known already.
-    """
-    if estimates is None:
-        memorization = estimators.memorization(trials)
-        influences = estimators.class_influences(trials)
-    else:
-        memorization, influences = estimates.details, estimates.influences
-    found = len(pairs.select(memorization.value, influences, mem_threshold, infl_threshold))
-    by_chance = chance_pairs(trials, memorization, mem_threshold, infl_threshold)
-
-    def real_enough(num_trials: int) -> bool:
-        expected = chance_pairs(trials, memorization, mem_threshold, infl_threshold, num_trials)
-        return not _may_be_chance(expected, found)
-
-    beyond_chance = None
-    if found and _may_be_chance(by_chance, found):
-        beyond_chance = fewest_trials(real_enough, len(trials))
-    ratio = float(memorization.num_in.mean()) / len(trials)
-    halves = split_halves(trials, mem_threshold, infl_threshold, splits, progress)
-    enough, needed, verdict = judge(
-        len(trials), ratio, found, by_chance, halves, infl_threshold, beyond_chance
-    )
-    return Convergence(
-        num_trials=len(trials),
-        halves=halves,
-        worst_standard_error=worst_standard_error(len(trials), ratio),
-        pairs=found,
-        chance_pairs=by_chance,
-        mem_threshold=mem_threshold,
-        infl_threshold=infl_threshold,
-        enough=enough,
-        trials_needed=needed,
-        verdict=verdict,
-    )
-
-
-def judge(
-    num_trials: int,
-    subset_ratio: float,
-    found: int,
-    by_chance: float,
-    halves: Sequence[SplitHalf],
-    infl_threshold: float,
-    beyond_chance: int | None,
-) -> tuple[bool, int | None, str]:
-    """Says in plain sentences whether there are enough trials.
-
-    Enough means: at most 5% of the pairs found would be there by chance, and two halves agree on
-    the pairs with the Jaccard similarity of 0.7 that the paper asked of its threshold (Sec. 2).
-
-    Args:
-      num_trials: t.
-      subset_ratio: the share of the training set that a trial sees.
-      found: high-influence pairs.
-      by_chance: how many would be expected if no influence existed.
-      halves: ascending in the number of trials.
-      infl_threshold: theta_infl.
-      beyond_chance: where more than 5% may be chance, the number of trials at which it would be
-        less; None if no number would do.
-
-    Returns:
-      (whether there are enough, about how many would be or None, the sentences).
-    """
-    error = worst_standard_error(num_trials, subset_ratio)
-    facts = (
-        f"With {num_trials:,} trials the standard error of an influence is at most {error:.3f}, "
-        f"and the threshold of {infl_threshold:g} is {infl_threshold / error:.1f} of those. "
-        f"If no influence existed, {_approximately(by_chance)} pairs would pass by chance; "
-        f"{found:,} passed."
-    )
-    if not found:
-        return (
-            False,
-            None,
-            f"{facts} Not enough to judge. There are no pairs to agree on: lower the thresholds or "
-            "add trials.",
-        )
-    target = experiments.JACCARD_AT_INFL_THRESHOLD
-    last = halves[-1] if halves else None
-    compared = last is not None and not math.isnan(last.infl_jaccard)
-    agreeing = 0
-    if compared and last.infl_jaccard < target:
-        # Disagreement comes from noise, which shrinks with the root of the number of trials.
-        factor = ((1 - last.infl_jaccard) / (1 - target)) ** 2
-        agreeing = math.ceil(num_trials * factor / 100) * 100
-    if _may_be_chance(by_chance, found):
-        facts += f" Not enough: more than {_FALSE_SHARE:.0%} of the pairs may be chance."
-        if beyond_chance is None:
-            return (
-                False,
-                None,
-                f"{facts} Raise the thresholds: {infl_threshold:g} is too low for any number of "
-                f"trials, as not even {_HOPELESS} times as many would do.",
-            )
-        more = f", and about {agreeing:,} for two halves to agree as well"
-        return (
-            False,
-            max(beyond_chance, agreeing),
-            f"{facts} Add trials or raise the thresholds: if all rates stay as they are, about "
-            f"{beyond_chance:,} trials would do{more if agreeing > beyond_chance else ''}.",
-        )
-    if not compared:
-        return (
-            False,
-            None,
-            f"{facts} Not enough to judge. There are too few trials to compare two halves: add "
-            "trials.",
-        )
-    facts += (
-        f" Two halves of {last.num_trials:,} trials agree on pairs with a Jaccard similarity of "
-        f"{last.infl_jaccard:.2f} (the paper asked for {target:g})."
-    )
-    if agreeing:
-        return (
-            False,
-            agreeing,
-            f"{facts} The pairs are real, but which ones pass the threshold still depends on the "
-            f"trials: about {agreeing:,} trials would settle it.",
-        )
-    return True, None, f"{facts} Enough for these thresholds."
-
-
-def when(
-    missing: int, trials_per_hour: float | None, seconds_a_trial: float | None, now: float
-) -> str:
-    """Says in a sentence how long the missing trials take; nothing where that is not known.
-
-    Args:
-      missing: how many trials, 1 or more.
-      trials_per_hour: the present pace, or None where nothing is being trained.
-      seconds_a_trial: what one costs, or None where that is not known; without a pace it is told
-        what they take one after another.
-      now: seconds since 1970; a date is told in local time, and none that is ten years ahead.
-    """
-    these = (
-        "the 1 that is missing takes" if missing == 1 else f"the {missing:,} that are missing take"
-    )
-    if trials_per_hour is not None:
-        seconds = 3600 * missing / trials_per_hour
-        until = ""
-        if seconds < _FARTHEST:
-            until = f", until {datetime.datetime.fromtimestamp(now + seconds):%Y-%m-%d %H:%M}"
-        rate = f"{trials_per_hour:,.0f}" if trials_per_hour >= 10 else f"{trials_per_hour:.2g}"
-        trials = "trial" if rate == "1" else "trials"
-        return f"At the present pace of {rate} {trials} an hour {these} {duration(seconds)}{until}."
-    if seconds_a_trial is not None:
-        return (
-            f"At {duration(seconds_a_trial)} a trial, {these} "
-            f"{duration(missing * seconds_a_trial)} of one machine."
-        )
-    return ""
-
-
-def _may_be_chance(by_chance: float, found: int) -> bool:
-    """Returns whether more than 5% of the pairs found may be chance."""
-    return by_chance > _FALSE_SHARE * found
-
-
-def present(num_trials: int, asked_for: int, path: epath.PathLike) -> str:
-    """Says how many of an experiment's trials are in the store at `path`."""
-    if num_trials > asked_for:
-        return f"{num_trials:,} trials are in {path}, more than the experiment's {asked_for:,}"
-    return f"{num_trials:,} of {asked_for:,} trials are in {path}"
-
-
-def _approximately(count: float) -> str:
-    if count >= 10:
-        return f"{count:,.0f}"
-    return f"{count:.1f}" if count >= 0.1 else "fewer than 0.1"
-
-
-def table(halves: Sequence[SplitHalf], mem_threshold: float, infl_threshold: float) -> str:
-    """Returns split-half comparisons as aligned text."""
-    mem, infl = f"mem >= {mem_threshold:g}", f"pairs, infl >= {infl_threshold:g}"
-    lines = [
-        f"{'trials':>8}  {mem:^34}  {infl:^34}",
-        f"{'a half':>8}  " + "  ".join([f"{'number':>10} {'Jaccard':>11} {'difference':>11}"] * 2),
-    ]
-    for half in halves:
-        row = f"{half.num_trials:>8,}"
-        for size, jaccard, difference in (
-            (half.mem_size, half.mem_jaccard, half.mem_difference),
-            (half.infl_size, half.infl_jaccard, half.infl_difference),
-        ):
-            row += f"  {size:>10,.1f} {_cell(jaccard):>11} {_cell(difference):>11}"
-        lines.append(row)
-    return "\n".join(lines)
-
-
-def _cell(value: float) -> str:
-    return "-" if math.isnan(value) else f"{value:.3f}"
 
 
 def main() -> None:
     store = Store.open(FLAGS.store)
-    cli.require_random_subsets(store)
+    kinds.require_random_subsets(store)
     thresholds = FLAGS.mem_threshold, FLAGS.infl_threshold
     trials = store.load(probabilities=FLAGS.probability)
     print(present(len(trials), store.config.num_trials, store.path))
     total = FLAGS.splits * len(split_sizes(len(trials))) * (1 + FLAGS.probability)
-    by_probability = ()
-    with cli.progress_bar(total, "splits") as progress:
-        result = measure(trials, *thresholds, FLAGS.splits, progress)
-        if FLAGS.probability:
-            by_probability = split_halves(
-                trials, *thresholds, FLAGS.splits, progress, estimator=probability
-            )
+    with program.progress_bar(total, "splits") as progress:
+        how = *thresholds, FLAGS.splits, progress
+        result = measure(trials, *how)
+        by_probability = split_halves(trials, *how, PROBABILITY) if FLAGS.probability else ()
     if result.halves:
-        print(table(result.halves, *thresholds))
+        print(split_table(result.halves, *thresholds))
     if by_probability:
         print("estimated from the probability of the true label, the same halves:")
-        print(table(by_probability, *thresholds))
+        print(split_table(by_probability, *thresholds))
     print(result.verdict)
-    if result.trials_needed is not None:
-        now = time.time()
-        rate = pace.trials_per_hour(store, now)
-        cost = pace.seconds_a_trial(store) if rate is None else None
-        if said := when(result.trials_needed - len(trials), rate, cost, now):
-            print(said)
     if FLAGS.out:
-        from analysis.figures import convergence as figure
-        from analysis.figures import style
+        from analysis.plots import convergence, style
 
-        style.save(figure.figure(result.halves), FLAGS.out)
-        print(f"figure: {FLAGS.out}")
+        style.publish(convergence.figure(result.halves), FLAGS.out)
 
 
 if __name__ == "__main__":
-    flags.DEFINE_string("store", None, "(required) Directory of the store.")
-    flags.DEFINE_string("out", None, "Where to write the figure: a .png, .pdf or .svg file.")
-    flags.DEFINE_bool(
-        "probability",
-        False,
-        "Also compare halves by the other estimator, analysis.estimate --estimator=probability.",
-    )
-    flags.DEFINE_integer("splits", 3, "Random splits to average.", lower_bound=1)
-    cli.define_thresholds()
-    flags.mark_flag_as_required("store")
-    cli.run(main)
+    with program.group("What is read and written"):
+        arguments.define_store()
+        arguments.define_text("out", "Where to write the figure: a .png, .pdf or .svg file.")
+    with program.group("What is computed"):
+        flags.DEFINE_bool(
+            "probability",
+            False,
+            "Also compare halves by the other estimator, tfmem estimate --estimator=probability.",
+        )
+        arguments.define_count("splits", 3, "Random splits to average.")
+        arguments.define_thresholds()
+    program.run(main)

@@ -1,404 +1,43 @@
 r"""How easy and difficult examples are learnt, epoch by epoch (Liu, Lin & Jaggi, 2021, Sec. 3).
 
-    python -m analysis.dynamics --store=STORE [--out=dynamics.png] [--gradients_out=gradients.png]
-    python -m analysis.dynamics --store=none=STORE --store=OTHER [--out=corruption.png] [--smooth=5]
+    tfmem dynamics --store=STORE [--out=dynamics.png] [--gradients_out=gradients.png]
+    tfmem dynamics --store=none=STORE --store=OTHER [--out=corruption.png] [--smooth=5]
 
-Reads stores of launchers.train_dynamics. For each condition it prints the accuracy on all, easy and
+Reads stores of tfmem train_dynamics. For each condition it prints the accuracy on all, easy and
 difficult examples after some epochs, when test accuracy is highest, and how long each subset takes;
 then what training on difficult examples is worth, and the gradients of each group. Incomplete
 stores will do. --out draws Figs. 3, 5 and 6 of one store, or Fig. 10 of several; --gradients_out
 draws Fig. 4.
 """
 
-import dataclasses
-import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
-import numpy as np
 from absl import flags
 
-from analysis import cli
-from tfmem import bits, npz
-from tfmem import config as config_lib
-from tfmem.config import DynamicsConfig
-from tfmem.epochs import Epoch
-from tfmem.store import Store, Trial
+from analysis.cli import arguments, program
+from analysis.cli.stores import config_of, print_lacking
+from analysis.measures import dynamics
+from analysis.measures.dynamics import Curves, Groups
+from tfmem.config import EVERYTHING, DynamicsConfig
+from tfmem.store.artifacts import read_subsets
+from tfmem.store.store import Store
+from tfmem.store.trials import Trial
 
 FLAGS = flags.FLAGS
-SUBSETS = "subsets.npz"  # In a store, beside its trials.
-# The order of everything that has an axis of groups.
-ALL, EASY, DIFFICULT = range(3)
-GROUPS = ("all", "easy", "difficult")
-# Of a subset that is right: when they are reached.
-LEVELS = (0.5, 0.9)
-_TRAINED_ON = {
-    config_lib.EVERYTHING: "everything",
-    config_lib.WITHOUT_DIFFICULT: "everything but the difficult subset",
-    config_lib.EASY: "the easy subset",
-    config_lib.DIFFICULT: "the difficult subset",
-}
 
 
-@dataclasses.dataclass(frozen=True)
-class Groups:
-    """Which examples are in which group.
-
-    Attributes:
-      train: bool [3, n], in the order of `GROUPS`.
-      test: bool [3, n']; no example is easy or difficult where test examples have no scores.
-    """
-
-    train: np.ndarray
-    test: np.ndarray
-
-
-@dataclasses.dataclass(frozen=True)
-class Curves:
-    """What the runs of one condition do epoch by epoch, on average.
-
-    The axis of groups is in the order of `GROUPS`.
-
-    Attributes:
-      condition: of `tfmem.config.FOLLOWED`.
-      num_runs: how many runs there are.
-      num_examples: what each was trained on.
-      epochs: int64 [e], ascending; 0 is before training.
-      train: float64 [3, e], accuracy on training examples.
-      test: float64 [3, e], on test examples; nan of groups without any.
-      train_shares: float64 [3], of the training examples that are in a group.
-      test_shares: float64 [3], of the test examples.
-      similarity: float64 [3, e], mean cosine of gradients (eq. 3); nan where not measured.
-      contribution: float64 [3, e], mean contribution of a gradient (eq. 4); nan likewise.
-    """
-
-    condition: str
-    num_runs: int
-    num_examples: int
-    epochs: np.ndarray
-    train: np.ndarray
-    test: np.ndarray
-    train_shares: np.ndarray
-    test_shares: np.ndarray
-    similarity: np.ndarray
-    contribution: np.ndarray
-
-    @property
-    def has_gradients(self) -> bool:
-        """Whether gradients were measured."""
-        return not np.isnan(self.contribution).all()
-
-    def smoothed(self, window: int) -> "Curves":
-        """Returns the curves as sliding means; see `sliding_mean`."""
-        names = ("train", "test", "similarity", "contribution")
-        return dataclasses.replace(
-            self, **{name: sliding_mean(getattr(self, name), window) for name in names}
-        )
-
-
-def subsets_digest(arrays: Mapping[str, np.ndarray]) -> str:
-    """Returns the SHA-256, in hexadecimal, of the easy and difficult subsets.
-
-    Args:
-      arrays: bool [n] or [n'], by name: what subsets.npz holds.
-    """
-    found = hashlib.sha256()
-    for name in sorted(arrays):
-        array = arrays[name]
-        found.update(f"{name}{array.shape}".encode() + bits.pack(array).tobytes())
-    return found.hexdigest()
-
-
-def read_subsets(store: Store) -> dict[str, np.ndarray]:
-    """Returns the easy and difficult subsets of a store's runs.
-
-    Returns:
-      `tr_easy` and `tr_difficult`, bool [n], and where test examples have scores `tt_easy` and
-      `tt_difficult`, bool [n'].
-
-    Raises:
-      ValueError: STORE/subsets.npz is absent, or holds other subsets than the runs were made with.
-    """
-    path = store.path / SUBSETS
-    if not path.exists():
-        raise ValueError(
-            f"{path} does not exist, and which examples are easy is in it: to make it again, run: "
-            f"{store.command()}"
-        )
-    with npz.open_npz(path, ["tr_easy", "tr_difficult"]) as archive:
-        arrays = {name: archive[name] for name in archive.files}
-    if subsets_digest(arrays) != store.config.subsets_digest:
-        raise ValueError(
-            f"{path} holds other subsets than those that the runs were made with: restore it from "
-            "a copy"
-        )
-    return arrays
-
-
-def group(subsets: Mapping[str, np.ndarray], num_test: int) -> Groups:
-    """Returns the groups of some subsets.
-
-    Args:
-      subsets: of `read_subsets`.
-      num_test: n'.
-    """
-    none = np.zeros(num_test, bool)
-    train = [subsets[f"tr_{name}"] for name in GROUPS[1:]]
-    test = [subsets.get(f"tt_{name}", none) for name in GROUPS[1:]]
-    return Groups(np.stack([np.ones_like(train[0]), *train]), np.stack([~none, *test]))
-
-
-def known_mean(values: np.ndarray, axis: int) -> np.ndarray:
-    """Returns the mean along an axis of float [...] over what is not nan; nan where all is."""
-    known = ~np.isnan(values)
-    count = known.sum(axis=axis)
-    return np.where(known, values, 0).sum(axis=axis) / np.where(count > 0, count, np.nan)
-
-
-def sliding_mean(values: np.ndarray, window: int) -> np.ndarray:
-    """Returns the mean over a window around each epoch, of what there is at the ends.
-
-    Args:
-      values: float [..., e]; nan does not count.
-      window: epochs, odd; 1 changes nothing.
-    """
-    half, count = window // 2, values.shape[-1]
-    parts = [
-        known_mean(values[..., max(0, epoch - half) : epoch + half + 1], axis=-1)
-        for epoch in range(count)
-    ]
-    return np.stack(parts, axis=-1)
-
-
-def accuracies(epochs: Iterable[Epoch], name: str, groups: np.ndarray) -> np.ndarray:
-    """Returns the accuracy on each group after each epoch, float64 [3, e]; nan of an empty group.
-
-    Args:
-      epochs: of one run.
-      name: `train_correct` or `test_correct`.
-      groups: bool [3, n].
-    """
-    index = [np.flatnonzero(members) for members in groups]
-    return np.array(
-        [
-            [epoch[name][members].mean() if len(members) else np.nan for members in index]
-            for epoch in epochs
-        ]
-    ).T
-
-
-def follow(condition: str, runs: Iterable[Trial], groups: Groups) -> Curves:
-    """Returns the mean curves of the runs of one condition, of which one at a time is in memory.
-
-    Args:
-      condition: what they were trained on.
-      runs: at least one, all followed through the same epochs.
-      groups: of their examples.
-    """
-    parts: dict[str, list[np.ndarray]] = {
-        name: [] for name in ("train", "test", "similarity", "contribution")
-    }
-    for run in runs:
-        numbers = sorted(run.epochs)
-        epochs = [run.epochs[number] for number in numbers]
-        for split in ("train", "test"):
-            parts[split].append(accuracies(epochs, f"{split}_correct", getattr(groups, split)))
-        for name in ("similarity", "contribution"):
-            nothing = np.full(len(GROUPS), np.nan)
-            parts[name].append(np.array([epoch.get(name, nothing) for epoch in epochs]).T)
-    return Curves(
-        condition,
-        num_runs=len(parts["train"]),
-        num_examples=int(run.subset.sum()),
-        epochs=np.array(numbers),
-        train_shares=groups.train.mean(axis=1),
-        test_shares=groups.test.mean(axis=1),
-        **{name: known_mean(np.stack(values), axis=0) for name, values in parts.items()},
-    )
-
-
-def shown_epochs(epochs: np.ndarray) -> np.ndarray:
-    """Returns the positions of epochs 0, 1, 2, 5, 10, 20, 50, ... and of the last.
-
-    Args:
-      epochs: int [e], ascending; most of learning is in the first ones.
-    """
-    steps = [factor * 10**power for power in range(len(str(epochs[-1]))) for factor in (1, 2, 5)]
-    return np.flatnonzero(np.isin(epochs, [0, *steps, epochs[-1]]))
-
-
-def first_epoch(epochs: np.ndarray, accuracy: np.ndarray, level: float) -> int | None:
-    """Returns the first epoch after which a level is reached, inclusive; None if it never is.
-
-    Args:
-      epochs: int [e].
-      accuracy: float [e].
-      level: of accuracy.
-    """
-    reached = np.flatnonzero(accuracy >= level)
-    return int(epochs[reached[0]]) if len(reached) else None
-
-
-def accuracy_table(found: Curves) -> str:
-    """Returns the accuracies of one condition after some epochs as aligned text, in percent."""
-    columns = [
-        (f"{split}, {name}", values[index])
-        for split, values in (("train", found.train), ("test", found.test))
-        for index, name in enumerate(GROUPS)
-        if not np.isnan(values[index]).all()
-    ]
-    runs = f"{found.num_runs:,} run{'s' if found.num_runs > 1 else ''}"
-    lines = [
-        f"trained on {_TRAINED_ON[found.condition]}, {found.num_examples:,} examples "
-        f"({runs}); accuracy in %",
-        f"{'epoch':>6}" + "".join(f"  {name:>{_width(name)}}" for name, _ in columns),
-    ]
-    for position in shown_epochs(found.epochs):
-        cells = (f"  {100 * values[position]:>{_width(name)}.2f}" for name, values in columns)
-        lines.append(f"{found.epochs[position]:>6}" + "".join(cells))
-    return "\n".join(lines)
-
-
-def _width(name: str) -> int:
-    return max(len(name), len("100.00"))
-
-
-def peak_sentence(found: Curves) -> str:
-    """Returns where test accuracy is highest, first, and what it is at the end (Fig. 3b)."""
-    accuracy = found.test[ALL]
-    peak = int(np.argmax(accuracy))
-    return (
-        f"test accuracy is highest after epoch {found.epochs[peak]}: {accuracy[peak]:.2%}; "
-        f"after the last, {found.epochs[-1]}, it is {accuracy[-1]:.2%}"
-    )
-
-
-def speed_sentence(found: Curves) -> str:
-    """Returns how many epochs it takes until each group of training examples is right."""
-    parts = []
-    for name, accuracy in zip(GROUPS, found.train, strict=True):
-        reached = (first_epoch(found.epochs, accuracy, level) for level in LEVELS)
-        parts.append(f"{name} " + " / ".join("never" if e is None else str(e) for e in reached))
-    levels = " / ".join(f"{level:.0%}" for level in LEVELS)
-    return f"epochs until {levels} of the training examples are right: {', '.join(parts)}"
-
-
-def control_sentence(everything: Curves, without: Curves) -> str:
-    """Returns how right difficult examples are that were trained on, and that were not (Fig. 5)."""
-    return (
-        f"the difficult subset after the last epoch: {everything.train[DIFFICULT, -1]:.2%} right "
-        f"when it is trained on, {without.train[DIFFICULT, -1]:.2%} when it is not"
-    )
-
-
-def transfer_sentence(found: Curves) -> str:
-    """Returns what training on one of the two subsets gives the other (Fig. 6)."""
-    own, other = (EASY, DIFFICULT) if found.condition == config_lib.EASY else (DIFFICULT, EASY)
-    before, after = found.train[:, 0], found.train[:, -1]
-    return (
-        f"trained on the {GROUPS[own]} subset alone: {after[own]:.2%} of it and {after[other]:.2%} "
-        f"of the {GROUPS[other]} subset are right after the last epoch, {before[own]:.2%} and "
-        f"{before[other]:.2%} after epoch {found.epochs[0]}"
-    )
-
-
-def gradient_table(found: Curves) -> str:
-    """Returns the mean over epochs of what was measured of gradients as aligned text (Fig. 4)."""
-    measured = np.count_nonzero(~np.isnan(found.contribution).all(axis=0))
-    lines = [
-        f"gradients, mean over {measured:,} measured epochs",
-        f"{'':<12}" + "".join(f"  {name:>9}" for name in GROUPS),
-    ]
-    for name in ("similarity", "contribution"):
-        values = known_mean(getattr(found, name), axis=1)
-        cells = (f"{'-' if np.isnan(value) else f'{value:.4f}':>9}" for value in values)
-        lines.append(f"{name:<12}" + "".join(f"  {cell}" for cell in cells))
-    return "\n".join(lines)
-
-
-def gradient_sentence(found: Curves) -> str:
-    """Returns how often the claims about Fig. 4 hold, of the epochs where both groups are known."""
-    similar, contribute = found.similarity, found.contribution
-    return (
-        "easy examples are more similar than difficult ones after "
-        f"{_more_often(similar[EASY], similar[DIFFICULT])} epochs, and difficult ones contribute "
-        f"more than easy ones after {_more_often(contribute[DIFFICULT], contribute[EASY])}"
-    )
-
-
-def _more_often(a: np.ndarray, b: np.ndarray) -> str:
-    both = ~np.isnan(a) & ~np.isnan(b)
-    return f"{np.count_nonzero(a[both] > b[both]):,} of {np.count_nonzero(both):,}"
-
-
-def report(found: Sequence[Curves]) -> str:
-    """Returns tables and sentences of all conditions of one store, as text."""
-    by_condition = {curves.condition: curves for curves in found}
-    everything = by_condition.get(config_lib.EVERYTHING)
-    without = by_condition.get(config_lib.WITHOUT_DIFFICULT)
-    lines = []
-    for curves in found:
-        lines += [accuracy_table(curves), peak_sentence(curves), speed_sentence(curves)]
-        if curves.condition in (config_lib.EASY, config_lib.DIFFICULT):
-            lines.append(transfer_sentence(curves))
-        lines.append("")
-    if everything and without:
-        lines.append(control_sentence(everything, without))
-    if everything and everything.has_gradients:
-        lines += [gradient_table(everything), gradient_sentence(everything)]
-    return "\n".join(lines).rstrip()
-
-
-def describe(config: DynamicsConfig, groups: Groups) -> str:
-    """Returns what was followed as one line."""
-    corrupted = config.experiment.corrupted_labels
-    parts = []
-    for members, what in ((groups.train, "training"), (groups.test, "test")):
-        total, easy, difficult = members.sum(axis=1)
-        if easy or difficult:
-            parts.append(f"of {total:,} {what} examples {easy:,} easy, {difficult:,} difficult")
-    labels = f"; {corrupted:,} training labels were replaced" if corrupted else ""
-    return f"{config.name}: {'; '.join(parts)}{labels}"
-
-
-def curve_labels(texts: Sequence[str], names: Sequence[str], corrupted: Sequence[int]) -> list[str]:
-    """Returns what the legend of Fig. 10 calls each store.
-
-    It is the name that was given, or else the number of corrupted labels if no other store has it.
-
-    Args:
-      texts: the values of --store.
-      names: what `cli.named_paths` calls them.
-      corrupted: labels of each.
-    """
-    labels = []
-    for text, name, count in zip(texts, names, corrupted, strict=True):
-        given = text.startswith(f"{name}=")
-        by_count = not given and list(corrupted).count(count) == 1
-        labels.append(f"{count:,} corrupted labels" if by_count else name)
-    return labels
-
-
-def incomplete(config: DynamicsConfig, found: Sequence[Curves]) -> str:
-    """Returns the conditions that lack runs and how many there are, or "" if none does."""
-    counts = dict.fromkeys(config.conditions, 0)
-    counts |= {curves.condition: curves.num_runs for curves in found}
-    return ", ".join(f"{name} {runs:,}" for name, runs in counts.items() if runs < config.runs)
-
-
-def read(path: str) -> tuple[Store, Groups, list[Curves]]:
+def read(store: Store, config: DynamicsConfig) -> tuple[Groups, list[Curves]]:
     """Reads a store: its groups, and the curves of each condition that has runs, in order.
 
     Raises:
-      ValueError: it is of another kind or empty, or its subsets are not there.
+      ValueError: it is empty, or its subsets are not there.
     """
-    store = Store.open(path)
-    cli.require_kind(store, DynamicsConfig.kind)
-    config, numbers = store.config, store.numbers()
+    numbers = store.numbers()
     if not numbers:
-        raise ValueError(f"{path} has no finished runs yet: {store.command()}")
-    groups = group(read_subsets(store), len(store.dataset.test))
+        raise ValueError(f"{store.path} has no finished runs yet: {store.command()}")
+    groups = dynamics.group(read_subsets(store), len(store.dataset.test))
     found = []
-    with cli.progress_bar(len(numbers), "runs read") as progress:
+    with program.progress_bar(len(numbers), "runs read") as progress:
 
         def runs(of_condition: Iterable[int]) -> Iterator[Trial]:
             for number in of_condition:
@@ -408,14 +47,14 @@ def read(path: str) -> tuple[Store, Groups, list[Curves]]:
         for index, condition in enumerate(config.conditions):
             there = [number for number in numbers if number // config.runs == index]
             if there:
-                found.append(follow(condition, runs(there), groups))
-    return store, groups, found
+                found.append(dynamics.follow(condition, runs(there), groups))
+    return groups, found
 
 
 def _on_everything(found: Sequence[Curves], path: str, gradients: bool = False) -> Curves:
     """Returns the curves of training on everything; ValueError if they cannot be drawn."""
     for curves in found:
-        if curves.condition == config_lib.EVERYTHING:
+        if curves.condition == EVERYTHING:
             if gradients and not curves.has_gradients:
                 raise ValueError(f"{path} has no gradients: its runs have --gradient_batches=0")
             return curves
@@ -424,7 +63,7 @@ def _on_everything(found: Sequence[Curves], path: str, gradients: bool = False) 
 
 def main() -> None:
     texts, window = FLAGS.store, FLAGS.smooth
-    named = cli.named_paths(texts)
+    named = arguments.named_paths(texts)
     if window < 1 or window % 2 == 0:
         raise ValueError(f"--smooth={window}: expected an odd number of epochs, such as 5")
     if window > 1 and not (FLAGS.out or FLAGS.gradients_out):
@@ -433,43 +72,38 @@ def main() -> None:
         raise ValueError(f"--gradients_out draws one store, and --store names {len(named)}")
     everything, corrupted = [], []
     for index, (_, path) in enumerate(named):
-        store, groups, found = read(path)
-        config = store.config
-        print(("\n" if index else "") + describe(config, groups))
-        there = incomplete(config, found)
-        if there:
-            print(f"incomplete: of {config.runs:,} runs of a condition, there are: {there}")
-            print(f"to complete it, run: {store.command()}")
-        print(report(found))
+        store = Store.open(path)
+        config = config_of(store, DynamicsConfig)
+        groups, found = read(store, config)
+        print(("\n" if index else "") + dynamics.describe(config, groups))
+        there = {curves.condition: curves.num_runs for curves in found}
+        print_lacking(store, config.runs, dict.fromkeys(config.conditions, 0) | there)
+        print(dynamics.report(found))
         corrupted.append(config.experiment.corrupted_labels)
         if FLAGS.gradients_out or (FLAGS.out and len(named) > 1):
             everything.append(_on_everything(found, path, gradients=bool(FLAGS.gradients_out)))
     if FLAGS.out:
-        from analysis.figures import dynamics as figure
+        from analysis.plots import style
+        from analysis.plots.dynamics import corruption_figure, figure
 
         if len(named) == 1:
-            _save(figure.figure(found, window), FLAGS.out)
+            fig = figure(found, window)
         else:
-            labels = curve_labels(texts, [name for name, _ in named], corrupted)
-            stores = list(zip(labels, everything, strict=True))
-            _save(figure.corruption_figure(stores, window), FLAGS.out)
+            labels = dynamics.curve_labels(texts, [name for name, _ in named], corrupted)
+            fig = corruption_figure(list(zip(labels, everything, strict=True)), window)
+        style.publish(fig, FLAGS.out)
     if FLAGS.gradients_out:
-        from analysis.figures import gradients
+        from analysis.plots import gradients, style
 
-        _save(gradients.figure(everything[0], window), FLAGS.gradients_out)
-
-
-def _save(fig, path: str) -> None:
-    from analysis.figures import style
-
-    style.save(fig, path)
-    print(f"figure: {path}")
+        style.publish(gradients.figure(everything[0], window), FLAGS.gradients_out)
 
 
 if __name__ == "__main__":
-    flags.DEFINE_multi_string("store", None, "(required) Directory of a store, PATH or NAME=PATH.")
-    flags.DEFINE_string("out", None, "Where to write the figure: a .png, .pdf or .svg file.")
-    flags.DEFINE_string("gradients_out", None, "Where to write the figure of gradients.")
-    flags.DEFINE_integer("smooth", 1, "Epochs of the sliding mean in figures, odd; 1 is none.")
-    flags.mark_flag_as_required("store")
-    cli.run(main)
+    with program.group("What is read and written"):
+        text = "Directory of a store, PATH or NAME=PATH."
+        arguments.define_texts("store", text, required=True)
+        arguments.define_text("out", "Where to write the figure: a .png, .pdf or .svg file.")
+        arguments.define_text("gradients_out", "Where to write the figure of gradients.")
+    with program.group("What is computed"):
+        flags.DEFINE_integer("smooth", 1, "Epochs of the sliding mean in figures, odd; 1 is none.")
+    program.run(main)

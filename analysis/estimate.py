@@ -1,75 +1,62 @@
 r"""Memorization and influence, with standard errors, from a store of trials.
 
-    python -m analysis.estimate --store=STORE --out=estimates.npz [--influence=class]
+    tfmem estimate --store=STORE --out=estimates.npz [--influence=class]
 
 Algorithm 1 of Feldman & Zhang (2020). The file has the layout that the paper's authors publish, and
-standard errors and trial counts beside it (WORKSPACE.md). Any number of finished trials will do.
+standard errors and trial counts beside it (docs/formats.md). Any number of finished trials will do.
 """
 
 from absl import flags
 
-from analysis import cli, estimators, files, probability
+from analysis.cli import arguments, program
+from analysis.estimates import estimators, files
+from analysis.estimates.values import CORRECTNESS, ESTIMATORS, PROBABILITY
 from tfmem import experiments
-from tfmem.store import Store
+from tfmem.store import kinds
+from tfmem.store.store import Store
 
 FLAGS = flags.FLAGS
 
 
 def main() -> None:
-    trials_range = cli.parse_range(FLAGS.trials) if FLAGS.trials else None
+    wanted = arguments.chosen_trials()
     store = Store.open(FLAGS.store)
-    cli.require_random_subsets(store)
+    kinds.require_random_subsets(store)
     numbers = store.numbers()
-    if trials_range:
-        numbers = [number for number in numbers if number in trials_range]
+    if wanted:
+        numbers = [number for number in numbers if number in wanted]
         if not numbers:
             raise ValueError(f"--trials={FLAGS.trials}: {store.path} has none of these")
-    with cli.progress_bar(len(numbers), "trials read") as progress:
-        by_probability = FLAGS.estimator == files.PROBABILITY
+    with program.progress_bar(len(numbers), "trials read") as progress:
+        by_probability = FLAGS.estimator == PROBABILITY
         trials = store.load(numbers, lambda number: progress(1), by_probability)
-    estimator = probability if by_probability else estimators
-    memorization = estimator.memorization(trials)
-    influences, full = (), None
-    if FLAGS.influence != "none":
-        influences = estimator.class_influences(trials)
-    if FLAGS.influence == "full":
-        full = estimator.full_influence(trials)
-    files.write_estimates(
-        FLAGS.out,
-        memorization,
-        trials.train_labels,
-        trials.test_labels,
-        influences,
-        full,
-        len(trials),
-        (store.dataset.train.ids, store.dataset.test.ids),
-        estimators.test_accuracies(trials),
-        FLAGS.estimator,
-    )
-    memorized = int((memorization.value >= experiments.MEM_THRESHOLD).sum())
+    estimates = estimators.estimate(trials, store.dataset, FLAGS.influence, FLAGS.estimator)
+    files.write(FLAGS.out, estimates)
+    memorized = int((estimates.memorization >= experiments.MEM_THRESHOLD).sum())
     print(
-        f"{len(trials):,} trials: {memorized:,} of {len(memorization.value):,} training examples "
-        f"have mem >= {experiments.MEM_THRESHOLD:g}; estimates: {FLAGS.out}"
+        f"{len(trials):,} trials: {memorized:,} of {len(estimates.memorization):,} training "
+        f"examples have mem >= {experiments.MEM_THRESHOLD:g}; estimates: {FLAGS.out}"
     )
 
 
 if __name__ == "__main__":
-    flags.DEFINE_string("store", None, "(required) Directory of the store.")
-    flags.DEFINE_string("out", None, "(required) Where to write the estimates, an npz file.")
-    flags.DEFINE_string("trials", None, "START:STOP, to use only those; all by default.")
-    flags.DEFINE_enum(
-        "influence",
-        "class",
-        ["class", "full", "none"],
-        "On the test examples of the same class; full also of every training on every test "
-        "example, a float32 matrix [n, n']; none is memorization only.",
-    )
-    flags.DEFINE_enum(
-        "estimator",
-        files.CORRECTNESS,
-        files.ESTIMATORS,
-        "What a trial achieves on an example: 0 or 1, as in the paper, or the probability that it "
-        "gives to the true label, which varies less.",
-    )
-    flags.mark_flags_as_required(["store", "out"])
-    cli.run(main)
+    with program.group("What is read and written"):
+        arguments.define_store()
+        arguments.define_text("out", "Where to write the estimates, an npz file.", required=True)
+    with program.group("What is computed"):
+        arguments.define_text("trials", "START:STOP, to use only those; all by default.")
+        flags.DEFINE_enum(
+            "influence",
+            estimators.CLASS,
+            estimators.INFLUENCE,
+            "On the test examples of the same class; full also of every training on every test "
+            "example, a float32 matrix [n, n']; none is memorization only.",
+        )
+        flags.DEFINE_enum(
+            "estimator",
+            CORRECTNESS,
+            ESTIMATORS,
+            "What a trial achieves on an example: 0 or 1, as in the paper, or the probability "
+            "that it gives to the true label, which varies less.",
+        )
+    program.run(main)

@@ -1,7 +1,7 @@
-r"""Every number that Feldman & Zhang (2020) state about results, beside the one measured here.
+r"""Every number that Feldman & Zhang (2020) report, beside the one measured here.
 
-    python -m analysis.paper_tables --pairs=imagenet2012=pairs.npz [--out=table.csv]
-    python -m analysis.paper_tables --estimates=cifar100=E.npz --removal=cifar100=STORE ...
+    tfmem paper_tables --pairs=imagenet2012=pairs.npz [--out=table.csv]
+    tfmem paper_tables --estimates=cifar100=E.npz --removal=cifar100=STORE ...
 
 Each input names its dataset: mnist, cifar100 or imagenet2012, which the paper has, or another, such
 as digits, whose numbers are shown in the same form. All inputs are optional, and every flag can be
@@ -19,314 +19,36 @@ taken as exact, for it states no error of theirs. Where ours has no standard err
 over the paper's.
 """
 
-import functools
-import math
 import shutil
-from collections.abc import Mapping, Sequence
 
-import numpy as np
-from absl import flags, logging
+from absl import flags
 from etils import epath
 
-from analysis import agreement, cli, files, paper_numbers, paper_rows, removal
-from analysis.files import Estimates
-from analysis.pairs import Pairs
-from tfmem import atomic, datasets, experiments, published, representations, tables
-from tfmem.config import (
-    DynamicsConfig,
-    ExperimentConfig,
-    ImportConfig,
-    LastLayerConfig,
-    RemovalConfig,
-    TurnoverConfig,
-)
-from tfmem.store import Store
+from analysis.cli import program
+from analysis.paper.inputs import INPUTS, collect
+from analysis.paper.rows import WRITERS, to_text
+from tfmem.disk import atomic
 
 FLAGS = flags.FLAGS
-_OF_ARCHITECTURES = "cifar100"  # Sec. 3.5: the dataset that they are compared on.
-_WIDTH = 100  # Characters, where there is no terminal.
-_STORES_OF = {
-    ExperimentConfig.kind: "trials",
-    ImportConfig.kind: "imported trials",
-    LastLayerConfig.kind: "trials of the last layer",
-    RemovalConfig.kind: "removal runs",
-    TurnoverConfig.kind: "models with turn-over dropout",
-    DynamicsConfig.kind: "runs that are followed epoch by epoch",
-}
-# Flag -> what follows the equals sign, and what it answers.
-_INPUTS = {
-    "estimates": ("DATASET=PATH", "Estimates file: memorization, pairs, test accuracy."),
-    "pairs": ("DATASET=PATH", "Pairs file, where there are no estimates of the influence."),
-    "store": ("DATASET=STORE", "Store of trials: test accuracy, time of a trial."),
-    "removal": ("DATASET=STORE", "Store of launchers.train_removal: what examples are worth."),
-    "runs": ("DATASET=PATH,PATH", "Two estimates files of different trials: how they agree."),
-    "architecture": (
-        "NAME=PATH",
-        f"Estimates file of an architecture on {_OF_ARCHITECTURES}: "
-        f"{', '.join(published.ARCHITECTURES)}.",
-    ),
-    "last_layer": ("DATASET=PATH", "Estimates file of linear models on features."),
-    "last_layer_store": (
-        "DATASET=STORE",
-        "Store of launchers.train_last_layer: its accuracies; with --store, how much faster.",
-    ),
-}
-
-
-class _Inputs:
-    """Reads what the flags name, and sees to it that all of a dataset is of that dataset."""
-
-    def __init__(self):
-        self._sizes = dict(published.SIZES)
-        self._read = functools.cache(files.read_estimates)  # One file may answer two flags.
-
-    def num_test(self, dataset: str) -> int | None:
-        """Returns n', or None where nothing that was read tells."""
-        return self._sizes[dataset][1] if dataset in self._sizes else None
-
-    def estimates(self, dataset: str, path: str, source: str) -> Estimates:
-        """Reads an estimates file, with the influence of every class or of none."""
-        try:
-            found = self._read(path)
-        except ValueError as error:
-            raise ValueError(f"{source}: {error}") from error
-        if found.estimator != files.CORRECTNESS:
-            raise ValueError(
-                f"{source} is estimated from the {found.estimator} of the true label, and the "
-                f"paper's numbers from {files.CORRECTNESS}: make it with analysis.estimate "
-                f"--estimator={files.CORRECTNESS}"
-            )
-        self._check(dataset, (len(found.train_labels), len(found.test_labels)), source)
-        if found.influences:
-            agreement.require_influences(found, source)
-        return found
-
-    def pairs(self, dataset: str, path: str, source: str) -> Pairs:
-        """Reads a pairs file."""
-        try:
-            found = files.read_pairs(path)
-        except ValueError as error:
-            raise ValueError(f"{source}: {error}") from error
-        if dataset in self._sizes:
-            for what, index, size in zip(
-                ("training", "test"),
-                (found.train_index, found.test_index),
-                self._sizes[dataset],
-                strict=True,
-            ):
-                if index.max(initial=-1) >= size:
-                    raise ValueError(
-                        f"{source} has a pair of {what} example {index.max():,}, {dataset} has "
-                        f"{size:,} of them: another dataset?"
-                    )
-        return found
-
-    def store(self, dataset: str, path: str, source: str, kinds: Sequence[str]) -> Store:
-        """Opens a store of one of these kinds."""
-        found = Store.open(path)
-        config = found.config
-        if config.kind not in kinds:
-            raise ValueError(
-                f"{source} is a store of {_STORES_OF[config.kind]}, expected "
-                f"{' or '.join(_STORES_OF[kind] for kind in kinds)}"
-            )
-        if config.dataset not in ("", dataset):
-            raise ValueError(f"{source} is a store of {config.dataset}, not of {dataset}")
-        self._check(dataset, (len(found.dataset.train), len(found.dataset.test)), source)
-        return found
-
-    def _check(self, dataset: str, sizes: tuple[int, int], source: str) -> None:
-        """Raises ValueError if an input has other numbers of examples than its dataset."""
-        expected = self._sizes.setdefault(dataset, sizes)
-        if sizes != expected:
-            raise ValueError(
-                f"{source} has {sizes[0]:,} training and {sizes[1]:,} test examples, {dataset} has "
-                f"{expected[0]:,} and {expected[1]:,}: another dataset?"
-            )
-
-
-def _named(flag: str, texts: Sequence[str]) -> dict[str, tuple[str, str]]:
-    """Returns, by the name that each text begins with, what follows and the flag as it was given.
-
-    Raises:
-      ValueError: there is no name, or a name or what follows is there twice.
-    """
-    found = {}
-    for text in texts:
-        name, _, rest = text.partition("=")
-        source = f"--{flag}={text}"
-        if not name or not rest:
-            raise ValueError(f"{source}: expected --{flag}={_INPUTS[flag][0]}")
-        if name in found:
-            raise ValueError(f"--{flag} is given twice for {name}: {found[name][0]} and {rest}")
-        for other, (known, _) in found.items():
-            if known == rest:
-                raise ValueError(f"--{flag} is given the same for {other} and {name}: {rest}")
-        if flag == "architecture":
-            tables.lookup(published.ARCHITECTURES, name, flag)
-        else:
-            datasets.require_known(name)
-        found[name] = (rest, source)
-    return found
-
-
-def _two_paths(text: str, source: str) -> tuple[str, str]:
-    """Splits `PATH,PATH`; ValueError if it is not two different ones."""
-    paths = text.split(",")
-    if len(paths) != 2 or not all(paths):
-        raise ValueError(f"{source}: expected two files, --runs={_INPUTS['runs'][0]}")
-    if paths[0] == paths[1]:
-        raise ValueError(f"{source}: the two runs are the same file")
-    return paths[0], paths[1]
-
-
-def collect(given: Mapping[str, Sequence[str]]) -> tuple[paper_rows.Findings, list[str]]:
-    """Returns what inputs tell, and the datasets in them that the paper does not have.
-
-    Args:
-      given: by flag, the texts that it was given with.
-
-    Raises:
-      ValueError: an input is not what its flag takes, or is of another dataset.
-    """
-    named = {flag: _named(flag, given.get(flag, ())) for flag in _INPUTS}
-    runs = {dataset: _two_paths(*value) for dataset, value in named["runs"].items()}
-    inputs, findings = _Inputs(), paper_rows.Findings()
-    seconds = {}
-    for dataset, (path, source) in named["store"].items():
-        kinds = (ExperimentConfig.kind, ImportConfig.kind)
-        accuracies, seconds[dataset] = _trials(inputs.store(dataset, path, source, kinds))
-        findings.add(dataset, {"trials_accuracy": paper_numbers.percent_mean(accuracies)}, source)
-    estimates = {}
-    for dataset, (path, source) in named["estimates"].items():
-        estimates[dataset] = inputs.estimates(dataset, path, source)
-        findings.add(dataset, paper_numbers.estimates_numbers(estimates[dataset]), source)
-    for dataset, (path, source) in named["pairs"].items():
-        if dataset in estimates and estimates[dataset].influences:
-            raise ValueError(
-                f"{source}: {named['estimates'][dataset][1]} has the pairs too, with their errors: "
-                "give one of the two"
-            )
-        pairs = inputs.pairs(dataset, path, source)
-        numbers = paper_numbers.pair_numbers(pairs, num_test=inputs.num_test(dataset))
-        findings.add(dataset, numbers, source)
-    for dataset, (path, source) in named["removal"].items():
-        store = inputs.store(dataset, path, source, [RemovalConfig.kind])
-        moved, _ = named["estimates"].get(dataset, (None, None))
-        findings.add(dataset, _removal_numbers(store, source, moved), source)
-    for dataset, paths in runs.items():
-        _, source = named["runs"][dataset]
-        a, b = (inputs.estimates(dataset, path, source) for path in paths)
-        agreement.require_same_examples(a, b, *paths)
-        findings.add(dataset, paper_numbers.runs_numbers(a, b), source)
-    of_architectures = {
-        name: inputs.estimates(_OF_ARCHITECTURES, path, source)
-        for name, (path, source) in named["architecture"].items()
-    }
-    reference = of_architectures.get(published.REFERENCE)
-    for name, found in of_architectures.items():
-        sources = [named["architecture"][name][1]]
-        numbers = paper_numbers.architecture_numbers(name, found)
-        findings.add(_OF_ARCHITECTURES, numbers, *sources)
-        if reference is not None and name != published.REFERENCE:
-            sources.append(named["architecture"][published.REFERENCE][1])
-            agreement.require_same_examples(found, reference, *sources)
-            numbers = paper_numbers.architecture_agreement(name, found, reference)
-            findings.add(_OF_ARCHITECTURES, numbers, *sources)
-    for dataset, (path, source) in named["last_layer_store"].items():
-        store = inputs.store(dataset, path, source, [LastLayerConfig.kind])
-        accuracies, of_linear = _trials(store)
-        folder = store.path / representations.FOLDER
-        network = (
-            representations.read_about(folder).test_accuracy
-            if representations.exist(folder)
-            else math.nan
-        )
-        numbers = paper_numbers.last_layer_store_numbers(accuracies, network)
-        findings.add(dataset, numbers, source)
-        if dataset in seconds:
-            numbers = paper_numbers.speedup(seconds[dataset], of_linear)
-            findings.add(dataset, numbers, named["store"][dataset][1], source)
-    for dataset, (path, source) in named["last_layer"].items():
-        linear = inputs.estimates(dataset, path, source)
-        findings.add(dataset, paper_numbers.last_layer_numbers(linear), source)
-        if dataset in estimates:
-            whole_source = named["estimates"][dataset][1]
-            agreement.require_same_examples(estimates[dataset], linear, whole_source, source)
-            numbers = paper_numbers.last_layer_agreement(estimates[dataset], linear)
-            findings.add(dataset, numbers, whole_source, source)
-    datasets_given = (name for flag in named if flag != "architecture" for name in named[flag])
-    others = [name for name in dict.fromkeys(datasets_given) if name not in published.RESULTS]
-    return findings, others
-
-
-def _trials(store: Store) -> tuple[np.ndarray, np.ndarray]:
-    """Returns test accuracy and seconds of each trial, float [t]; seconds nan where unknown."""
-    numbers = store.numbers()
-    if not numbers:
-        raise ValueError(f"{store.path} has no finished trials yet: {store.command()}")
-    found = []
-    with cli.progress_bar(len(numbers), f"trials of {store.path.name} read") as progress:
-        for number in numbers:
-            trial = store.read(number)
-            found.append((trial.test_accuracy, trial.seconds))
-            progress(1)
-    return tuple(np.array(found, float).T)
-
-
-def _removal_numbers(store: Store, source: str, moved: str | None) -> paper_numbers.Numbers:
-    """Reads removal runs.
-
-    Args:
-      store: of them.
-      source: its flag, for messages.
-      moved: an estimates file of the dataset, in case that of the runs is not where it was.
-    """
-    config, pairs = store.config, None
-    if config.high_influence:
-        thresholds = config.mem_threshold, config.infl_threshold
-        if thresholds == (experiments.MEM_THRESHOLD, experiments.INFL_THRESHOLD):
-            path = config.estimates
-            if not epath.Path(path).exists():
-                if moved is None:
-                    raise ValueError(
-                        f"{source}: {path}, which says whom the removed examples influence, does "
-                        "not exist: --estimates=DATASET=PATH says where it is now"
-                    )
-                path = moved
-            pairs = removal.read_pairs(config, path)
-        else:
-            logging.warning(
-                "%s: its pairs have mem >= %g and infl >= %g, unlike the paper's; what they are "
-                "worth is left out",
-                source,
-                *thresholds,
-            )
-    numbers = store.numbers()
-    with cli.progress_bar(len(numbers), f"runs of {store.path.name} read") as progress:
-        groups = removal.group(config, store.load(numbers, lambda number: progress(1)))
-    return paper_numbers.removal_numbers(groups, pairs)
+_WIDTH = 100  # Characters in a line where there is no terminal.
 
 
 def main() -> None:
     out = FLAGS.out or ()
     for path in out:
-        if epath.Path(path).suffix not in paper_rows.WRITERS:
+        if epath.Path(path).suffix not in WRITERS:
             raise ValueError(f"--out={path}: expected a name that ends in .csv or .md")
-    findings, others = collect({flag: getattr(FLAGS, flag) or () for flag in _INPUTS})
+    findings, others = collect({flag: getattr(FLAGS, flag) or () for flag in INPUTS})
     rows = findings.rows(others)
-    print(paper_rows.to_text(rows, shutil.get_terminal_size((_WIDTH, 24)).columns))
+    print(to_text(rows, shutil.get_terminal_size((_WIDTH, 24)).columns))
     for path in out:
-        atomic.write_bytes(path, paper_rows.WRITERS[epath.Path(path).suffix](rows).encode())
+        atomic.write_bytes(path, WRITERS[epath.Path(path).suffix](rows).encode())
         print(f"table: {path}")
 
 
 if __name__ == "__main__":
-    for name, (form, answers) in _INPUTS.items():
-        flags.DEFINE_multi_string(name, None, f"{form}. {answers}")
-    flags.DEFINE_multi_string(
-        "out",
-        None,
-        "Where to write the table: a .csv or .md file; give the flag again for another.",
-    )
-    cli.run(main)
+    with program.group("What is read and written"):
+        for name, (form, answers) in INPUTS.items():
+            flags.DEFINE_multi_string(name, None, f"{form}. {answers}")
+        flags.DEFINE_multi_string("out", None, "Where to write the table: a .csv or .md file.")
+    program.run(main)

@@ -1,368 +1,60 @@
 r"""What memorized examples are worth: test accuracy of runs without them (Secs. 3.2 and 3.3).
 
-    python -m analysis.removal --store=STORE [--out=removal.png]
+    tfmem removal --store=STORE [--out=removal.png]
 
-Reads a store of launchers.train_removal. For each memorization threshold it prints the accuracy
+Reads a store of tfmem train_removal. For each memorization threshold it prints the accuracy
 without the examples at or above it, and without as many random ones, and their difference; then
 what the training examples of the high-influence pairs are worth, and how much of that is accuracy
 on the test examples that they influence. Incomplete stores will do. --out draws Fig. 2 of Feldman &
 Zhang (2020).
 """
 
-import dataclasses
-import hashlib
-import math
-
-import numpy as np
 from absl import flags
-from etils import epath
 
-from analysis import cli, files
-from analysis import pairs as pairs_lib
-from analysis.pairs import Pairs
-from tfmem.bits import BitMatrix
-from tfmem.config import Condition, RemovalConfig
-from tfmem.store import Store, TrialSet
+from analysis.cli import arguments, program
+from analysis.cli.stores import config_of, print_lacking
+from analysis.measures import removal
+from tfmem.config import RemovalConfig
+from tfmem.store.store import Store
 
 FLAGS = flags.FLAGS
 
 
-@dataclasses.dataclass(frozen=True)
-class Runs:
-    """The runs of one condition that are there.
-
-    Attributes:
-      condition: what they were trained without.
-      numbers: int64 [k], the runs, ascending; equal numbers share initial weights.
-      remaining: float64 [k], the share of the training set that each was trained on.
-      test_correct: [k, n'].
-    """
-
-    condition: Condition
-    numbers: np.ndarray
-    remaining: np.ndarray
-    test_correct: BitMatrix
-
-    def __len__(self) -> int:
-        return len(self.numbers)
-
-    def accuracy(self, test_index: np.ndarray | None = None) -> np.ndarray:
-        """Returns each run's accuracy, float64 [k], on these test examples or on all."""
-        if test_index is None:
-            return self.test_correct.row_means()
-        return self.test_correct.columns(test_index).mean(axis=1)
-
-
-@dataclasses.dataclass(frozen=True)
-class Mean:
-    """A mean over runs.
-
-    Attributes:
-      value: nan without runs.
-      deviation: standard deviation, of a sample; nan with fewer than two runs.
-      count: how many runs.
-    """
-
-    value: float
-    deviation: float
-    count: int
-
-    @property
-    def standard_error(self) -> float:
-        """Of the mean."""
-        return self.deviation / math.sqrt(self.count) if self.count else math.nan
-
-
-@dataclasses.dataclass(frozen=True)
-class ThresholdEffect:
-    """What is lost at one memorization threshold (Fig. 2).
-
-    Attributes:
-      threshold: theta; examples with mem >= theta were removed, or as many random ones.
-      remaining: share of the training set that remains; nan without runs.
-      memorized: test accuracy without memorized examples.
-      random: test accuracy without random examples.
-      difference: random minus memorized, of runs with the same initial weights.
-    """
-
-    threshold: float
-    remaining: float
-    memorized: Mean
-    random: Mean
-    difference: Mean
-
-
-@dataclasses.dataclass(frozen=True)
-class HighInfluenceEffect:
-    """What the training examples S_h of the high-influence pairs are worth (Sec. 3.3).
-
-    Attributes:
-      train_examples: |S_h|.
-      test_examples: |S'_h|, the test examples of the pairs.
-      whole: test accuracy of training on all of S.
-      without: test accuracy of training without S_h.
-      difference: whole minus without, of runs with the same initial weights.
-      influenced_whole: accuracy on S'_h of training on all of S.
-      influenced_without: the same without S_h.
-      influenced_difference: their difference.
-      contribution: what it is of `difference`: times |S'_h| / n'.
-    """
-
-    train_examples: int
-    test_examples: int
-    whole: Mean
-    without: Mean
-    difference: Mean
-    influenced_whole: Mean
-    influenced_without: Mean
-    influenced_difference: Mean
-    contribution: Mean
-
-
-def select_pairs(
-    estimates: files.Estimates,
-    path: epath.PathLike,
-    mem_threshold: float,
-    infl_threshold: float,
-) -> Pairs:
-    """Returns the high-influence pairs of an estimates file.
-
-    Raises:
-      ValueError: it lacks the influence of a class; the message says how to make it.
-    """
-    classes = 1 + int(estimates.train_labels.max())
-    if len(estimates.influences) < classes:
-        raise ValueError(
-            f"{path} has the influence of {len(estimates.influences)} of {classes} classes, and "
-            "high-influence pairs need all: make it with analysis.estimate --influence=class, or "
-            "give launchers.train_removal --nohigh_influence"
-        )
-    return pairs_lib.select(
-        estimates.memorization, estimates.influences, mem_threshold, infl_threshold
-    )
-
-
-def estimates_digest(memorization: np.ndarray, pairs: Pairs | None) -> str:
-    """Returns the SHA-256, in hexadecimal, of the estimates that runs and their reading depend on.
-
-    Args:
-      memorization: float [n].
-      pairs: the high-influence pairs, of which S_h and S'_h count; None if none are removed.
-    """
-    arrays = [np.asarray(memorization, "<f8")]
-    if pairs is not None:
-        arrays += [
-            np.unique(index).astype("<i8") for index in (pairs.train_index, pairs.test_index)
-        ]
-    found = hashlib.sha256()
-    for array in arrays:
-        found.update(f"{array.dtype.str}{array.shape}".encode() + array.tobytes())
-    return found.hexdigest()
-
-
-def group(config: RemovalConfig, trials: TrialSet) -> list[Runs]:
-    """Returns the runs of each of the config's conditions, in their order, as far as they are."""
-    of_condition, run = np.divmod(trials.numbers, config.runs)
-    found = []
-    for number, condition in enumerate(config.conditions):
-        rows = np.flatnonzero(of_condition == number)
-        rows = rows[np.argsort(run[rows])]
-        found.append(
-            Runs(
-                condition,
-                run[rows],
-                trials.subset.rows(rows).row_means(),
-                trials.test_correct.rows(rows),
-            )
-        )
-    return found
-
-
-def mean(values: np.ndarray) -> Mean:
-    """Returns the mean and the standard deviation of float [k]; see `Mean`."""
-    count = len(values)
-    return Mean(
-        value=float(np.mean(values)) if count else math.nan,
-        deviation=float(np.std(values, ddof=1)) if count > 1 else math.nan,
-        count=count,
-    )
-
-
-def paired_difference(a: Runs, b: Runs, test_index: np.ndarray | None = None) -> np.ndarray:
-    """Returns the accuracy of a minus that of b, of each run that both have: float64 [k].
-
-    Args:
-      a: runs of one condition.
-      b: runs of another.
-      test_index: the test examples that count; all by default.
-    """
-    _, in_a, in_b = np.intersect1d(a.numbers, b.numbers, assume_unique=True, return_indices=True)
-    return a.accuracy(test_index)[in_a] - b.accuracy(test_index)[in_b]
-
-
-def threshold_effects(groups: list[Runs]) -> list[ThresholdEffect]:
-    """Returns what is lost at each threshold, ascending (Sec. 3.2, Fig. 2)."""
-    by_condition = {runs.condition: runs for runs in groups}
-    effects = []
-    for condition, memorized in by_condition.items():
-        if condition.removed != "memorized":
-            continue
-        threshold = condition.threshold
-        random = by_condition[Condition("random", threshold)]
-        remaining = np.concatenate([memorized.remaining, random.remaining])
-        effects.append(
-            ThresholdEffect(
-                threshold=threshold,
-                remaining=float(remaining[0]) if len(remaining) else math.nan,
-                memorized=mean(memorized.accuracy()),
-                random=mean(random.accuracy()),
-                difference=mean(paired_difference(random, memorized)),
-            )
-        )
-    return effects
-
-
-def high_influence_effect(groups: list[Runs], pairs: Pairs) -> HighInfluenceEffect:
-    """Returns what the training examples of the pairs are worth (Sec. 3.3)."""
-    by_condition = {runs.condition: runs for runs in groups}
-    whole, without = (by_condition[Condition(name)] for name in ("nothing", "high_influence"))
-    influenced = np.unique(pairs.test_index)
-    on_influenced = paired_difference(whole, without, influenced)
-    return HighInfluenceEffect(
-        train_examples=len(np.unique(pairs.train_index)),
-        test_examples=len(influenced),
-        whole=mean(whole.accuracy()),
-        without=mean(without.accuracy()),
-        difference=mean(paired_difference(whole, without)),
-        influenced_whole=mean(whole.accuracy(influenced)),
-        influenced_without=mean(without.accuracy(influenced)),
-        influenced_difference=mean(on_influenced),
-        contribution=mean(on_influenced * (len(influenced) / whole.test_correct.count)),
-    )
-
-
-def threshold_table(effects: list[ThresholdEffect]) -> str:
-    """Returns Fig. 2 as aligned text, in percent."""
-    lines = [
-        "test accuracy in %, mean ± standard deviation over runs; the difference ± its standard "
-        "error",
-        f"{'mem >=':>8}  {'remains':>8}  {'memorized removed':>18}  {'random removed':>18}  "
-        f"{'difference':>16}",
-    ]
-    for effect in effects:
-        remaining = "-" if math.isnan(effect.remaining) else f"{effect.remaining:.1%}"
-        lines.append(
-            f"{effect.threshold:>8g}  {remaining:>8}  {_percent(effect.memorized):>18}  "
-            f"{_percent(effect.random):>18}  {_difference(effect.difference):>16}"
-        )
-    return "\n".join(lines)
-
-
-def high_influence_table(effect: HighInfluenceEffect, num_test: int) -> str:
-    """Returns the numbers of Sec. 3.3 as aligned text, in percent.
-
-    Args:
-      effect: of the removal.
-      num_test: n'.
-    """
-    removed = f"S without {effect.train_examples:,}"
-    lines = [
-        f"{effect.train_examples:,} training examples of high-influence pairs removed from S, "
-        f"which influence {effect.test_examples:,} test examples",
-        f"{'accuracy in % on':<28}  {'S':>14}  {removed:>18}  {'difference':>16}",
-    ]
-    for name, *means in (
-        (f"all {num_test:,} test examples", effect.whole, effect.without, effect.difference),
-        (
-            f"the {effect.test_examples:,} influenced ones",
-            effect.influenced_whole,
-            effect.influenced_without,
-            effect.influenced_difference,
-        ),
-    ):
-        whole, without, difference = means
-        lines.append(
-            f"{name:<28}  {_percent(whole):>14}  {_percent(without):>18}  "
-            f"{_difference(difference):>16}"
-        )
-    lines.append(
-        f"of the difference of {_difference(effect.difference)}, the influenced test examples "
-        f"contribute {_difference(effect.contribution)}"
-    )
-    return "\n".join(lines)
-
-
-def _percent(mean: Mean) -> str:
-    return _with_error(mean, mean.deviation)
-
-
-def _difference(mean: Mean) -> str:
-    return _with_error(mean, mean.standard_error)
-
-
-def _with_error(mean: Mean, error: float) -> str:
-    if not mean.count:
-        return "-"
-    return f"{100 * mean.value:.2f} ± {'?' if math.isnan(error) else f'{100 * error:.2f}'}"
-
-
-def read_pairs(config: RemovalConfig, path: epath.PathLike) -> Pairs:
-    """Selects the pairs whose training examples were removed, again from the same estimates."""
-    if not epath.Path(path).exists():
-        raise ValueError(
-            f"{path} does not exist, and the influenced test examples are in it: "
-            "--estimates=PATH says where that file is now"
-        )
-    estimates = files.read_estimates(path)
-    pairs = select_pairs(estimates, path, config.mem_threshold, config.infl_threshold)
-    if estimates_digest(estimates.memorization, pairs) != config.estimates_digest:
-        raise ValueError(
-            f"{path} holds other estimates than those that the runs were made from "
-            f"({config.estimates}): --estimates=PATH says where those are"
-        )
-    return pairs
-
-
 def main() -> None:
     store = Store.open(FLAGS.store)
-    config = store.config
-    cli.require_kind(store, RemovalConfig.kind)
-    pairs = (
-        read_pairs(config, FLAGS.estimates or config.estimates) if config.high_influence else None
-    )
+    config = config_of(store, RemovalConfig)
+    pairs = None
+    if config.high_influence:
+        pairs = removal.read_pairs(config, FLAGS.estimates or config.estimates)
     if FLAGS.out and not config.mem_thresholds:
         raise ValueError(f"{store.path} has no memorization thresholds: there is nothing to draw")
     numbers = store.numbers()
-    with cli.progress_bar(len(numbers), "runs read") as progress:
-        groups = group(config, store.load(numbers, lambda number: progress(1)))
-    there = [f"{runs.condition} {len(runs):,}" for runs in groups if len(runs) < config.runs]
-    if there:
-        print(f"incomplete: of {config.runs:,} runs of a condition, there are: {', '.join(there)}")
-        print(f"to complete it, run: {store.command()}")
-    nothing, n = groups[0], len(store.dataset.train)
+    with program.progress_bar(len(numbers), "runs read") as progress:
+        groups = removal.group(config, store.load(numbers, lambda number: progress(1)))
+    there = {str(runs.condition): len(runs) for runs in groups}
+    print_lacking(store, config.runs, there)
+    whole = removal.mean(groups[0].accuracy())
     print(
-        f"{config.name}: trained on all {n:,} examples, test accuracy is "
-        f"{_percent(mean(nothing.accuracy()))} % ({len(nothing):,} runs)"
+        f"{config.name}: trained on all {len(store.dataset.train):,} examples, test accuracy is "
+        f"{removal.with_deviation(whole)} % ({whole.count:,} runs)"
     )
-    effects = threshold_effects(groups)
+    effects = removal.threshold_effects(groups)
     if effects:
-        print(threshold_table(effects))
+        print(removal.threshold_table(effects))
     if pairs is not None:
-        effect = high_influence_effect(groups, pairs)
-        print(high_influence_table(effect, len(store.dataset.test)))
+        effect = removal.high_influence_effect(groups, pairs)
+        print(removal.high_influence_table(effect, len(store.dataset.test)))
     if FLAGS.out:
-        from analysis.figures import removal as figure
-        from analysis.figures import style
+        from analysis.plots import style
+        from analysis.plots.removal import figure
 
-        style.save(figure.figure(effects, mean(nothing.accuracy()).value), FLAGS.out)
-        print(f"figure: {FLAGS.out}")
+        style.publish(figure(effects, whole.value), FLAGS.out)
 
 
 if __name__ == "__main__":
-    flags.DEFINE_string("store", None, "(required) Directory of the store.")
-    flags.DEFINE_string("out", None, "Where to write the figure: a .png, .pdf or .svg file.")
-    flags.DEFINE_string(
-        "estimates", None, "Where the estimates file of the runs is now, if it was moved."
-    )
-    flags.mark_flag_as_required("store")
-    cli.run(main)
+    with program.group("What is read and written"):
+        arguments.define_store()
+        arguments.define_text("out", "Where to write the figure: a .png, .pdf or .svg file.")
+        text = "Where the estimates file of the runs is now, if it was moved."
+        arguments.define_text("estimates", text)
+    program.run(main)

@@ -1,184 +1,44 @@
-r"""One self-contained HTML page: what was memorized, whom it helps, and how far to trust it.
+r"""One HTML page: what was memorized, whom it helps, and how far to trust it.
 
-    python -m analysis.report --store=STORE [--out=report.html]
+    tfmem report --store=STORE [--out=report.html]
 
 The page needs no network and no other file: figures, pictures and the script of its sliders are
 inside it. What the sliders choose is in its address: report.html#mem=0.5&infl=0.2..0.4&class=3.
 """
 
-import dataclasses
-from collections.abc import Callable
+from absl import flags
 
-import numpy as np
-from absl import flags, logging
-from etils import epath
-
-from analysis import cli, convergence, estimators, files, pairs
-from tfmem import atomic, datasets, experiments
-from tfmem.datasets import Dataset
-from tfmem.store import Store, TrialSet
+from analysis.cli import arguments, program
+from analysis.page.report import make_report, steps
+from tfmem.store import kinds
+from tfmem.store.store import Store
 
 FLAGS = flags.FLAGS
-_SPLITS = 3  # Random splits into halves that are averaged.
-
-
-@dataclasses.dataclass(frozen=True)
-class Summary:
-    """The page's main numbers.
-
-    Attributes:
-      test_accuracy: mean over the trials.
-      test_accuracy_deviation: standard deviation over the trials.
-      num_memorized: training examples with mem >= mem_threshold.
-      num_pairs: high-influence pairs.
-      num_trials: t.
-      path: where the page is.
-    """
-
-    test_accuracy: float
-    test_accuracy_deviation: float
-    num_memorized: int
-    num_pairs: int
-    num_trials: int
-    path: epath.Path
-
-
-def steps(store: Store) -> int:
-    """Returns how far `make_report` will call its progress function."""
-    num_trials = len(store.numbers())
-    return num_trials + _SPLITS * len(convergence.split_sizes(num_trials))
-
-
-def make_report(
-    store: Store,
-    out_path: epath.PathLike,
-    *,
-    estimates: epath.PathLike | None = None,
-    mem_threshold: float = experiments.MEM_THRESHOLD,
-    infl_threshold: float = experiments.INFL_THRESHOLD,
-    data_dir: str | None = None,
-    progress: Callable[[float], None] = lambda amount: None,
-) -> Summary:
-    """Writes the report of a store.
-
-    Args:
-      store: with at least one finished trial.
-      out_path: where the page goes, atomically.
-      estimates: an estimates file of this dataset to show, instead of computing estimates.
-      mem_threshold: theta_mem, inclusive.
-      infl_threshold: theta_infl, inclusive.
-      data_dir: where TFDS keeps the pictures' data; without it the page shows ids.
-      progress: called with 1 after each of `steps(store)` steps.
-
-    Raises:
-      ValueError: no trials, a damaged one, or estimates that are not of this dataset.
-    """
-    from analysis import page  # With matplotlib and Jinja2: slow to import.
-
-    given = None if estimates is None else _read_estimates(estimates, store.dataset)
-    trials = store.load(on_trial=lambda number: progress(1))
-    dataset, notes = _with_images(store, data_dir)
-    own = _estimate(trials) if given is None else None
-    if given is not None:
-        made_from = "" if given.num_trials is None else f" (from {given.num_trials:,} trials)"
-        notes.append(
-            f"Memorization and influence come from {epath.Path(estimates).name}{made_from}; "
-            f"accuracies and the section on trust from the store's {len(trials):,} trials."
-        )
-        if given.estimator == files.PROBABILITY:
-            notes.append(
-                "They are differences of the probability of the label, not of how often it is "
-                "predicted."
-            )
-    shown = own or given
-    found = pairs.select(shown.memorization, shown.influences, mem_threshold, infl_threshold)
-    measured = convergence.measure(trials, mem_threshold, infl_threshold, _SPLITS, progress, own)
-    if len(found) and not measured.enough:
-        notes.append(
-            f"{len(trials):,} trials are too few to rely on the pairs below: "
-            "the section on trust says why."
-        )
-    summary = page.summarize(trials)
-    html = page.render(
-        config=store.config,
-        dataset=dataset,
-        fingerprint=store.fingerprint,
-        trials=summary,
-        estimates=shown,
-        pairs=found,
-        convergence=measured,
-        versions=store.versions,
-        notes=notes,
-    )
-    atomic.write_bytes(out_path, html.encode())
-    return Summary(
-        test_accuracy=float(summary.test_accuracy.mean()),
-        test_accuracy_deviation=float(summary.test_accuracy.std()),
-        num_memorized=int(np.count_nonzero(shown.memorization >= mem_threshold)),
-        num_pairs=len(found),
-        num_trials=len(trials),
-        path=epath.Path(out_path),
-    )
-
-
-def _estimate(trials: TrialSet) -> files.Estimates:
-    memorization = estimators.memorization(trials)
-    return files.Estimates(
-        memorization=memorization.value,
-        train_labels=trials.train_labels,
-        test_labels=trials.test_labels,
-        influences=tuple(estimators.class_influences(trials)),
-        details=memorization,
-        num_trials=len(trials),
-    )
-
-
-def _read_estimates(path: epath.PathLike, dataset: Dataset) -> files.Estimates:
-    found = files.read_estimates(path)
-    datasets.require_same_labels(dataset, found.train_labels, found.test_labels, str(path))
-    needed = int(dataset.train.labels.max()) + 1
-    if len(found.influences) < needed:
-        raise ValueError(
-            f"{path} has the influence of {len(found.influences)} classes, expected {needed}: "
-            "analysis.estimate --influence=class writes them"
-        )
-    return found
-
-
-def _with_images(store: Store, data_dir: str | None) -> tuple[Dataset, list[str]]:
-    """Returns the store's dataset, with images if they can be had; if not, a note says why."""
-    try:
-        return cli.load_pictures(store, data_dir), []
-    except ValueError as reason:
-        logging.warning("no pictures in the report: %s", reason)
-        return store.dataset, [f"There are no pictures, ids stand in their place: {reason}."]
 
 
 def main() -> None:
     store = Store.open(FLAGS.store)
-    cli.require_random_subsets(store)
-    with cli.progress_bar(steps(store), "report") as progress:
-        summary = make_report(
+    kinds.require_random_subsets(store)
+    with program.progress_bar(steps(store), "report") as progress:
+        make_report(
             store,
             FLAGS.out,
-            estimates=FLAGS.estimates,
+            estimates_path=FLAGS.estimates,
             mem_threshold=FLAGS.mem_threshold,
             infl_threshold=FLAGS.infl_threshold,
             data_dir=FLAGS.data_dir,
             progress=progress,
         )
-    print(f"report: {summary.path}")
+    print(f"report: {FLAGS.out}")
 
 
 if __name__ == "__main__":
-    flags.DEFINE_string("store", None, "(required) Directory of the store.")
-    flags.DEFINE_string("out", "report.html", "Where to write the page.")
-    flags.DEFINE_string(
-        "estimates", None, "Estimates file of this dataset to show, instead of computing them."
-    )
-    flags.DEFINE_string(
-        "data_dir", None, "Where TFDS keeps its data, for the pictures; its own default if absent."
-    )
-    cli.define_thresholds()
-    flags.mark_flag_as_required("store")
-    cli.run(main)
+    with program.group("What is read and written"):
+        arguments.define_store()
+        flags.DEFINE_string("out", "report.html", "Where to write the page.")
+        text = "Estimates file of this dataset to show, instead of computing them."
+        arguments.define_text("estimates", text)
+        arguments.define_data_dir()
+    with program.group("What is shown"):
+        arguments.define_thresholds()
+    program.run(main)

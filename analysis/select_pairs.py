@@ -1,6 +1,6 @@
 r"""The high-influence pairs of an estimates file, and their counts.
 
-    python -m analysis.select_pairs --estimates=estimates.npz --out=pairs.npz
+    tfmem select_pairs --estimates=estimates.npz --out=pairs.npz
 
 Selects training and test examples of one class with mem >= --mem_threshold and
 infl >= --infl_threshold (Sec. 2 of Feldman & Zhang, 2020) and counts what Sec. 3.3 counts. The
@@ -9,27 +9,11 @@ infl_mem.npz that the release's MNIST script writes has no labels: --dataset=mni
 
 from absl import flags
 
-from analysis import cli, files, pairs
+from analysis.cli import arguments, program
+from analysis.estimates import files, pairs
 from tfmem import datasets
 
 FLAGS = flags.FLAGS
-
-
-def describe(counts: pairs.PairCounts, num_test: int) -> str:
-    """Returns the counts of Sec. 3.3 as text.
-
-    Args:
-      counts: of the pairs.
-      num_test: n', the size of the test set.
-    """
-    lines = [
-        f"{counts.pairs:,} high-influence pairs of {counts.train_examples:,} training examples "
-        f"and {counts.test_examples:,} test examples ({counts.test_examples / num_test:.2%} of "
-        "the test set)"
-    ]
-    for influencers, number in counts.influencer_rows():
-        lines.append(f"{number:>8,} test examples influenced by {influencers}")
-    return "\n".join(lines)
 
 
 def main() -> None:
@@ -37,26 +21,21 @@ def main() -> None:
     if FLAGS.dataset:
         dataset = datasets.load(FLAGS.dataset, FLAGS.data_dir)
         labels = dataset.train.labels, dataset.test.labels
-    estimates = files.read_estimates(FLAGS.estimates, labels)
-    if not estimates.influences:
-        raise ValueError(
-            f"{FLAGS.estimates} has no influence: make it with analysis.estimate --influence=class"
-        )
-    selected = pairs.select(
-        estimates.memorization, estimates.influences, FLAGS.mem_threshold, FLAGS.infl_threshold
-    )
+    estimates = files.read(FLAGS.estimates, labels)
+    thresholds = FLAGS.mem_threshold, FLAGS.infl_threshold
+    selected = files.select_pairs(estimates, FLAGS.estimates, *thresholds)
     files.write_pairs(FLAGS.out, selected)
-    print(describe(pairs.count(selected), len(estimates.test_labels)))
+    print(pairs.describe(pairs.count(selected), len(estimates.test_labels)))
     print(f"pairs: {FLAGS.out}")
 
 
 if __name__ == "__main__":
-    flags.DEFINE_string("estimates", None, "(required) Estimates file, ours or a published one.")
-    flags.DEFINE_string("out", None, "(required) Where to write the pairs, an npz file.")
-    flags.DEFINE_string(
-        "dataset", "", f"Dataset whose labels a file without labels goes by: {datasets.known()}."
-    )
-    flags.DEFINE_string("data_dir", None, "Where TFDS keeps its data; TFDS's own default if empty.")
-    cli.define_thresholds()
-    flags.mark_flags_as_required(["estimates", "out"])
-    cli.run(main)
+    with program.group("What is read and written"):
+        arguments.define_text("estimates", arguments.ESTIMATES, required=True)
+        arguments.define_text("out", "Where to write the pairs, an npz file.", required=True)
+        text = f"Dataset whose labels a file without labels goes by: {datasets.known()}."
+        arguments.define_text("dataset", text)
+        arguments.define_data_dir()
+    with program.group("What is computed"):
+        arguments.define_thresholds()
+    program.run(main)

@@ -1,10 +1,10 @@
 r"""How fast trials are on this machine.
 
-    python -m launchers.benchmark --experiment=digits_mlp
-    python -m launchers.benchmark --suite
+    tfmem benchmark --experiment=digits_mlp
+    tfmem benchmark --suite
 
 With --experiment: trials per hour, and the time that the whole experiment would take. With --suite
-(which is what `make bench` runs): the figures of README.md, "What we measured", as ratios that are
+(which is what `make bench` runs): the figures of docs/measured.md, as ratios that are
 measured in one run.
 """
 
@@ -12,11 +12,12 @@ import time
 
 from absl import flags
 
-from analysis import cli
-from launchers import training_flags
-from tfmem import datasets, engine, experiments
-from tfmem.durations import duration
+from analysis.cli import arguments, program
+from launchers.cli import training_flags
+from tfmem import datasets, experiments
+from tfmem.training import trainers
 from tfmem.training.failures import succeeded
+from tfmem.words import counted, duration
 
 FLAGS = flags.FLAGS
 _HOW = ("stack", "strategy", "xla", "tensorboard")
@@ -28,18 +29,18 @@ def time_experiment() -> None:
     training_flags.require_images(config)
     options = training_flags.options()
     dataset = datasets.load_for(config, FLAGS.data_dir)
-    cli.import_tensorflow()
-    trainer = engine.make_trainer(config, dataset, options)
+    program.import_tensorflow()
+    trainer = trainers.make_trainer(config, dataset, options)
     trials = range(FLAGS.num_trials or trainer.batch_of_trials)
     trainer.warm_up(trials)
-    with cli.progress_bar(len(trials), "trials") as progress:
+    with program.progress_bar(len(trials), "trials") as progress:
         start = time.perf_counter()
         for _ in succeeded(trainer.train(trials, progress)):
             pass
         seconds = (time.perf_counter() - start) / len(trials)
-    counted = "1 trial" if len(trials) == 1 else f"{len(trials)} trials"
+    timed = counted(len(trials), "trial")
     print(
-        f"{config.name}: {seconds:.3g} s a trial ({counted}, compilation not counted), "
+        f"{config.name}: {seconds:.3g} s a trial ({timed}, compilation not counted), "
         f"{3600 / seconds:,.0f} trials an hour; the {config.num_trials:,} trials of the "
         f"experiment: {duration(seconds * config.num_trials)}"
     )
@@ -59,19 +60,18 @@ def main() -> None:
         raise ValueError(f"--{ignored[0]} has no effect with --suite: give --experiment instead")
     from launchers import benchmarks
 
-    cli.import_tensorflow()
+    program.import_tensorflow()
     benchmarks.run(FLAGS.data_dir)
 
 
 if __name__ == "__main__":
+    with program.group("What is measured"):
+        flags.DEFINE_bool("suite", False, "Measure the figures of docs/measured.md.")
+        text = "How many trials to time; by default one for every place there is."
+        arguments.define_count("num_trials", None, text)
     training_flags.define_experiment(required=False)
-    flags.DEFINE_bool("suite", False, "Measure the figures of README.md.")
-    flags.DEFINE_integer(
-        "num_trials",
-        None,
-        "How many trials to time; by default one for every place there is.",
-        lower_bound=1,
-    )
-    training_flags.define_training()
+    with program.group("What is read and written"):
+        arguments.define_data_dir()
     training_flags.define_overrides()
-    cli.run(main)
+    training_flags.define_training()
+    program.run(main)

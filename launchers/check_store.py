@@ -1,7 +1,7 @@
-r"""What a store holds, what is missing, what is damaged, and the command that completes it.
+r"""What a store holds and lacks, what of it is damaged, and how it is completed.
 
-    python -m launchers.check_store --store=STORE [--trials=0:1000] [--quarantine]
-    python -m launchers.check_store --store=STORE --watch
+    tfmem check_store --store=STORE [--trials=0:1000] [--quarantine]
+    tfmem check_store --store=STORE --watch
 
 Reads every trial, from its own file or an archive, and verifies its checksums and its content.
 What programs left behind that were killed is removed: temporary files, and claims of trials. Trials
@@ -13,71 +13,52 @@ not.
 """
 
 import contextlib
-import itertools
 from collections.abc import Mapping, Sequence
 
 from absl import flags
 
-from analysis import cli
-from launchers import progress
-from tfmem import claims, compaction, logs
-from tfmem.store import Store
+from analysis.cli import arguments, program
+from launchers.cli import progress
+from tfmem.store.errors import DamagedFileError
+from tfmem.store.store import Store
+from tfmem.words import runs
+from tfmem.workers import claims, compaction, logs
 
 FLAGS = flags.FLAGS
-
-
-def runs(numbers: Sequence[int]) -> str:
-    """Returns ascending numbers as ranges: `3, 5:9` for 3, 5, 6, 7, 8."""
-    parts = []
-    for _, group in itertools.groupby(enumerate(numbers), lambda item: item[1] - item[0]):
-        values = [number for _, number in group]
-        parts.append(f"{values[0]}:{values[-1] + 1}" if len(values) > 1 else str(values[0]))
-    return ", ".join(parts)
 
 
 def main() -> int:
     if FLAGS.watch and FLAGS.quarantine:
         raise ValueError("--watch reads no trial, so it cannot go with --quarantine: give one")
-    wanted = cli.parse_range(FLAGS.trials) if FLAGS.trials else None
+    wanted = arguments.parse_range(FLAGS.trials) if FLAGS.trials else None
     store = Store.open(FLAGS.store)
     wanted = wanted or range(store.config.num_trials)
     if FLAGS.watch:
         found = progress.watch(store, wanted)
         return 0 if found.done == found.total else 1
-    # Who may only read the store can check it; each file system has its own error for that.
+    # One may check a store that one cannot write; each file system has its own error for that.
     with contextlib.suppress(Exception):
         store.remove_abandoned()
         claims.remove_abandoned(store.path / claims.FOLDER)
         logs.Logs(store.path / logs.FOLDER).remove_abandoned()
     there = store.numbers()
-    with cli.progress_bar(len(there), "trials read") as advance:
+    with program.progress_bar(len(there), "trials read") as advance:
         damaged = store.damaged(there, lambda number: advance(1))
-    experiment = getattr(store.config, "name", "imported trials")
-    print(f"{store.path}: {experiment}, dataset {store.dataset.name or 'without a name'}")
+    print(f"{store.path}: {store.config.name}, dataset {store.dataset.name or 'without a name'}")
     if FLAGS.quarantine:
-        there, damaged = quarantine(store, damaged)
+        for problem in [*damaged.values(), *store.damaged_archives()]:
+            print(problem.what)
+        for path, target in compaction.quarantine(store, damaged):
+            print(f"moved {path} to {target}")
+        there = store.numbers()
+        damaged = store.damaged(number for number in there if number in damaged)
     return report(store, wanted, there, damaged)
 
 
-def quarantine(store: Store, damaged: Mapping[int, str]) -> tuple[list[int], dict[int, str]]:
-    """Moves damaged files aside and says so; returns the trials that are left, and the damaged."""
-    for problem in [*damaged.values(), *store.damaged_archives()]:
-        print(problem.split("; to ")[0])
-    for path, target in compaction.quarantine(store, damaged):
-        print(f"moved {path} to {target}")
-    there = store.numbers()
-    return there, store.damaged(number for number in there if number in damaged)
-
-
-def report(store: Store, wanted: range, there: Sequence[int], damaged: Mapping[int, str]) -> int:
-    """Prints what a store has and lacks, and returns the exit code.
-
-    Args:
-      store: that was read.
-      wanted: the trials that should be there.
-      there: those that are.
-      damaged: those of them that are damaged, each with what is wrong.
-    """
+def report(
+    store: Store, wanted: range, there: Sequence[int], damaged: Mapping[int, DamagedFileError]
+) -> int:
+    """Prints which trials are there, damaged, or wanted and missing, and returns the exit code."""
     missing = sorted(set(wanted) - set(there))
     print(f"{len(there) - len(damaged):,} trials are there and sound")
     if missing:
@@ -97,13 +78,14 @@ def report(store: Store, wanted: range, there: Sequence[int], damaged: Mapping[i
 
 
 if __name__ == "__main__":
-    flags.DEFINE_string("store", None, "(required) Directory of the store.")
-    flags.DEFINE_string(
-        "trials",
-        None,
-        "START:STOP that should be there; all that the experiment asks for by default.",
-    )
-    flags.DEFINE_bool("quarantine", False, "Move damaged files to STORE/quarantine.")
-    flags.DEFINE_bool("watch", False, "Show how far the trials are, until all are there.")
-    flags.mark_flag_as_required("store")
-    cli.run(main)
+    with program.group("What is read and written"):
+        flags.DEFINE_string("store", None, "Directory of the store.", required=True)
+    with program.group("What is done"):
+        flags.DEFINE_string(
+            "trials",
+            None,
+            "START:STOP that should be there; all that the experiment asks for by default.",
+        )
+        flags.DEFINE_bool("quarantine", False, "Move damaged files to STORE/quarantine.")
+        flags.DEFINE_bool("watch", False, "Show how far the trials are, until all are there.")
+    program.run(main)

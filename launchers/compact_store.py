@@ -1,19 +1,20 @@
-r"""Merges finished trials into few large files, which are kept and copied more easily.
+r"""Merges finished trials into few large files, kept and copied more easily.
 
-    python -m launchers.compact_store --store=STORE [--max_gib=4]
+    tfmem compact_store --store=STORE [--max_gib=4]
 
-Trials with files of their own, and those of small archives, go into new archives under
-STORE/archives: TFRecord files that all programs read as they read single trials. Each is read back
-and compared with what it was made of, and only then is that removed. Nothing is lost when this is
-killed, and the same command completes it; trials may be trained and read meanwhile. Damaged trials
-are left where they are, and the exit code is then 1.
+Trials with files of their own go into new archives under STORE/archives: TFRecord files that all
+programs read as they read single trials. Each is read back and compared with what it was made of,
+and only then is that removed. Nothing is lost when this is killed, and the same command completes
+it; trials may be trained and read meanwhile, but only one process at a time may do this. Damaged
+trials are left where they are, and the exit code is then 1.
 """
 
 from absl import flags
 
-from analysis import cli
-from tfmem import compaction
-from tfmem.store import Store
+from analysis.cli import program
+from tfmem.store.store import Store
+from tfmem.words import counted
+from tfmem.workers import compaction
 
 FLAGS = flags.FLAGS
 
@@ -21,21 +22,22 @@ FLAGS = flags.FLAGS
 def main() -> int:
     store = Store.open(FLAGS.store)
     store.remove_abandoned()
-    plan = compaction.plan(store, FLAGS.max_gib * 2**30)
-    with cli.progress_bar(len(plan.trials), "trials merged", delay=1) as progress:
-        done = compaction.compact(store, plan, progress)
+    store.places.look()
+    with program.progress_bar(len(store.places.loose), "trials merged", delay=1) as progress:
+        done = compaction.compact(store, FLAGS.max_gib * 2**30, progress)
     if done.archives:
         size = sum(archive.size for archive in done.archives) / 1e6
         print(
-            f"{store.path}: {_count(done.trials, 'trial')} merged into "
-            f"{_count(len(done.archives), 'archive')} of {size:,.1f} MB and read back; "
-            f"{_count(done.files, 'file')} removed"
+            f"{store.path}: {counted(done.trials, 'trial')} merged into "
+            f"{counted(len(done.archives), 'archive')} of {size:,.1f} MB and read back; "
+            f"{counted(done.files, 'file')} removed"
         )
     else:
-        places = store.places()
+        store.places.look()
+        archives, loose = len(store.places.archives), len(store.places.loose)
         print(
-            f"{store.path}: nothing to merge; it has {_count(len(places.archives), 'archive')} and "
-            f"{_count(len(places.loose), 'trial')} in files of their own"
+            f"{store.path}: nothing to merge; it has {counted(archives, 'archive')} and "
+            f"{counted(loose, 'trial')} in files of their own"
         )
     problems = [*done.damaged.values(), *store.damaged_archives()]
     for problem in problems:
@@ -43,17 +45,14 @@ def main() -> int:
     return 1 if problems else 0
 
 
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
-
-
 if __name__ == "__main__":
-    flags.DEFINE_string("store", None, "(required) Directory of the store.")
-    flags.DEFINE_float(
-        "max_gib",
-        4.0,
-        "Largest size of an archive in GiB; one trial has an archive of its own if it is larger.",
-        lower_bound=1e-6,
-    )
-    flags.mark_flag_as_required("store")
-    cli.run(main)
+    with program.group("What is read and written"):
+        flags.DEFINE_string("store", None, "Directory of the store.", required=True)
+        flags.DEFINE_float(
+            "max_gib",
+            4.0,
+            "Largest size of an archive in GiB; one trial has an archive of its own if it is "
+            "larger.",
+            lower_bound=1e-6,
+        )
+    program.run(main)

@@ -1,6 +1,6 @@
 r"""The whole job on the handwritten digits that come with scikit-learn.
 
-    python -m launchers.demo [--out=demo]
+    tfmem demo [--out=demo]
 
 Trains 1,000 trials of `digits_mlp`, estimates memorization and influence with standard errors,
 selects the high-influence pairs and writes a page that shows them. Started again, it continues
@@ -12,23 +12,30 @@ import time
 from absl import flags
 from etils import epath
 
-from analysis import cli, estimators, files, pairs, report
-from launchers import progress
-from tfmem import datasets, engine, experiments
-from tfmem.launch import Launch
-from tfmem.store import Store
+from analysis.cli import arguments, program
+from analysis.estimates import estimators, files, pairs
+from analysis.page import report
+from launchers.cli import progress
+from tfmem import datasets, experiments
+from tfmem.config import ExperimentConfig
+from tfmem.store.store import Store
+from tfmem.training import trainers
+from tfmem.words import table
+from tfmem.workers.launch import Launch
 
 FLAGS = flags.FLAGS
 _EXPERIMENT = "digits_mlp"
 
 
-def train(store: Store, dataset: datasets.Dataset, trials: range) -> str:
+def train(
+    store: Store, config: ExperimentConfig, dataset: datasets.ImageDataset, trials: range
+) -> str:
     """Trains the trials that are missing; returns what that cost, in words."""
-    missing, _ = engine.missing_trials(store, trials)
+    missing, _ = store.missing_trials(trials)
     if not missing:
         return f"{len(trials):,} trials were already in the store"
-    cli.import_tensorflow()
-    trainer = engine.make_trainer(store.config, dataset)
+    program.import_tensorflow()
+    trainer = trainers.make_trainer(config, dataset)
     start = time.perf_counter()
     with Launch(store) as launch, progress.shown(store, trials, launch.claims.progress):
         launch.run(trainer, missing)
@@ -40,47 +47,38 @@ def main() -> None:
     out = epath.Path(FLAGS.out)
     config = experiments.get(_EXPERIMENT)
     dataset = datasets.load(config.dataset)
-    store = Store.create(out / "store", config, dataset)
-    cost = train(store, dataset, range(FLAGS.num_trials))
+    made_by = ["train_trials", f"--experiment={_EXPERIMENT}"]
+    store = Store.create(out / "store", config, dataset, made_by)
+    cost = train(store, config, dataset, range(FLAGS.num_trials))
     trials = store.load()
-    memorization = estimators.memorization(trials)
-    influences = tuple(estimators.class_influences(trials))
-    files.write_estimates(
-        out / "estimates.npz",
-        memorization,
-        trials.train_labels,
-        trials.test_labels,
-        influences,
-        num_trials=len(trials),
-        ids=(dataset.train.ids, dataset.test.ids),
-        test_accuracies=estimators.test_accuracies(trials),
-    )
-    files.write_pairs(out / "pairs.npz", pairs.select(memorization.value, influences))
-    with cli.progress_bar(report.steps(store), "report") as advance:
-        summary = report.make_report(store, out / "report.html", progress=advance)
+    estimates = estimators.estimate(trials, dataset).in_memory()
+    files.write(out / "estimates.npz", estimates)
+    selected = pairs.select(estimates.memorization, estimates.influences)
+    files.write_pairs(out / "pairs.npz", selected)
+    page = out / "report.html"
+    with program.progress_bar(report.steps(store, trials), "report") as advance:
+        report.make_report(store, page, trials=trials, estimates=estimates, progress=advance)
+    memorized = int((estimates.memorization >= experiments.MEM_THRESHOLD).sum())
     rows = {
         "training": cost,
         "test accuracy": (
-            f"{summary.test_accuracy:.1%} +- {summary.test_accuracy_deviation:.1%} "
-            f"(mean and standard deviation of {summary.num_trials:,} trials)"
+            f"{estimates.test_accuracy:.1%} +- {estimates.test_accuracy_deviation:.1%} "
+            f"(mean and standard deviation of {len(trials):,} trials)"
         ),
         f"mem >= {experiments.MEM_THRESHOLD:g}": (
-            f"{summary.num_memorized:,} of {len(dataset.train):,} training examples"
+            f"{memorized:,} of {len(dataset.train):,} training examples"
         ),
-        "pairs": f"{summary.num_pairs:,} with infl >= {experiments.INFL_THRESHOLD:g}, same class",
-        "the page": summary.path,
+        "pairs": f"{len(selected):,} with infl >= {experiments.INFL_THRESHOLD:g}, same class",
+        "the page": str(page),
     }
     print()
-    for name, value in rows.items():
-        print(f"{name:<15} {value}")
+    print(table(rows.items(), left=2))
 
 
 if __name__ == "__main__":
-    flags.DEFINE_string("out", "demo", "Directory for the store, the estimates and the page.")
-    flags.DEFINE_integer(
-        "num_trials",
-        experiments.get(_EXPERIMENT).num_trials,
-        "How many trials; more make the estimates more precise.",
-        lower_bound=1,
-    )
-    cli.run(main)
+    with program.group("What is trained"):
+        text = "How many trials; more make the estimates more precise."
+        arguments.define_count("num_trials", experiments.get(_EXPERIMENT).num_trials, text)
+    with program.group("What is read and written"):
+        flags.DEFINE_string("out", "demo", "Directory for the store, the estimates and the page.")
+    program.run(main)

@@ -1,9 +1,9 @@
 r"""Makes a store from somebody else's trials.
 
-    python -m launchers.import_trials --format=arrays --source=trials.npz --store=STORE
-    python -m launchers.import_trials --format=heldout --source=cifar100-inception/0.7 \
+    tfmem import_trials --format=arrays --source=trials.npz --store=STORE
+    tfmem import_trials --format=heldout --source=cifar100-inception/0.7 \
         --dataset=cifar100 --store=STORE
-    python -m launchers.import_trials --format=datamodels --source=FOLDER --dataset=cifar10 \
+    tfmem import_trials --format=datamodels --source=FOLDER --dataset=cifar10 \
         --store=STORE
 
 arrays: one npz file with `subset_mask` bool [t, n] (which trial was trained on which example),
@@ -31,10 +31,11 @@ A source is told from others by its content. Trials that are in the store alread
 
 from absl import flags
 
-from analysis import cli
+from analysis.cli import arguments, program
+from launchers.cli import launching
 from tfmem import datasets, imports
 from tfmem.config import ImportConfig
-from tfmem.store import Store
+from tfmem.store.store import Store
 
 FLAGS = flags.FLAGS
 _SUSPICIOUS = 0.01
@@ -46,10 +47,9 @@ def import_missing(store: Store, source: imports.Source, examples: imports.Examp
     Raises:
       ValueError: a trial is not as it should be; those before it are stored.
     """
-    there = set(store.numbers())
-    wanted = sorted(set(range(source.num_trials)) - (there - set(store.damaged(there))))
+    wanted, _ = store.missing_trials(range(source.num_trials))
     stored = 0
-    with cli.progress_bar(source.num_trials, "trials") as progress:
+    with program.progress_bar(source.num_trials, "trials") as progress:
         progress(source.num_trials - len(wanted))
         try:
             for trial in source.trials(wanted):
@@ -79,7 +79,7 @@ def main() -> None:
     labels = imports.read_labels(FLAGS.labels) if FLAGS.labels else source.labels
     examples = imports.find_examples(labels, FLAGS.dataset, FLAGS.data_dir)
     dataset = examples.dataset
-    with cli.progress_bar(100, "% of the source checked", delay=2) as progress:
+    with program.progress_bar(100, "% of the source checked", delay=2) as progress:
         digest = source.check(
             len(dataset.train), len(dataset.test), lambda share: progress(100 * share)
         )
@@ -91,7 +91,7 @@ def main() -> None:
         num_trials=source.num_trials,
         labels=FLAGS.labels or "",
     )
-    store = Store.create(FLAGS.store, config, dataset)
+    store = Store.create(FLAGS.store, config, dataset, launching.command("import_trials"))
     import_missing(store, source, examples)
     print(f"{source.num_trials:,} trials in {store.path}")
     if not layout.has_labels:
@@ -105,15 +105,21 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    flags.DEFINE_enum("format", None, list(imports.FORMATS), "(required) Layout of the source.")
-    flags.DEFINE_string("source", None, "(required) The file or the folder, see above.")
-    flags.DEFINE_string(
-        "store", None, "(required) Directory of the store; made if it is not there."
-    )
-    flags.DEFINE_string("dataset", "", f"Dataset that the examples belong to: {datasets.known()}.")
-    flags.DEFINE_string(
-        "labels", None, "npz file of labels, and ids if it has them, in the order of the source."
-    )
-    flags.DEFINE_string("data_dir", None, "Where TFDS keeps its data; TFDS's own default if empty.")
-    flags.mark_flags_as_required(["format", "source", "store"])
-    cli.run(main)
+    with program.group("What is read and written"):
+        flags.DEFINE_enum(
+            "format", None, list(imports.FORMATS), "Layout of the source.", required=True
+        )
+        flags.DEFINE_string("source", None, "The file or the folder, see above.", required=True)
+        flags.DEFINE_string(
+            "store", None, "Directory of the store; made if it is not there.", required=True
+        )
+        flags.DEFINE_string(
+            "dataset", "", f"Dataset that the examples belong to: {datasets.known()}."
+        )
+        flags.DEFINE_string(
+            "labels",
+            None,
+            "npz file of labels, and ids if it has them, in the order of the source.",
+        )
+        arguments.define_data_dir()
+    program.run(main)

@@ -1,95 +1,40 @@
 r"""Follows training epoch by epoch, on easy and on difficult examples (Liu et al., 2021, Sec. 3).
 
-    python -m launchers.train_dynamics --experiment=mnist_mlp4096_dynamics --store=STORE \
+    tfmem train_dynamics --experiment=mnist_mlp4096_dynamics --store=STORE \
         --gradient_batches=40
-    python -m launchers.train_dynamics --experiment=mnist_mlp4096 --store=STORE \
+    tfmem train_dynamics --experiment=mnist_mlp4096 --store=STORE \
         --scores=scores.npz --conditions=everything,without_difficult
 
 Before the first epoch and after every one the store gets which training and test examples are
 predicted right and, on --gradient_batches random mini-batches, statistics of the examples'
-gradients (eqs. 3 and 4). Easy and difficult are told apart by the scores of analysis.turnover
+gradients (eqs. 3 and 4). Easy and difficult are told apart by the scores of tfmem turnover
 (Secs. 3.3), the lowest against the highest; without --scores, by corrupted labels (Sec. 3.2):
 random examples whose labels are real against random ones whose labels were replaced.
 
 Conditions are what a run is trained on: everything (Figs. 3, 4, 5 and 10), everything
 without_difficult examples (the control of Fig. 5), the easy or the difficult subset alone (Fig. 6).
 Run r of condition c is trial c * runs + r of the store. Runs that are there are skipped, so the
-same command continues after an interruption; damaged ones are trained again. analysis.dynamics
+same command continues after an interruption; damaged ones are trained again. tfmem dynamics
 reads the store.
 """
-
-from collections.abc import Sequence
 
 import numpy as np
 from absl import flags
 
-from analysis import cli, dynamics
-from analysis import scores as scores_lib
-from launchers import launching, training_flags
-from tfmem import config as config_lib
-from tfmem import datasets, engine, experiments, npz, seeds
-from tfmem.config import DynamicsConfig, ExperimentConfig
-from tfmem.datasets import Dataset, Split
-from tfmem.store import Store
-from tfmem.subsets import FixedSubset
+from analysis.cli import arguments, program
+from analysis.estimates import scores
+from launchers.cli import launching, training_flags
+from tfmem import datasets, experiments
+from tfmem.config import EVERYTHING, FOLLOWED, DynamicsConfig, ExperimentConfig
+from tfmem.datasets import Dataset
+from tfmem.disk import npz
+from tfmem.store import artifacts
+from tfmem.store.store import Store
+from tfmem.subsets import by_corruption, by_score, of_condition
+from tfmem.training import trainers
+from tfmem.words import table
 
 FLAGS = flags.FLAGS
-
-
-def by_corruption(split: Split, size: int, base_seed: int) -> dict[str, np.ndarray]:
-    """Chooses examples with real labels, which are easy, and with replaced ones (Fig. 3).
-
-    Args:
-      split: training examples, of which some labels were replaced.
-      size: of each subset.
-      base_seed: of the random choice.
-
-    Returns:
-      `tr_easy` and `tr_difficult`, bool [n].
-
-    Raises:
-      ValueError: there are fewer than `size` of one kind.
-    """
-    rng = seeds.generator(base_seed, 0, "followed_subsets")
-    found = {}
-    for name, member, what in (
-        ("tr_easy", ~split.corrupted, "real"),
-        ("tr_difficult", split.corrupted, "replaced"),
-    ):
-        index = np.flatnonzero(member)
-        if len(index) < size:
-            raise ValueError(
-                f"--subset_size={size:,}: there are {len(index):,} training examples with {what} "
-                "labels"
-            )
-        found[name] = np.zeros(len(split), bool)
-        found[name][rng.permutation(index)[:size]] = True
-    return found
-
-
-def by_score(score: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Chooses the examples with the lowest scores, which are easy, and with the highest.
-
-    Args:
-      score: float [n]; of equals, the first come first.
-      size: of each subset, at most n / 2.
-
-    Returns:
-      Two bool [n], easy and difficult.
-
-    Raises:
-      ValueError: the two would overlap.
-    """
-    if 2 * size > len(score):
-        raise ValueError(
-            f"--subset_size={size:,}: the easy and the difficult subset of {len(score):,} examples "
-            "would overlap"
-        )
-    order = np.argsort(score, kind="stable")
-    easy, difficult = np.zeros((2, len(score)), bool)
-    easy[order[:size]] = True
-    difficult[order[len(order) - size :]] = True
-    return easy, difficult
 
 
 def choose_subsets(
@@ -105,80 +50,24 @@ def choose_subsets(
         if dataset.train.corrupted is None:
             raise ValueError(
                 "nothing tells easy examples from difficult ones: give --scores=FILE "
-                "(analysis.turnover makes it) or --corrupted_labels"
+                "(tfmem turnover makes it) or --corrupted_labels"
             )
-        return by_corruption(dataset.train, size, experiment.seed)
-    scores = scores_lib.read(FLAGS.scores)
-    datasets.require_same_labels(dataset, scores.train_labels, scores.test_labels, FLAGS.scores)
-    datasets.require_same_ids(dataset, scores.train_ids, scores.test_ids, FLAGS.scores)
-    found = dict(zip(("tr_easy", "tr_difficult"), by_score(scores.train.score, size), strict=True))
-    if scores.test is not None:
+        return by_corruption(dataset.train.corrupted, size, experiment.seed)
+    known = scores.read(FLAGS.scores)
+    datasets.require_same_labels(dataset, known.train_labels, known.test_labels, FLAGS.scores)
+    datasets.require_same_ids(dataset, known.train_ids, known.test_ids, FLAGS.scores)
+    found = dict(zip(("tr_easy", "tr_difficult"), by_score(known.train.score, size), strict=True))
+    if known.test is not None:
         share = max(1, round(size / len(dataset.train) * len(dataset.test)))
-        chosen = by_score(scores.test.score, share)
+        chosen = by_score(known.test.score, share)
         found |= zip(("tt_easy", "tt_difficult"), chosen, strict=True)
     return found
-
-
-def kept_of(condition: str, subsets: dict[str, np.ndarray]) -> FixedSubset:
-    """Returns what the runs of a condition are trained on."""
-    return FixedSubset(
-        {
-            config_lib.EVERYTHING: np.ones_like(subsets["tr_easy"]),
-            config_lib.WITHOUT_DIFFICULT: ~subsets["tr_difficult"],
-            config_lib.EASY: subsets["tr_easy"],
-            config_lib.DIFFICULT: subsets["tr_difficult"],
-        }[condition]
-    )
-
-
-def create_store(config: DynamicsConfig, dataset: Dataset, subsets: dict[str, np.ndarray]) -> Store:
-    """Opens the store, with the subsets in it that its runs are made with."""
-    store = Store.create(FLAGS.store, config, dataset)
-    path = store.path / dynamics.SUBSETS
-    if not path.exists():
-        npz.write_npz(path, subsets)
-    return store
-
-
-def train(
-    config: DynamicsConfig,
-    dataset: Dataset,
-    subsets: dict[str, np.ndarray],
-    trials: Sequence[int],
-    missing: Sequence[int],
-) -> int:
-    """Trains and stores the missing runs; returns the exit code.
-
-    Raises:
-      ValueError: the images do not fit into memory.
-    """
-    import tensorflow as tf
-
-    # Per-example gradients of filters are taken one by one, which TensorFlow warns of each time.
-    tf.get_logger().addFilter(lambda record: "while_loop" not in record.getMessage())
-    easy, difficult = subsets["tr_easy"], subsets["tr_difficult"]
-    groups = np.stack([np.ones_like(easy), easy, difficult])
-
-    return launching.train_conditions(
-        config,
-        [kept_of(condition, subsets) for condition in config.conditions],
-        trials,
-        missing,
-        lambda kept: engine.make_dynamics_trainer(
-            config.experiment,
-            dataset,
-            kept,
-            groups,
-            config.gradient_batches,
-            training_flags.options(),
-        ),
-        lambda: create_store(config, dataset, subsets),
-    )
 
 
 def main() -> int:
     experiment = training_flags.experiment()
     training_flags.require_images(experiment)
+    options = training_flags.options()
     dataset = datasets.load_for(experiment, FLAGS.data_dir)
     size = FLAGS.subset_size or round(experiments.FOLLOWED_SHARE * len(dataset.train))
     subsets = choose_subsets(experiment, dataset, size)
@@ -189,53 +78,46 @@ def main() -> int:
         subset_size=size,
         gradient_batches=FLAGS.gradient_batches,
         scores=FLAGS.scores or "",
-        subsets_digest=dynamics.subsets_digest(subsets),
+        subsets_digest=artifacts.subsets_digest(subsets),
     )
-    trials = training_flags.condition_trials(config)
-    store = create_store(config, dataset, subsets) if Store.exists(FLAGS.store) else None
-    for condition in config.conditions:
-        kept = kept_of(condition, subsets)
-        print(f"{condition:<18} trains on {kept.size:,} of {len(dataset.train):,} examples")
-    missing = launching.missing_trials(store, trials) if store else list(trials)
-    code = 0
-    if missing:
-        cli.import_tensorflow()
-        code = train(config, dataset, subsets, trials, missing)
-    launching.print_stored(trials, "run")
-    return code
+    kept = {condition: of_condition(condition, subsets) for condition in config.conditions}
+    rows = [
+        (condition, f"trains on {subset.size:,}", f"of {len(dataset.train):,} examples")
+        for condition, subset in kept.items()
+    ]
+
+    def keep_subsets(store: Store) -> None:
+        path = store.path / artifacts.SUBSETS
+        if not path.exists():
+            npz.write_npz(path, subsets)
+
+    return launching.train_missing(
+        config,
+        dataset,
+        training_flags.condition_trials(config),
+        lambda: trainers.make_dynamics_trainer(config, dataset, subsets, options),
+        conditions=kept,
+        notes=[table(rows)],
+        on_opened=keep_subsets,
+    )
 
 
 if __name__ == "__main__":
     training_flags.define_experiment()
-    flags.DEFINE_string(
-        "store", None, "(required) Directory of the store; made if it is not there."
-    )
-    flags.DEFINE_string(
-        "scores",
-        None,
-        "Scores file (analysis.turnover): its lowest are easy examples, its highest difficult.",
-    )
-    flags.DEFINE_list(
-        "conditions",
-        [config_lib.EVERYTHING],
-        f"What runs are trained on, one or more of {', '.join(config_lib.FOLLOWED)}.",
-    )
-    flags.DEFINE_integer("runs", 1, "How often each condition is run.", lower_bound=1)
-    flags.DEFINE_integer(
-        "subset_size",
-        None,
-        "Training examples in the easy and in the difficult subset; one in six by default.",
-        lower_bound=1,
-    )
-    flags.DEFINE_integer(
-        "gradient_batches",
-        0,
-        "Mini-batches on which the gradients of examples are measured after each epoch (Fig. 4).",
-        lower_bound=0,
-    )
-    flags.DEFINE_string("trials", None, "START:STOP; all runs of all conditions by default.")
+    with program.group("What is trained"):
+        text = f"What runs are trained on, one or more of {', '.join(FOLLOWED)}."
+        flags.DEFINE_list("conditions", [EVERYTHING], text)
+        arguments.define_count("runs", 1, "How often each condition is run.")
+        text = "Training examples in the easy and in the difficult subset; one in six by default."
+        arguments.define_count("subset_size", None, text)
+        text = "Mini-batches on which the gradients of examples are measured after each epoch"
+        arguments.define_count("gradient_batches", 0, f"{text} (Fig. 4).", lowest=0)
+        arguments.define_text("trials", "START:STOP; all runs of all conditions by default.")
+    training_flags.define_store()
+    with program.group("What is read and written"):
+        text = "Scores file (tfmem turnover): its lowest are easy examples, its highest difficult."
+        arguments.define_text("scores", text)
+    training_flags.define_overrides(without=["subset_ratio"])
     training_flags.define_training(stacks=False)
     training_flags.define_launch()
-    training_flags.define_overrides(without=["subset_ratio"])
-    flags.mark_flag_as_required("store")
-    cli.run(main)
+    program.run(main)

@@ -1,6 +1,6 @@
 r"""Trains linear classifiers on the penultimate features of one network (Sec. 3.6).
 
-    python -m launchers.train_last_layer --experiment=cifar100_last_layer --store=STORE
+    tfmem train_last_layer --experiment=cifar100_last_layer --store=STORE
 
 A network is trained once on the whole training set and its penultimate features of all training and
 test examples are kept, in STORE/network. Each trial then trains a fresh linear classifier on the
@@ -8,27 +8,20 @@ features of a random subset, from random initial weights. The store is read like
 command continues after an interruption, of the network's training too.
 """
 
-import dataclasses
-
-import numpy as np
 from absl import flags
 from etils import epath
 
-from analysis import cli
-from launchers import launching, training_flags
-from tfmem import config as config_lib
-from tfmem import datasets, engine, experiments, representations, subsets
-from tfmem.config import LastLayerConfig
-from tfmem.store import Store
+from analysis.cli import arguments, program
+from launchers.cli import launching, training_flags
+from tfmem import datasets, experiments
+from tfmem.config import LastLayerConfig, digest
+from tfmem.datasets import ImageDataset
+from tfmem.store import representations
+from tfmem.training import trainers
 from tfmem.training.failures import succeeded
 
 FLAGS = flags.FLAGS
 _MEANINGLESS = ("crop", "crop_padding", "flip")  # For features, which are what they are.
-
-
-def last_layer_experiments() -> list[str]:
-    """Returns the names of the experiments that this program takes."""
-    return list(experiments.NETWORK_OF)
 
 
 def resolve() -> LastLayerConfig:
@@ -36,8 +29,8 @@ def resolve() -> LastLayerConfig:
     experiment = training_flags.experiment()
     if experiment.name not in experiments.NETWORK_OF:
         raise ValueError(
-            f"{experiment.name} trains whole networks: launchers.train_trials does that; the "
-            f"experiments of the last layer are {', '.join(last_layer_experiments())}"
+            f"{experiment.name} trains whole networks: tfmem train_trials does that; the "
+            f"experiments of the last layer are {', '.join(experiments.NETWORK_OF)}"
         )
     network = FLAGS.network or experiments.NETWORK_OF[experiment.name]
     if network in experiments.NETWORK_OF:
@@ -50,7 +43,7 @@ def resolve() -> LastLayerConfig:
     )
 
 
-def train_network(config: LastLayerConfig, dataset: datasets.Dataset, folder: epath.Path) -> None:
+def train_network(config: LastLayerConfig, dataset: ImageDataset, folder: epath.Path) -> None:
     """Trains the network on all examples and writes it and its features into the folder.
 
     Raises:
@@ -59,13 +52,11 @@ def train_network(config: LastLayerConfig, dataset: datasets.Dataset, folder: ep
     """
     from tfmem.training.checkpoints import Checkpoints
 
-    everything = subsets.FixedSubset(np.ones(len(dataset.train), bool))
-    options = dataclasses.replace(training_flags.options(), stack=engine.STACK_NONE)
-    trainer = engine.make_trainer(config.network, dataset, options, everything)
+    trainer = trainers.make_network_trainer(config.network, dataset, training_flags.options())
     representations.require_layer(trainer.network, config.feature_layer)
-    digest = config_lib.digest(config.network, dataset.fingerprint)
-    checkpoints = Checkpoints(folder / "checkpoints", digest, FLAGS.checkpoint_seconds)
-    with cli.progress_bar(1, "network") as progress:
+    made_for = digest(config.network, dataset.fingerprint)
+    checkpoints = Checkpoints(folder / "checkpoints", made_for, FLAGS.checkpoint_seconds)
+    with program.progress_bar(1, "network") as progress:
         (trial,) = succeeded(trainer.train([0], progress, checkpoints))
     representations.write(folder, config, dataset, trainer, trial)
     checkpoints.remove(0)
@@ -73,45 +64,39 @@ def train_network(config: LastLayerConfig, dataset: datasets.Dataset, folder: ep
 
 def main() -> int:
     config = resolve()
-    stack = training_flags.options().stack
-    trials = cli.parse_range(FLAGS.trials or f"0:{config.num_trials}")
+    options = trainers.Options(stack=training_flags.options().stack)
+    trials = arguments.chosen_trials() or range(config.num_trials)
     dataset = datasets.load_for(config, FLAGS.data_dir)
     folder = epath.Path(FLAGS.store) / representations.FOLDER
     if not representations.exist(folder):
-        cli.import_tensorflow()
+        program.import_tensorflow()
         train_network(config, dataset, folder)
     features, about = representations.read(folder, config, dataset)
-    print(
+    note = (
         f"{config.network.name} on all {len(dataset.train):,} training examples: test accuracy "
         f"{about.test_accuracy:.1%}, training accuracy {about.train_accuracy:.1%}; "
         f"{features.input_shape[0]:,} features of each example in {folder}"
     )
-    missing, code = list(trials), 0
-    if Store.exists(FLAGS.store):
-        missing = launching.missing_trials(Store.create(FLAGS.store, config, features), trials)
-    if missing:
-        cli.import_tensorflow()
-        options = engine.Options(stack=stack)
-        trainer = engine.make_trainer(config.experiment, features, options)
-        store = Store.create(FLAGS.store, config, features)
-        code = launching.train(store, trainer, trials, missing)
-    launching.print_stored(trials)
-    return code
+    return launching.train_missing(
+        config,
+        features,
+        trials,
+        lambda: trainers.make_trainer(config.experiment, features, options),
+        notes=[note],
+    )
 
 
 if __name__ == "__main__":
-    training_flags.define_experiment(last_layer_experiments())
-    flags.DEFINE_string(
-        "store", None, "(required) Directory of the store; made if it is not there."
-    )
-    flags.DEFINE_string("trials", None, "START:STOP; all that the experiment asks for by default.")
-    flags.DEFINE_string("network", None, "Experiment whose network is trained on all examples.")
-    flags.DEFINE_integer("network_epochs", None, "Overrides the network's number of epochs.")
-    flags.DEFINE_string(
-        "feature_layer", None, "Layer whose output are the features; the penultimate by default."
-    )
+    training_flags.define_experiment(experiments.NETWORK_OF)
+    with program.group("What is trained"):
+        text = "START:STOP; all that the experiment asks for by default."
+        arguments.define_text("trials", text)
+        arguments.define_text("network", "Experiment whose network is trained on all examples.")
+        flags.DEFINE_integer("network_epochs", None, "Overrides the network's number of epochs.")
+        text = "Layer whose output are the features; the penultimate by default."
+        arguments.define_text("feature_layer", text)
+    training_flags.define_store()
+    training_flags.define_overrides(without=_MEANINGLESS)
     training_flags.define_training()
     training_flags.define_launch()
-    training_flags.define_overrides(without=_MEANINGLESS)
-    flags.mark_flag_as_required("store")
-    cli.run(main)
+    program.run(main)

@@ -1,6 +1,6 @@
 r"""Trains on the training set without memorized, random or influential examples (Secs. 3.2, 3.3).
 
-    python -m launchers.train_removal --experiment=digits_mlp --estimates=estimates.npz \
+    tfmem train_removal --experiment=digits_mlp --estimates=estimates.npz \
         --store=STORE [--runs=100] [--thresholds=0.1,0.2,0.3]
 
 The conditions are: nothing removed; for each threshold, the examples with mem >= threshold removed
@@ -8,69 +8,27 @@ and, in runs of their own, as many random ones, chosen anew for each run; and th
 of the high-influence pairs removed. Each condition is run --runs times, and runs of the same number
 share initial weights. Run r of condition c is trial c * runs + r of the store. Runs that are there
 are skipped, so the same command continues after an interruption; damaged ones are trained again.
-analysis.removal reads the store.
+tfmem removal reads the store.
 """
 
 import numpy as np
 from absl import flags
 
-from analysis import cli, files, removal
-from analysis.pairs import Pairs
-from launchers import launching, training_flags
-from tfmem import datasets, engine, experiments
-from tfmem.config import Condition, ExperimentConfig, RemovalConfig
-from tfmem.store import Store
-from tfmem.subsets import FixedSubset, RandomRemoval, Subsets
+from analysis.cli import arguments, program
+from analysis.estimates import files
+from analysis.estimates.values import Estimates, Pairs
+from launchers.cli import launching, training_flags
+from tfmem import datasets, experiments
+from tfmem.config import ExperimentConfig, RemovalConfig
+from tfmem.subsets import of_removal, useful_thresholds
+from tfmem.training import trainers
+from tfmem.words import table
 
 FLAGS = flags.FLAGS
 
 
-def parse_thresholds(text: str) -> tuple[float, ...]:
-    """Turns `0.1,0.2` into ascending numbers; nothing into none.
-
-    Raises:
-      ValueError: a part is no number, or not in (0, 1].
-    """
-    try:
-        values = [float(part) for part in text.split(",")] if text else []
-    except ValueError:
-        values = [float("nan")]
-    if not all(0 < value <= 1 for value in values):
-        raise ValueError(
-            f"--thresholds={text}: expected memorization values in (0, 1], such as 0.1,0.2,0.3"
-        )
-    return tuple(sorted(set(values)))
-
-
-def useful_thresholds(
-    memorization: np.ndarray, thresholds: tuple[float, ...]
-) -> tuple[tuple[float, ...], list[str]]:
-    """Returns the thresholds that remove some but not all examples, and why not the others.
-
-    Args:
-      memorization: float [n].
-      thresholds: of it, inclusive.
-    """
-    kept, notes = [], []
-    for threshold in thresholds:
-        removed = int(np.count_nonzero(memorization >= threshold))
-        if removed == 0:
-            notes.append(
-                f"threshold {threshold:g} is left out: no example has mem >= {threshold:g} (the "
-                f"highest is {memorization.max():.3f}), so it would be the same as nothing removed"
-            )
-        elif removed == len(memorization):
-            notes.append(
-                f"threshold {threshold:g} is left out: all examples have mem >= {threshold:g}, so "
-                "there would be nothing to train on"
-            )
-        else:
-            kept.append(threshold)
-    return tuple(kept), notes
-
-
 def make_config(
-    experiment: ExperimentConfig, estimates: files.Estimates
+    experiment: ExperimentConfig, estimates: Estimates
 ) -> tuple[RemovalConfig, Pairs | None, list[str]]:
     """Returns what the flags ask for, the pairs in it, and what is left out and why.
 
@@ -78,12 +36,13 @@ def make_config(
       ValueError: nothing is left, or the pairs leave nothing to train on.
     """
     memorization = estimates.memorization
-    thresholds, notes = useful_thresholds(memorization, parse_thresholds(FLAGS.thresholds))
+    asked_for = arguments.parse_thresholds(FLAGS.thresholds)
+    thresholds, notes = useful_thresholds(memorization, asked_for)
     pairs = None
     if FLAGS.high_influence:
-        pairs = removal.select_pairs(
-            estimates, FLAGS.estimates, FLAGS.mem_threshold, FLAGS.infl_threshold
-        )
+        levels = FLAGS.mem_threshold, FLAGS.infl_threshold
+        otherwise = ", or do without by --nohigh_influence"
+        pairs = files.select_pairs(estimates, FLAGS.estimates, *levels, otherwise)
         in_pairs = len(np.unique(pairs.train_index))
         if in_pairs == len(memorization):
             raise ValueError(
@@ -99,105 +58,71 @@ def make_config(
     if not thresholds and pairs is None:
         reason = "; ".join(notes) or "--thresholds is empty and --nohigh_influence is given"
         raise ValueError(f"there is nothing to remove: {reason}")
+    runs = experiments.REMOVAL_RUNS_OF.get(experiment.dataset, experiments.REMOVAL_RUNS)
     config = RemovalConfig(
         experiment=experiment,
-        runs=FLAGS.runs
-        or experiments.REMOVAL_RUNS_OF.get(experiment.dataset, experiments.REMOVAL_RUNS),
+        runs=FLAGS.runs or runs,
         mem_thresholds=thresholds,
         mem_threshold=FLAGS.mem_threshold,
         infl_threshold=FLAGS.infl_threshold,
         estimates=FLAGS.estimates,
-        estimates_digest=removal.estimates_digest(memorization, pairs),
+        estimates_digest=files.estimates_digest(memorization, pairs),
         high_influence=pairs is not None,
     )
     return config, pairs, notes
-
-
-def subsets_of(
-    condition: Condition, memorization: np.ndarray, pairs: Pairs | None, base_seed: int
-) -> Subsets:
-    """Returns what the runs of a condition are trained on.
-
-    Args:
-      condition: what is removed.
-      memorization: float [n].
-      pairs: the high-influence pairs, with the condition `high_influence`.
-      base_seed: of the random choice, with `random`.
-    """
-    kept = np.ones(len(memorization), bool)
-    if condition.threshold is not None:
-        kept = memorization < condition.threshold
-    if condition.removed == "random":
-        return RandomRemoval(len(kept), int(np.count_nonzero(~kept)), base_seed)
-    if condition.removed == "high_influence":
-        kept[pairs.train_index] = False
-    return FixedSubset(kept)
 
 
 def main() -> int:
     experiment = training_flags.experiment()
     training_flags.require_images(experiment)
     options = training_flags.options()
-    estimates = files.read_estimates(FLAGS.estimates)
+    estimates = files.read(FLAGS.estimates)
     config, pairs, notes = make_config(experiment, estimates)
     trials = training_flags.condition_trials(config)
     dataset = datasets.load_for(config, FLAGS.data_dir)
-    datasets.require_same_labels(
-        dataset, estimates.train_labels, estimates.test_labels, FLAGS.estimates
-    )
-    store = Store.create(FLAGS.store, config, dataset) if Store.exists(FLAGS.store) else None
-    subsets = [
-        subsets_of(condition, estimates.memorization, pairs, experiment.seed)
+    labels = estimates.train_labels, estimates.test_labels
+    datasets.require_same_labels(dataset, *labels, FLAGS.estimates)
+    in_pairs = None if pairs is None else pairs.train_index
+    subsets = {
+        str(condition): of_removal(condition, estimates.memorization, in_pairs, experiment.seed)
         for condition in config.conditions
+    }
+    rows = [
+        (name, f"{kept.size:,}", f"of {len(dataset.train):,} examples remain")
+        for name, kept in subsets.items()
     ]
-    for note in notes:
-        print(note)
-    for condition, kept in zip(config.conditions, subsets, strict=True):
-        print(f"{condition!s:<16} {kept.size:,} of {len(dataset.train):,} examples remain")
-    missing = launching.missing_trials(store, trials) if store else list(trials)
-    code = 0
-    if missing:
-        cli.import_tensorflow()
-        code = launching.train_conditions(
-            config,
-            subsets,
-            trials,
-            missing,
-            lambda kept: engine.make_trainer(config.experiment, dataset, options, kept),
-            lambda: Store.create(FLAGS.store, config, dataset),
-        )
-    launching.print_stored(trials)
-    return code
+    everything, *_ = subsets.values()
+    return launching.train_missing(
+        config,
+        dataset,
+        trials,
+        lambda: trainers.make_trainer(experiment, dataset, options, everything),
+        conditions=subsets,
+        notes=[*notes, table(rows)],
+    )
 
 
 if __name__ == "__main__":
     training_flags.define_experiment()
-    flags.DEFINE_string(
-        "store", None, "(required) Directory of the store; made if it is not there."
-    )
-    flags.DEFINE_string(
-        "estimates", None, "(required) Estimates file of the dataset, ours or a published one."
-    )
-    flags.DEFINE_integer(
-        "runs",
-        None,
-        f"How often each condition is run; {experiments.REMOVAL_RUNS} by default, and "
-        + ", ".join(f"{runs} for {name}" for name, runs in experiments.REMOVAL_RUNS_OF.items())
-        + ".",
-        lower_bound=1,
-    )
-    flags.DEFINE_string(
-        "thresholds",
-        experiments.flag_value(experiments.REMOVAL_THRESHOLDS),
-        "Memorization values in (0, 1]: examples at or above each are removed; empty for none.",
-    )
-    cli.define_thresholds()
-    flags.DEFINE_bool(
-        "high_influence", True, "Also remove the training examples of the high-influence pairs."
-    )
-    flags.DEFINE_string("trials", None, "START:STOP; all runs of all conditions by default.")
+    with program.group("What is trained"):
+        others = [f"{runs} for {name}" for name, runs in experiments.REMOVAL_RUNS_OF.items()]
+        text = f"How often each condition is run; {experiments.REMOVAL_RUNS} by default, and "
+        arguments.define_count("runs", None, f"{text}{', '.join(others)}.")
+        flags.DEFINE_string(
+            "thresholds",
+            experiments.flag_value(experiments.REMOVAL_THRESHOLDS),
+            "Memorization values in (0, 1]: examples at or above each are removed; empty for none.",
+        )
+        arguments.define_thresholds()
+        flags.DEFINE_bool(
+            "high_influence", True, "Also remove the training examples of the high-influence pairs."
+        )
+        arguments.define_text("trials", "START:STOP; all runs of all conditions by default.")
+    training_flags.define_store()
+    with program.group("What is read and written"):
+        text = "Estimates file of the dataset, ours or a published one."
+        arguments.define_text("estimates", text, required=True)
+    training_flags.define_overrides(without=["subset_ratio"])
     training_flags.define_training()
     training_flags.define_launch()
-    training_flags.define_overrides(without=["subset_ratio"])
-    flags.mark_flags_as_required(["store", "estimates"])
-    cli.run(main)
+    program.run(main)

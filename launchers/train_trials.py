@@ -1,7 +1,7 @@
 r"""Trains trials of an experiment and stores them.
 
-    python -m launchers.train_trials --experiment=digits_mlp --store=STORE [--trials=0:1000]
-    python -m launchers.train_trials --experiment=cifar100_resnet50 --describe
+    tfmem train_trials --experiment=digits_mlp --store=STORE [--trials=0:1000]
+    tfmem train_trials --experiment=cifar100_resnet50 --describe
 
 Each trial trains a model on a random subset of the training set (Algorithm 1 of Feldman & Zhang,
 2020) and stores which examples it saw and which of all examples it then predicts correctly. Trials
@@ -11,14 +11,16 @@ from, and trains nothing.
 """
 
 import contextlib
+import textwrap
 
 from absl import flags
 
-from analysis import cli
-from launchers import launching, training_flags
-from tfmem import datasets, engine, experiments
+from analysis.cli import arguments, program
+from launchers.cli import launching, training_flags
+from tfmem import datasets, experiments
 from tfmem.config import ExperimentConfig
-from tfmem.store import Store
+from tfmem.training import trainers
+from tfmem.words import table
 
 FLAGS = flags.FLAGS
 
@@ -30,9 +32,8 @@ def describe(config: ExperimentConfig) -> str:
         for field, source in experiments.sources(config).items()
         if source != experiments.DEFAULT
     ]
-    widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
     lines = [f"{config.name} (sections of Feldman & Zhang, 2020, unless they say otherwise)"]
-    lines += [f"  {name:<{widths[0]}}  {value:<{widths[1]}}  {why}" for name, value, why in rows]
+    lines.append(textwrap.indent(table(rows, left=3), "  "))
     cost = experiments.paper_cost(config)
     lines += [f"on the paper's hardware (Sec. B): {cost}"] if cost else []
     return "\n".join(lines)
@@ -48,36 +49,29 @@ def main() -> int:
     training_flags.require_images(config)
     options = training_flags.options()
     room = training_flags.room()
-    trials = training_flags.shard(cli.parse_range(FLAGS.trials or f"0:{config.num_trials}"))
+    trials = training_flags.shard(arguments.chosen_trials() or range(config.num_trials))
     if not trials:
         raise ValueError(f"--shard={FLAGS.shard}: there are fewer trials than shards")
     with launching.without_gpus() if room else contextlib.nullcontext():
         dataset = datasets.load_for(config, FLAGS.data_dir)
-    missing, code = list(trials), 0
-    if Store.exists(FLAGS.store):
-        missing = launching.missing_trials(Store.create(FLAGS.store, config, dataset), trials)
-    if missing and room:
-        store = Store.create(FLAGS.store, config, dataset)
-        code = launching.train_on_ray(store, config, trials, missing, room)
-    elif missing:
-        cli.import_tensorflow()
-        trainer = engine.make_trainer(config, dataset, options)
-        # Only now, so that a contradiction in the flags leaves no store behind.
-        store = Store.create(FLAGS.store, config, dataset)
-        code = launching.train(store, trainer, trials, missing)
-    launching.print_stored(trials)
-    return code
+    return launching.train_missing(
+        config,
+        dataset,
+        trials,
+        lambda: trainers.make_trainer(config, dataset, options),
+        on_ray=launching.on_ray(config, room) if room else None,
+    )
 
 
 if __name__ == "__main__":
     training_flags.define_experiment()
-    flags.DEFINE_string(
-        "store", None, "(required) Directory of the store; made if it is not there."
-    )
-    flags.DEFINE_string("trials", None, "START:STOP; all that the experiment asks for by default.")
-    flags.DEFINE_bool("describe", False, "Print the recipe and its sources, and stop.")
+    with program.group("What is trained"):
+        text = "START:STOP; all that the experiment asks for by default."
+        arguments.define_text("trials", text)
+        flags.DEFINE_bool("describe", False, "Print the recipe and its sources, and stop.")
+    training_flags.define_store(required=False)
+    training_flags.define_overrides()
     training_flags.define_training()
     training_flags.define_engine()
     training_flags.define_launch()
-    training_flags.define_overrides()
-    cli.run(main)
+    program.run(main)

@@ -1,11 +1,11 @@
-r"""Trains models with turn-over dropout, whose sub-networks give memorization scores.
+r"""Trains with turn-over dropout, whose sub-networks give memorization scores.
 
-    python -m launchers.train_turnover --experiment=mnist_mlp4096 --store=STORE [--trials=0:1]
+    tfmem train_turnover --experiment=mnist_mlp4096 --store=STORE [--trials=0:1]
 
 A model is trained on the whole training set (Liu, Lin & Jaggi, 2021, Sec. 2.2): each example
 updates the half of the units that its own mask turns on, and the other half never sees it. After
 every epoch the store gets the loss and the prediction of both halves on every training example,
-from which analysis.turnover computes scores (eq. 6). One model is enough; the scores of more, in
+from which tfmem turnover computes scores (eq. 6). One model is enough; the scores of more, in
 --trials, are averaged. The networks are kept in STORE/networks. --influence=K also estimates what
 the K training examples with the highest scores do to every test example (eq. 5).
 
@@ -13,87 +13,54 @@ Models that are there are skipped, so the same command continues after an interr
 are trained again.
 """
 
-from collections.abc import Sequence
-
 import numpy as np
 from absl import flags
-from etils import epath
 
-from analysis import cli, scores
-from analysis import turnover as turnover_lib
-from launchers import launching, training_flags
-from tfmem import datasets, engine, networks, npz
+from analysis.cli import arguments, program
+from analysis.estimates import scores
+from launchers.cli import launching, training_flags
+from tfmem import datasets
 from tfmem.config import TurnoverConfig
-from tfmem.datasets import Dataset
-from tfmem.store import Store
+from tfmem.datasets import ArrayDataset
+from tfmem.disk import npz
+from tfmem.store import artifacts
+from tfmem.store.store import Store
+from tfmem.training import trainers
 
 FLAGS = flags.FLAGS
 
 
-def network_path(store: epath.PathLike, trial: int) -> epath.Path:
-    """Returns where the network of a trial is kept."""
-    return epath.Path(store) / "networks" / f"trial-{trial:06d}.keras"
-
-
-def train(
-    config: TurnoverConfig, dataset: Dataset, trials: Sequence[int], missing: Sequence[int]
-) -> int:
-    """Trains and stores the missing models; returns the exit code.
-
-    Raises:
-      ValueError: the model has no turn-over layers, or too few units for its examples.
-    """
-    trainer = engine.make_turnover_trainer(config.experiment, dataset, training_flags.options())
-    # Only now, so that a contradiction in the flags leaves no store behind.
-    store = Store.create(FLAGS.store, config, dataset)
-    return launching.train(
-        store,
-        trainer,
-        trials,
-        missing,
-        lambda trial: networks.save(trainer.network, network_path(FLAGS.store, trial.number)),
-    )
-
-
-def num_scored(config: TurnoverConfig, dataset: Dataset) -> int:
-    """Returns n, the training examples without the test examples that may be behind them."""
-    return len(dataset.train) - (len(dataset.test) if config.test_examples else 0)
-
-
-def estimate_influence(config: TurnoverConfig, dataset: Dataset, trials: range, count: int) -> None:
+def estimate_influence(dataset: ArrayDataset, trials: range, num_train: int, count: int) -> None:
     """Writes what the training examples with the highest scores do to the test examples (eq. 5).
 
     What is there for as many examples is left as it is.
 
     Args:
-      config: of the store.
       dataset: of the store, with images.
       trials: which models.
-      count: how many training examples.
+      num_train: training examples, without test examples that are behind them.
+      count: how many of them.
     """
-    from tfmem import turnover
+    from tfmem.training import turnover
 
     store = Store.open(FLAGS.store)
     test = dataset.test.images.astype(np.float32) / (dataset.pixel_max or 1)
-    num_train = num_scored(config, dataset)
-    with cli.progress_bar(len(trials) * count, "influence") as progress:
+    with program.progress_bar(len(trials) * count, "influence") as progress:
         for number in trials:
-            path = turnover_lib.influence_path(FLAGS.store, number)
+            path = artifacts.influence_path(FLAGS.store, number)
             if path.exists():
                 with npz.open_npz(path, ("tr_idx", "influence")) as archive:
                     if len(archive["tr_idx"]) == count:
                         progress(count)
                         continue
-            network = networks.load(network_path(FLAGS.store, number))
-            last = store.read(number).epochs[config.experiment.epochs]
-            chosen = np.argsort(-scores.memorization(last)[:num_train], kind="stable")[:count]
+            network = artifacts.load(artifacts.network_path(FLAGS.store, number))
+            epochs = store.read(number).epochs
+            score = scores.memorization(epochs[max(epochs)])[:num_train]
+            chosen = np.argsort(-score, kind="stable")[:count]
             rows = []
             for example in chosen:
-                rows.append(
-                    turnover.influence(
-                        network, [example], test, dataset.test.labels, len(dataset.train)
-                    )
-                )
+                targets = test, dataset.test.labels, len(dataset.train)
+                rows.append(turnover.influence(network, [example], *targets))
                 progress(1)
             npz.write_npz(path, {"tr_idx": chosen, "influence": np.concatenate(rows)})
 
@@ -102,46 +69,37 @@ def main() -> int:
     experiment = training_flags.experiment()
     training_flags.require_images(experiment)
     config = TurnoverConfig(experiment, FLAGS.test_examples)
-    trials = cli.parse_range(FLAGS.trials or f"0:{config.num_trials}")
-    dataset = datasets.load_for(config, FLAGS.data_dir)
-    if FLAGS.influence > num_scored(config, dataset):
+    trials = arguments.chosen_trials() or range(config.num_trials)
+    options = training_flags.options()
+    loaded = datasets.load_for(config, FLAGS.data_dir)
+    dataset = datasets.require_in_memory(loaded, "turn-over dropout")
+    num_train = len(dataset.train) - (len(dataset.test) if config.test_examples else 0)
+    if FLAGS.influence > num_train:
         raise ValueError(
-            f"--influence={FLAGS.influence}: there are {num_scored(config, dataset):,} training "
-            "examples"
+            f"--influence={FLAGS.influence}: there are {num_train:,} training examples"
         )
-    missing, code = list(trials), 0
-    if Store.exists(FLAGS.store):
-        missing = launching.missing_trials(Store.create(FLAGS.store, config, dataset), trials)
-    if missing:
-        cli.import_tensorflow()
-        code = train(config, dataset, trials, missing)
+    code = launching.train_missing(
+        config,
+        dataset,
+        trials,
+        lambda: trainers.make_turnover_trainer(experiment, dataset, options, FLAGS.store),
+    )
     if FLAGS.influence and not code:
-        cli.import_tensorflow()
-        estimate_influence(config, dataset, trials, FLAGS.influence)
-    launching.print_stored(trials, "model")
+        program.import_tensorflow()
+        estimate_influence(dataset, trials, num_train, FLAGS.influence)
     return code
 
 
 if __name__ == "__main__":
     training_flags.define_experiment()
-    flags.DEFINE_string(
-        "store", None, "(required) Directory of the store; made if it is not there."
-    )
-    flags.DEFINE_string("trials", None, "START:STOP, models to train; one by default.")
-    flags.DEFINE_bool(
-        "test_examples",
-        False,
-        "Train on the test examples too, so that they have scores: those of Fig. 5.",
-    )
-    flags.DEFINE_integer(
-        "influence",
-        0,
-        "Estimate the influence of so many training examples, those with the highest scores, on "
-        "all test examples.",
-        lower_bound=0,
-    )
+    with program.group("What is trained"):
+        arguments.define_text("trials", "START:STOP, models to train; one by default.")
+        text = "Train on the test examples too, so that they have scores: those of Fig. 5."
+        flags.DEFINE_bool("test_examples", False, text)
+        text = "Estimate the influence of so many training examples, those with the highest scores,"
+        arguments.define_count("influence", 0, f"{text} on all test examples.", lowest=0)
+    training_flags.define_store()
+    training_flags.define_overrides(without=["subset_ratio"])
     training_flags.define_training(stacks=False)
     training_flags.define_launch()
-    training_flags.define_overrides(without=["subset_ratio"])
-    flags.mark_flag_as_required("store")
-    cli.run(main)
+    program.run(main)

@@ -3,18 +3,48 @@
 import dataclasses
 import os
 import pathlib
-import subprocess
-import sys
 
 import hypothesis
 import numpy as np
 import pytest
 
+from tests import stores
+from tests.programs import ROOT, run_program
+from tests.stores import Made
+
+__all__ = ["ROOT", "run_program"]
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # Tests never depend on time: a loaded machine is slow.
 hypothesis.settings.register_profile("tfmem", deadline=None)
 hypothesis.settings.load_profile("tfmem")
-ROOT = pathlib.Path(__file__).parent.parent
+
+# By the time they take, the longest first, so that all workers end together; others follow them.
+_LONG_FILES = (
+    "test_replicas",
+    "test_cluster",
+    "test_racing",
+    "test_train_trials",
+    "test_programs",
+    "test_recipes",
+    "test_stopping",
+    "test_models",
+    "test_train_turnover",
+    "test_archives",
+    "test_figures",
+    "test_datasets",
+    "test_training",
+    "test_gradients",
+    "test_train_last_layer",
+    "test_train_dynamics",
+    "test_compact_store",
+    "test_objects",
+    "test_demo",
+)
+
+
+def pytest_collection_modifyitems(items):
+    places = {name: place for place, name in enumerate(_LONG_FILES)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(places)))
 
 
 @pytest.fixture
@@ -36,14 +66,14 @@ def tiny():
 
     rng = np.random.default_rng(7)
     train, test = (
-        datasets.Split(
+        datasets.ArraySplit(
             np.arange(count) % 3,
             datasets.numbered_ids(name, count),
             rng.integers(0, 256, (count, 4, 4, 1), dtype=np.uint8),
         )
         for name, count in (("train", 21), ("test", 9))
     )
-    return datasets.Dataset("tiny", train, test, ("a", "b", "c"), pixel_max=255)
+    return datasets.ArrayDataset("tiny", train, test, ("a", "b", "c"), pixel_max=255)
 
 
 @pytest.fixture(scope="session")
@@ -68,16 +98,6 @@ def tfds_dir():
     return str(folder)
 
 
-def run_program(*words, check=True):
-    """Runs `python -m` with the words in a process of its own; returns the finished process."""
-    done = subprocess.run(
-        [sys.executable, "-m", *map(str, words)], cwd=ROOT, capture_output=True, text=True
-    )
-    if check:
-        assert done.returncode == 0, done.stderr
-    return done
-
-
 def assert_refused(done, words, store=None):
     """Asserts that a program ended with one line that has the words, and that it left no store."""
     assert done.returncode == 2
@@ -94,3 +114,39 @@ def published_dir():
     if not folder or not pathlib.Path(folder).is_dir():
         pytest.skip("no published files: set TFMEM_PUBLISHED_DIR to where they are")
     return pathlib.Path(folder)
+
+
+@pytest.fixture(scope="session")
+def random_subsets(tmp_path_factory) -> Made:
+    """12 trials on random subsets; only to be read, like all that follow."""
+    return stores.made(tmp_path_factory, "random_subsets")
+
+
+@pytest.fixture(scope="session")
+def last_layer(tmp_path_factory) -> Made:
+    """4 linear trials on the features of a network."""
+    return stores.made(tmp_path_factory, "last_layer")
+
+
+@pytest.fixture(scope="session")
+def removal_runs(tmp_path_factory) -> Made:
+    """2 runs of each of 6 conditions, whose weights stay what they are in the beginning."""
+    return stores.made(tmp_path_factory, "removal")
+
+
+@pytest.fixture(scope="session")
+def turnover_models(tmp_path_factory) -> Made:
+    """2 models with turn-over dropout on digits with 300 labels replaced, and influence of 3."""
+    return stores.made(tmp_path_factory, "turnover")
+
+
+@pytest.fixture(scope="session")
+def followed_runs(tmp_path_factory) -> Made:
+    """2 runs on everything and 2 on the easy subset of digits with 400 labels replaced."""
+    return stores.made(tmp_path_factory, "dynamics")
+
+
+@pytest.fixture(scope="session")
+def imported(tmp_path_factory) -> Made:
+    """6 trials of 10 training and 4 test examples in 2 classes that somebody else made."""
+    return stores.made(tmp_path_factory, "imported")

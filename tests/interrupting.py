@@ -1,12 +1,77 @@
 """Interrupting a trial right after one of its checkpoints, and programs at any moment."""
 
+import contextlib
+import dataclasses
+import itertools
+import os
 import signal
 import subprocess
 import sys
 import time
 
+import pytest
+from etils.epath import backend
+
 from tests.conftest import ROOT
+from tfmem.disk import processes
 from tfmem.training.checkpoints import Checkpoints
+
+# All that a program does to a disk, but for writing into files that are open.
+_CHANGES = [
+    *((backend._OsPathBackend, name) for name in ("makedirs", "mkdir", "rmtree", "remove")),
+    *((backend._OsPathBackend, name) for name in ("open", "rename", "replace")),
+    *((os, name) for name in ("link", "fsync")),
+]
+
+
+class _Killed(BaseException):
+    pass
+
+
+def kill_everywhere(begin, run, then) -> int:
+    """Kills `run` right before each change that it makes to the disk, one after the other.
+
+    Args:
+      begin: makes what is changed, anew each time, and returns it.
+      run: changes it.
+      then: called with it when `run` was killed, and when it ended.
+
+    Returns:
+      How many changes there are.
+    """
+    for change in itertools.count():
+        changed = begin()
+        try:
+            with _killed_at(change):
+                run(changed)
+        except _Killed:
+            then(changed)
+        else:
+            then(changed)
+            return change
+
+
+@contextlib.contextmanager
+def _killed_at(change):
+    """Lets this process make so many changes, and pass for one that has ended afterwards."""
+    ended = dataclasses.replace(processes.current(), pid=2**22 + 1)
+    made = itertools.count()
+
+    def killing(function):
+        def called(*args, **kwargs):
+            if function.__name__ == "open" and args[-1].startswith("r"):
+                return function(*args, **kwargs)
+            if next(made) >= change:
+                raise _Killed
+            return function(*args, **kwargs)
+
+        return called
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(processes, "current", lambda: ended)
+        for where, name in _CHANGES:
+            patch.setattr(where, name, killing(getattr(where, name)))
+        yield
 
 
 class Interrupted(BaseException):

@@ -5,9 +5,12 @@ hard links, no exclusive creation and no descriptors, a file cannot be appended 
 written cannot be sought in. Only where the bytes lie is made up.
 """
 
+import contextlib
 import os
 import pathlib
 import sys
+from collections.abc import Iterator
+from unittest import mock
 
 from etils import epath
 from etils.epath import backend
@@ -62,6 +65,13 @@ class _Objects(backend._TfBackend):
 def install(root) -> None:
     """Makes gs:// paths of this process lie in a local folder."""
     backend.tf_backend = _Objects(pathlib.Path(root))
+
+
+@contextlib.contextmanager
+def installed(root) -> Iterator[None]:
+    """Makes them lie there in a context."""
+    with mock.patch.object(backend, "tf_backend", _Objects(pathlib.Path(root))):
+        yield
 
 
 def words(root, program, *flags) -> list[str]:

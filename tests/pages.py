@@ -11,11 +11,12 @@ from unittest import mock
 import numpy as np
 import pytest
 
-from analysis import estimators, files, page, pairs
-from analysis.convergence import Convergence, SplitHalf
-from analysis.estimators import ClassInfluence
+from analysis.estimates import pairs
+from analysis.estimates.values import ClassInfluence, Estimates, Memorization
+from analysis.measures.settling import Convergence, SplitHalf
+from analysis.page.render import TrialSummary, to_html
 from tfmem.config import ImportConfig
-from tfmem.datasets import Dataset, Split
+from tfmem.datasets import ArrayDataset, ArraySplit, Dataset, Split
 
 CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
@@ -42,23 +43,19 @@ INFLUENCES = (
         np.full((3, 2), 0.042, np.float32),
     ),
 )
-ESTIMATES = files.Estimates(
+ESTIMATES = Estimates(
     MEMORIZATION,
     TRAIN_LABELS,
     TEST_LABELS,
     INFLUENCES,
-    estimators.Memorization(
-        MEMORIZATION, np.full(6, 0.011), np.full(6, 0.75), np.full(6, 70), np.full(6, 30)
-    ),
+    Memorization(MEMORIZATION, np.full(6, 0.011), np.full(6, 0.75), np.full(6, 70), np.full(6, 30)),
     100,
 )
 CONVERGENCE = Convergence(
-    num_trials=100,
     halves=(
         SplitHalf(25, 0.5, 0.2, 3.0, 0.25, 0.3, 4.0),
         SplitHalf(50, 0.6, 0.1, 3.5, 0.4, 0.2, 3),
     ),
-    worst_standard_error=0.109,
     pairs=3,
     chance_pairs=0.6,
     mem_threshold=0.25,
@@ -83,9 +80,10 @@ def dataset_of(
     def split(prefix, labels):
         pixels = rng.integers(0, pixel_max + 1, (len(labels), 8, 6, channels), np.uint8)
         ids = [f"{prefix}{index}" for index in range(len(labels))]
-        return Split(labels, ids, pixels if images else None)
+        return ArraySplit(labels, ids, pixels) if images else Split(labels, ids)
 
-    return Dataset("toy", split("t", train_labels), split("v", test_labels), names, pixel_max)
+    kind = ArrayDataset if images else Dataset
+    return kind("toy", split("t", train_labels), split("v", test_labels), names, pixel_max)
 
 
 def render(dataset=None, estimates=ESTIMATES, convergence=CONVERGENCE, figures=False, **changes):
@@ -103,18 +101,18 @@ def render(dataset=None, estimates=ESTIMATES, convergence=CONVERGENCE, figures=F
         "config": ImportConfig("arrays", "runs.npz", "ab" * 32, "toy", 100),
         "dataset": dataset or dataset_of(),
         "fingerprint": "cd" * 32,
-        "trials": page.TrialSummary(
+        "trials": TrialSummary(
             np.full(100, 4), np.repeat([0.8, 0.6], 50), np.repeat([0.5, 0.7], 50)
         ),
         "estimates": estimates,
         "pairs": found,
-        "convergence": convergence,
+        "settled": convergence,
         "versions": {"tfmem": "0.0"},
     }
     with contextlib.ExitStack() as stack:
         if not figures:
-            stack.enter_context(mock.patch.object(page, "_drawings", return_value=""))
-        return page.render(**(arguments | changes))
+            stack.enter_context(mock.patch("analysis.page.render._drawings", return_value=""))
+        return to_html(**(arguments | changes))
 
 
 def random_estimates(rng, n=120, n_test=80, classes=3):
@@ -127,14 +125,14 @@ def random_estimates(rng, n=120, n_test=80, classes=3):
         value = np.round(rng.normal(0, 0.15, (len(rows), len(columns))), 3)
         error = rng.uniform(0.01, 0.05, value.shape).astype(np.float32)
         influences.append(ClassInfluence(rows, columns, value, error))
-    details = estimators.Memorization(
+    details = Memorization(
         memorization,
         rng.uniform(0.01, 0.05, n),
         rng.random(n),
         np.full(n, 70),
         np.full(n, 30),
     )
-    return files.Estimates(memorization, train_labels, test_labels, tuple(influences), details, 100)
+    return Estimates(memorization, train_labels, test_labels, tuple(influences), details, 100)
 
 
 def browse(page_path: pathlib.Path, state: str = "") -> str:

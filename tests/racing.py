@@ -9,12 +9,14 @@ import time
 import numpy as np
 
 from tests.trials import random_trial
-from tfmem.launch import Launch
-from tfmem.store import Store
+from tfmem.store.store import Store
+from tfmem.workers.launch import Launch
 
 
 class Trainer:
     """Trains trials of random content, each a function of its number alone."""
+
+    batch_of_trials = 1
 
     def __init__(self, dataset, seconds):
         self._dataset, self._seconds = dataset, seconds

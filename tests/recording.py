@@ -1,36 +1,15 @@
 """What a program's figures hold, read back from their artists."""
 
-import json
-import subprocess
-import sys
+import pathlib
 from typing import NamedTuple
+from unittest import mock
 
-from tests.conftest import ROOT
-
-# Runs the program, with what it would save written as numbers into a file beside it.
-_CODE = """
-import json, runpy, sys
 import numpy as np
+from matplotlib.figure import Figure
 from matplotlib.patches import StepPatch
-from analysis.figures import style
 
-def heights(patch):
-    return patch.get_data().values if isinstance(patch, StepPatch) else [patch.get_height()]
-
-def record(fig, path):
-    ax = fig.axes[0]
-    found = [
-        [np.asarray(image.get_array()).tolist() for image in ax.images],
-        [text.get_text() for text in ax.texts],
-        [float(height) for patch in ax.patches for height in heights(patch)],
-        {line.get_label(): np.asarray(line.get_ydata()).tolist() for line in ax.lines},
-    ]
-    path.parent.mkdir(exist_ok=True)
-    path.with_suffix(".json").write_text(json.dumps(found))
-
-style.save = record
-runpy.run_module(sys.argv.pop(1), run_name="__main__")
-"""
+from analysis.plots import style
+from tests.programs import run_program
 
 
 class Recorded(NamedTuple):
@@ -49,22 +28,34 @@ class Recorded(NamedTuple):
     lines: dict[str, list[float]]
 
 
-def recorded(program, flag, out, *words, before="") -> tuple[dict[str, Recorded], list[str]]:
+def recorded(program, flag, out, *words) -> tuple[dict[str, Recorded], list[str]]:
     """Returns what figures hold, by name, and the lines that the program said.
 
     Args:
       program: a module.
       flag: which says where the figures go.
-      out: where they go.
+      out: where they go; they are not written.
       *words: other flags.
-      before: code that runs before the program.
     """
-    done = subprocess.run(
-        [sys.executable, "-c", f"{before}\n{_CODE}", program, f"{flag}={out}", *map(str, words)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    found = {path.stem: Recorded(*json.loads(path.read_text())) for path in out.glob("*.json")}
+    found = {}
+
+    def record(fig: Figure, path: pathlib.Path) -> None:
+        found[path.stem] = _read(fig)
+
+    with mock.patch.object(style, "save", record):
+        done = run_program(program, f"{flag}={out}", *words)
     return found, done.stdout.splitlines()
+
+
+def _read(fig: Figure) -> Recorded:
+    ax = fig.axes[0]
+    return Recorded(
+        [np.asarray(image.get_array()).tolist() for image in ax.images],
+        [text.get_text() for text in ax.texts],
+        [float(height) for patch in ax.patches for height in _heights(patch)],
+        {line.get_label(): np.asarray(line.get_ydata()).tolist() for line in ax.lines},
+    )
+
+
+def _heights(patch):
+    return patch.get_data().values if isinstance(patch, StepPatch) else [patch.get_height()]

@@ -1,14 +1,12 @@
 """What is never done: shells, pickles, and commands or paths that somebody else's text decides."""
 
 import ast
-import dataclasses
 import shlex
 
 import pytest
 
 from tests.conftest import ROOT
-from tfmem import experiments
-from tfmem.config import ImportConfig
+from tfmem.store.store import Store
 
 _PACKAGES = ("tfmem", "launchers", "analysis")
 _NEVER_IMPORTED = {"pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
@@ -47,28 +45,11 @@ HOSTILE = ["x; rm -rf ~", "$(id)", "`id`", "a b", "'; id #", "--seed=1", "x\ny",
 
 
 @pytest.mark.parametrize("text", HOSTILE)
-def test_a_printed_command_is_one_command_whatever_is_in_it(text):
+def test_a_printed_command_is_one_command_whatever_is_in_it(text, tmp_path, tiny, tiny_config):
     """check_store prints it, and people paste it into a shell."""
-    config = dataclasses.replace(
-        experiments.get("digits_mlp"), dataset=f"npz:{text}", model_options={"hidden": [3]}
-    )
-    words = shlex.split(experiments.completion_command(config, text, 3, 5))
+    store = Store.create(tmp_path / text, tiny_config, tiny, ["train_trials", f"--dataset={text}"])
+    words = shlex.split(Store.open(store.path).command(3, 5))
     assert words == [
-        "python",
-        "-m",
-        "launchers.train_trials",
-        "--experiment=digits_mlp",
-        f"--store={text}",
-        "--trials=3:5",
-        f"--dataset=npz:{text}",
-        '--model_options={"hidden": [3]}',
-    ]
-    imported = ImportConfig("arrays", text, "", text, 1, text)
-    words = shlex.split(experiments.completion_command(imported, text, 0, 1))
-    assert words[3:] == [
-        "--format=arrays",
-        f"--source={text}",
-        f"--dataset={text}",
-        f"--labels={text}",
-        f"--store={text}",
+        *("tfmem", "train_trials", f"--dataset={text}"),
+        *(f"--store={tmp_path / text}", "--trials=3:5"),
     ]

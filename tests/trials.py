@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from tfmem.bits import BitMatrix
-from tfmem.store import Predictions, Trial, TrialSet
+from tfmem.disk.bits import BitMatrix
+from tfmem.store.trials import Predictions, Trial, TrialSet
 
 
 def trial_set(subset, train_correct, test_correct, train_labels, test_labels) -> TrialSet:

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from tfmem import models, pipeline
+from tfmem import models
+from tfmem.training import batches
 
 
 def numpy_sgd(problem, trial, steps, order=None, view=None):
@@ -26,7 +27,7 @@ def numpy_sgd(problem, trial, steps, order=None, view=None):
     ]
     velocities = [np.zeros_like(weight) for weight in weights]
     scale = dataset.pixel_max or 1
-    order = order or (lambda _, trial, epoch: pipeline.batch_order(config, subset, trial, epoch))
+    order = order or (lambda _, trial, epoch: batches.batch_order(config, subset, trial, epoch))
     view = view or (lambda *_: lambda example: dataset.train.images[example])
     for step in range(steps):
         epoch, batch = divmod(step, problem.steps_per_epoch)

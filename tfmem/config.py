@@ -11,22 +11,77 @@ import hashlib
 import itertools
 import json
 import typing
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar, Literal
 
-SCHEDULES = ("warmup_linear", "warmup_steps", "constant")
 CROPS = ("none", "padded", "area_aspect")
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 # What a run of training dynamics is trained on.
-EVERYTHING, WITHOUT_DIFFICULT, EASY, DIFFICULT = FOLLOWED = (
-    "everything",
-    "without_difficult",
-    "easy",
-    "difficult",
-)
+FOLLOWED = ("everything", "without_difficult", "easy", "difficult")
+EVERYTHING, WITHOUT_DIFFICULT, EASY, DIFFICULT = FOLLOWED
+
+
+def _require(config: Any, field: str, valid: bool, rule: str) -> None:
+    if not valid:
+        raise ValueError(f"{field} is {getattr(config, field)!r}, expected {rule}")
+
+
+def _ascending(values: Iterable[float]) -> bool:
+    return all(a < b for a, b in itertools.pairwise(values))
 
 
 @dataclasses.dataclass(frozen=True)
+class ConstantSchedule:
+    """The base rate at every step."""
+
+
+@dataclasses.dataclass(frozen=True)
+class LinearSchedule:
+    """From 0 up over a share of the steps, in (0, 1), then linearly back to 0 (Sec. B)."""
+
+    warmup_fraction: float
+
+    def __post_init__(self):
+        _require(self, "warmup_fraction", 0 < self.warmup_fraction < 1, "in (0, 1)")
+
+
+@dataclasses.dataclass(frozen=True)
+class StepSchedule:
+    """From 0 up, then constant between decays (Sec. B, ImageNet).
+
+    Attributes:
+      warmup_epochs: epochs that warm up; 0 starts at the base rate.
+      decay_epochs: epochs at whose start the rate decays, ascending, after the warm-up.
+      decay_factor: what the rate is multiplied by there, in (0, 1).
+    """
+
+    warmup_epochs: int
+    decay_epochs: tuple[int, ...]
+    decay_factor: float
+
+    def __post_init__(self):
+        _require(self, "warmup_epochs", self.warmup_epochs >= 0, "0 or more")
+        ascending = _ascending((self.warmup_epochs - 1, *self.decay_epochs))
+        _require(self, "decay_epochs", ascending, "ascending, after the warm-up")
+        _require(self, "decay_factor", 0 < self.decay_factor < 1, "in (0, 1)")
+
+
+Schedule = LinearSchedule | StepSchedule | ConstantSchedule
+SCHEDULES: Mapping[str, type[Schedule]] = {
+    "warmup_linear": LinearSchedule,
+    "warmup_steps": StepSchedule,
+    "constant": ConstantSchedule,
+}
+# The fields that describe schedules, and what a schedule without them lacks.
+_OF_SCHEDULES = {
+    "warmup_fraction": "warm-up over a share of the steps",
+    "warmup_epochs": "warm-up over epochs",
+    "decay_epochs": "decays",
+    "decay_factor": "decays",
+}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class ExperimentConfig:
     """Everything that decides what a trial computes. Two equal configs give equal trials.
 
@@ -41,14 +96,9 @@ class ExperimentConfig:
       batch_size: examples in one step, over all replicas.
       base_learning_rate: the highest rate of the schedule.
       momentum: of SGD, in [0, 1).
-      weight_decay: decoupled, as `keras.optimizers.SGD(weight_decay=...)` applies it; 0 is none.
-      schedule: `warmup_linear` (from 0 up over `warmup_fraction` of the steps, then linearly back
-        to 0; Sec. B), `warmup_steps` (from 0 up over `warmup_epochs`, then constant, times
-        `decay_factor` at each of `decay_epochs`; Sec. B) or `constant`.
-      warmup_fraction: share of the steps that warm up, in (0, 1), with `warmup_linear`.
-      warmup_epochs: epochs that warm up, with `warmup_steps`; 0 starts at the base rate.
-      decay_epochs: epochs at whose start the rate decays, ascending, with `warmup_steps`.
-      decay_factor: what the rate is multiplied by there, in (0, 1), with `warmup_steps`.
+      schedule: a key of `SCHEDULES`, which describe them.
+      warmup_fraction: with `warmup_linear`.
+      warmup_epochs, decay_epochs, decay_factor: with `warmup_steps`.
       weight_decay: decoupled, as `keras.optimizers.SGD(weight_decay=...)` applies it; 0 is none.
       image_size: side in pixels that images are resized to; None keeps those of the dataset.
       crop: of training images: `none`; `padded`, a random place in the image padded with
@@ -74,8 +124,8 @@ class ExperimentConfig:
     momentum: float
     schedule: str
     warmup_fraction: float = 0.0
-    weight_decay: float = 0.0
-    seed: int = 0
+    weight_decay: float
+    seed: int
     warmup_epochs: int = 0
     decay_epochs: tuple[int, ...] = ()
     decay_factor: float = 0.0
@@ -86,74 +136,57 @@ class ExperimentConfig:
     precision: str = "float32"
     corrupted_labels: int = 0
 
-    kind = "experiment"
+    kind: ClassVar[Literal["experiment"]] = "experiment"
+    not_identity: ClassVar[tuple[str, ...]] = ()
 
     def __post_init__(self):
-        # As JSON would give them back, so that a config equals the one that was written.
+        # As JSON would give it back, so that a config equals the one that was written.
         object.__setattr__(self, "model_options", json.loads(json.dumps(self.model_options)))
-        object.__setattr__(self, "decay_epochs", tuple(self.decay_epochs))
-        _require(0 < self.subset_ratio < 1, "subset_ratio", self.subset_ratio, "in (0, 1)")
-        _require(self.num_trials >= 1, "num_trials", self.num_trials, "at least 1")
-        _require(self.epochs >= 1, "epochs", self.epochs, "at least 1")
-        _require(self.batch_size >= 1, "batch_size", self.batch_size, "at least 1")
-        _require(
-            self.base_learning_rate > 0, "base_learning_rate", self.base_learning_rate, "above 0"
-        )
-        _require(0 <= self.momentum < 1, "momentum", self.momentum, "in [0, 1)")
-        _require(0 <= self.weight_decay < 1, "weight_decay", self.weight_decay, "in [0, 1)")
-        _require(self.seed >= 0, "seed", self.seed, "0 or more")
-        _require(self.schedule in SCHEDULES, "schedule", self.schedule, f"one of {SCHEDULES}")
-        for schedule, field, valid, rule, what in (
-            (
-                "warmup_linear",
-                "warmup_fraction",
-                lambda value: 0 < value < 1,
-                "in (0, 1)",
-                "warm-up over a share of the steps",
-            ),
-            (
-                "warmup_steps",
-                "warmup_epochs",
-                lambda value: value >= 0,
-                "0 or more",
-                "warm-up over epochs",
-            ),
-            (
-                "warmup_steps",
-                "decay_epochs",
-                self._ascending,
-                "ascending, after the warm-up",
-                "decays",
-            ),
-            ("warmup_steps", "decay_factor", lambda value: 0 < value < 1, "in (0, 1)", "decays"),
-        ):
-            value = getattr(self, field)
-            if self.schedule == schedule:
-                _require(valid(value), field, value, rule)
-            else:
-                rule = f"none: the {self.schedule} schedule has no {what}"
-                _require(not value, field, value, rule)
-        _require(
-            self.image_size is None or self.image_size >= 1,
-            "image_size",
-            self.image_size,
-            "at least 1",
-        )
-        _require(self.crop in CROPS, "crop", self.crop, f"one of {CROPS}")
+        _require(self, "subset_ratio", 0 < self.subset_ratio < 1, "in (0, 1)")
+        for field in ("num_trials", "epochs", "batch_size"):
+            _require(self, field, getattr(self, field) >= 1, "at least 1")
+        _require(self, "base_learning_rate", self.base_learning_rate > 0, "above 0")
+        _require(self, "momentum", 0 <= self.momentum < 1, "in [0, 1)")
+        _require(self, "weight_decay", 0 <= self.weight_decay < 1, "in [0, 1)")
+        _require(self, "seed", self.seed >= 0, "0 or more")
+        _require(self, "schedule", self.schedule in SCHEDULES, f"one of {tuple(SCHEDULES)}")
+        described = dataclasses.asdict(self.learning_rates)
+        for field, what in _OF_SCHEDULES.items():
+            rule = f"none: the {self.schedule} schedule has no {what}"
+            _require(self, field, field in described or not getattr(self, field), rule)
+        _require(self, "image_size", self.image_size is None or self.image_size >= 1, "at least 1")
+        _require(self, "crop", self.crop in CROPS, f"one of {CROPS}")
         if self.crop == "padded":
-            _require(self.crop_padding >= 1, "crop_padding", self.crop_padding, "at least 1")
+            _require(self, "crop_padding", self.crop_padding >= 1, "at least 1")
         else:
-            rule = f"0 with crop {self.crop}"
-            _require(self.crop_padding == 0, "crop_padding", self.crop_padding, rule)
-        _require(self.precision in PRECISIONS, "precision", self.precision, f"one of {PRECISIONS}")
-        _require(self.corrupted_labels >= 0, "corrupted_labels", self.corrupted_labels, "0 or more")
+            _require(self, "crop_padding", self.crop_padding == 0, f"0 with crop {self.crop}")
+        _require(self, "precision", self.precision in PRECISIONS, f"one of {PRECISIONS}")
+        _require(self, "corrupted_labels", self.corrupted_labels >= 0, "0 or more")
 
-    def _ascending(self, epochs: tuple[int, ...]) -> bool:
-        return all(a < b for a, b in itertools.pairwise((self.warmup_epochs - 1, *epochs)))
+    @property
+    def experiment(self) -> "ExperimentConfig":
+        """Itself: how trials are trained, as the other kinds have it."""
+        return self
+
+    @property
+    def learning_rates(self) -> Schedule:
+        """What the schedule is, with its numbers; ValueError if one is out of range."""
+        described = SCHEDULES[self.schedule]
+        fields = (field.name for field in dataclasses.fields(described))
+        return described(**{field: getattr(self, field) for field in fields})
 
 
+@dataclasses.dataclass(frozen=True)
 class _OfExperiment:
-    """What a config says that is about an experiment: `experiment` is one of its fields."""
+    """What all configs say that are about an experiment.
+
+    Attributes:
+      experiment: how trials are trained.
+    """
+
+    experiment: ExperimentConfig
+
+    not_identity: ClassVar[tuple[str, ...]] = ()
 
     @property
     def name(self) -> str:
@@ -167,6 +200,10 @@ class _OfExperiment:
     def image_size(self) -> int | None:
         return self.experiment.image_size
 
+    @property
+    def model(self) -> str:
+        return self.experiment.model
+
 
 @dataclasses.dataclass(frozen=True)
 class LastLayerConfig(_OfExperiment):
@@ -179,19 +216,18 @@ class LastLayerConfig(_OfExperiment):
       feature_layer: the layer whose output are the features; "" is what enters the logits.
     """
 
-    experiment: ExperimentConfig
     network: ExperimentConfig
     feature_layer: str = ""
 
-    kind = "last_layer"
-
-    def __post_init__(self):
-        for field in ("experiment", "network"):
-            object.__setattr__(self, field, _nested(getattr(self, field)))
+    kind: ClassVar[Literal["last_layer"]] = "last_layer"
 
     @property
     def image_size(self) -> int | None:
         return self.network.image_size
+
+    @property
+    def model(self) -> str:
+        return f"{self.experiment.model} on the features of {self.network.name}"
 
     @property
     def num_trials(self) -> int:
@@ -231,7 +267,6 @@ class RemovalConfig(_OfExperiment):
       high_influence: whether the runs with and without high-influence examples are there.
     """
 
-    experiment: ExperimentConfig
     runs: int
     mem_thresholds: tuple[float, ...]
     mem_threshold: float
@@ -240,19 +275,13 @@ class RemovalConfig(_OfExperiment):
     estimates_digest: str
     high_influence: bool = True
 
-    kind = "removal"
+    kind: ClassVar[Literal["removal"]] = "removal"
+    not_identity: ClassVar[tuple[str, ...]] = ("estimates",)
 
     def __post_init__(self):
-        object.__setattr__(self, "experiment", _nested(self.experiment))
-        object.__setattr__(self, "mem_thresholds", tuple(self.mem_thresholds))
-        _require(self.runs >= 1, "runs", self.runs, "at least 1")
-        _require(
-            all(a < b for a, b in itertools.pairwise(self.mem_thresholds)),
-            "mem_thresholds",
-            self.mem_thresholds,
-            "ascending values",
-        )
-        _require(bool(self.conditions), "mem_thresholds", (), "one, or high_influence")
+        _require(self, "runs", self.runs >= 1, "at least 1")
+        _require(self, "mem_thresholds", _ascending(self.mem_thresholds), "ascending values")
+        _require(self, "mem_thresholds", bool(self.conditions), "one, or high_influence")
 
     @property
     def conditions(self) -> tuple[Condition, ...]:
@@ -281,14 +310,11 @@ class TurnoverConfig(_OfExperiment):
         that they have scores as well (Liu et al., Fig. 5).
     """
 
-    experiment: ExperimentConfig
     test_examples: bool = False
 
-    kind = "turnover"
-    num_trials = 1  # One model gives scores; more can be asked for, and their scores are averaged.
-
-    def __post_init__(self):
-        object.__setattr__(self, "experiment", _nested(self.experiment))
+    kind: ClassVar[Literal["turnover"]] = "turnover"
+    # One model gives scores; more can be asked for, and their scores are averaged.
+    num_trials: ClassVar[int] = 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -308,7 +334,6 @@ class DynamicsConfig(_OfExperiment):
       subsets_digest: SHA-256, in hexadecimal, of the easy and difficult subsets.
     """
 
-    experiment: ExperimentConfig
     conditions: tuple[str, ...]
     runs: int
     subset_size: int
@@ -316,22 +341,16 @@ class DynamicsConfig(_OfExperiment):
     scores: str
     subsets_digest: str
 
-    kind = "dynamics"
+    kind: ClassVar[Literal["dynamics"]] = "dynamics"
+    not_identity: ClassVar[tuple[str, ...]] = ("scores",)
 
     def __post_init__(self):
-        object.__setattr__(self, "experiment", _nested(self.experiment))
-        object.__setattr__(self, "conditions", tuple(self.conditions))
-        _require(
-            bool(self.conditions)
-            and set(self.conditions) <= set(FOLLOWED)
-            and len(set(self.conditions)) == len(self.conditions),
-            "conditions",
-            self.conditions,
-            f"different ones of {', '.join(FOLLOWED)}",
-        )
-        _require(self.runs >= 1, "runs", self.runs, "at least 1")
-        _require(self.subset_size >= 1, "subset_size", self.subset_size, "at least 1")
-        _require(self.gradient_batches >= 0, "gradient_batches", self.gradient_batches, "0 or more")
+        known = set(FOLLOWED).intersection(self.conditions)
+        different = 0 < len(known) == len(self.conditions)
+        _require(self, "conditions", different, f"different ones of {', '.join(FOLLOWED)}")
+        for field in ("runs", "subset_size"):
+            _require(self, field, getattr(self, field) >= 1, "at least 1")
+        _require(self, "gradient_batches", self.gradient_batches >= 0, "0 or more")
 
     @property
     def num_trials(self) -> int:
@@ -344,7 +363,7 @@ class ImportConfig:
     """Trials that came from somebody else (`tfmem.imports`).
 
     Attributes:
-      format: the layout they were read from (`launchers.import_trials --format`).
+      format: the layout they were read from (`tfmem import_trials --format`).
       source: path they were read from, for the reader; a moved source is still the same source.
       source_digest: SHA-256, in hexadecimal, of what tells the source from others.
       dataset: name in `tfmem.datasets` that the examples belong to, or "" when unknown.
@@ -360,48 +379,20 @@ class ImportConfig:
     num_trials: int
     labels: str = ""
 
-    kind = "import"
+    kind: ClassVar[Literal["import"]] = "import"
+    not_identity: ClassVar[tuple[str, ...]] = ("source", "labels")
+    name: ClassVar[str] = "imported trials"
+    model: ClassVar[None] = None
+    image_size: ClassVar[None] = None
 
 
-Config = (
-    ExperimentConfig
-    | ImportConfig
-    | LastLayerConfig
-    | RemovalConfig
-    | TurnoverConfig
-    | DynamicsConfig
-)
+_OnExperiment = LastLayerConfig | RemovalConfig | TurnoverConfig | DynamicsConfig
+Config = ExperimentConfig | ImportConfig | _OnExperiment
 _KINDS = {cls.kind: cls for cls in typing.get_args(Config)}
-_NOT_IDENTITY = {
-    "import": ("source", "labels"),
-    "removal": ("estimates",),
-    "dynamics": ("scores",),
-}
-# Fields that came after the first stores. While they say what was done before, they do not count,
-# so that those stores stay what they are.
-_LATER = {
-    field.name: field.default
-    for field in dataclasses.fields(ExperimentConfig)
-    if field.name
-    in {
-        "warmup_epochs",
-        "decay_epochs",
-        "decay_factor",
-        "image_size",
-        "crop",
-        "crop_padding",
-        "flip",
-        "precision",
-        "corrupted_labels",
-    }
-}
+_ABSENT = "(absent)"  # A field that the other kind of config has.
+_NESTED = ("experiment", "network")  # Fields that are experiments.
 # Datasets that are known by their content: where it lies does not matter.
 _CONTENT_ONLY = ("folder:", "npz:")
-
-
-def _require(condition: bool, field: str, value: Any, rule: str) -> None:
-    if not condition:
-        raise ValueError(f"{field} is {value!r}, expected {rule}")
 
 
 def to_dict(config: Config) -> dict[str, Any]:
@@ -424,35 +415,34 @@ def from_dict(values: Mapping[str, Any]) -> Config:
     unknown = sorted(set(values) - set(fields))
     if unknown:
         raise ValueError(f"config has unknown fields {', '.join(unknown)}: a newer tfmem wrote it?")
-    missing = [
-        name
-        for name, field in fields.items()
-        if name not in values and field.default is dataclasses.MISSING
-    ]
+    required = [name for name, field in fields.items() if field.default is dataclasses.MISSING]
+    missing = [name for name in required if name not in values]
     if missing:
         raise ValueError(f"config lacks the fields {', '.join(missing)}")
-    return cls(**values)
+    return cls(**{field: _from_json(value, field) for field, value in values.items()})
 
 
-def _nested(experiment: ExperimentConfig | Mapping[str, Any]) -> ExperimentConfig:
-    """Returns an experiment that is part of another config, as it is or as JSON gave it back."""
-    if isinstance(experiment, ExperimentConfig):
-        return experiment
-    return from_dict({"kind": ExperimentConfig.kind, **experiment})
+def _from_json(value: Any, field: str) -> Any:
+    if field in _NESTED and isinstance(value, Mapping):
+        return from_dict({"kind": ExperimentConfig.kind, **value})
+    return tuple(value) if isinstance(value, list) else value
 
 
-def identity(config: Config) -> dict[str, Any]:
-    """Returns the fields that decide what the trials are."""
-    values = to_dict(config)
-    for field in _NOT_IDENTITY.get(config.kind, ()):
-        values.pop(field)
-    for field in ("experiment", "network"):
-        if field in values:
-            values[field] = identity(getattr(config, field))
-    if config.kind == "experiment":
-        for field, default in _LATER.items():
-            if values[field] == default:
-                values.pop(field)
+def identity(config: Config, defaults: bool = False) -> dict[str, Any]:
+    """Returns the fields that decide what the trials are.
+
+    Args:
+      config: of a store.
+      defaults: whether fields at their default are among them. They do not count in the digest, so
+        that a field may be added and older stores stay what they are.
+    """
+    values: dict[str, Any] = {"kind": config.kind}
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if field.name in config.not_identity or (value == field.default and not defaults):
+            continue
+        nested = isinstance(value, ExperimentConfig)
+        values[field.name] = identity(value, defaults) if nested else value
     for kind in _CONTENT_ONLY:
         if values.get("dataset", "").startswith(kind):
             values["dataset"] = kind
@@ -467,24 +457,17 @@ def digest(config: Config, dataset_fingerprint: str) -> str:
 
 def differences(a: Config, b: Config) -> list[str]:
     """Returns one `field: value in a, value in b` line per field that differs."""
-    left, right = flat(identity(a)), flat(identity(b))
-    return [
-        f"{field}: {left.get(field, _absent(field))!r} and {right.get(field, _absent(field))!r}"
-        for field in sorted(set(left) | set(right))
-        if left.get(field, _absent(field)) != right.get(field, _absent(field))
-    ]
+    left, right = (flat(identity(config, defaults=True)) for config in (a, b))
+    values = {key: (left.get(key, _ABSENT), right.get(key, _ABSENT)) for key in left | right}
+    return [f"{key}: {x!r} and {y!r}" for key, (x, y) in sorted(values.items()) if x != y]
 
 
 def flat(values: Mapping[str, Any]) -> dict[str, Any]:
     """Returns a config's values with those of nested experiments as `network.epochs`."""
-    flat = {}
+    found: dict[str, Any] = {}
     for field, value in values.items():
-        if field in ("experiment", "network"):
-            flat |= {f"{field}.{name}": part for name, part in value.items()}
+        if field in _NESTED:
+            found |= {f"{field}.{name}": part for name, part in value.items()}
         else:
-            flat[field] = value
-    return flat
-
-
-def _absent(field: str) -> Any:
-    return _LATER.get(field.split(".")[-1], "(absent)")
+            found[field] = value
+    return found

@@ -1,4 +1,4 @@
-"""Every number of the papers, as named configs, each with the section it comes from.
+"""How the papers trained and what they chose: named configs, each number with its section.
 
 Sections are those of Feldman & Zhang (2020), arXiv:2008.03703. "Release" is the code that its
 authors published (google-research/heldout-influence-estimation). Sections of Liu, Lin & Jaggi
@@ -7,15 +7,13 @@ authors published (google-research/heldout-influence-estimation). Sections of Li
 
 import dataclasses
 import json
-import shlex
 import types
 import typing
 from collections.abc import Mapping
 from typing import Any
 
-from tfmem import config as config_lib
-from tfmem import tables
-from tfmem.config import ExperimentConfig
+from tfmem import words
+from tfmem.config import CROPS, PRECISIONS, SCHEDULES, ExperimentConfig
 
 SUBSET_RATIO = 0.7  # Sec. 2: m = 0.7 n in all experiments.
 MEM_THRESHOLD = 0.25  # Sec. 2: theta_mem, "a significant level of memorization".
@@ -33,47 +31,32 @@ REMOVAL_THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 REMOVAL_RUNS = 100
 REMOVAL_RUNS_OF = {"imagenet2012": 5}
 
-# Sec. 2: pairs selected by each of two runs of 2,000 trials on CIFAR-100, and how many of each are
-# also in the other.
-RERUN_PAIRS = (1095, 1062)
-RERUN_SHARED_PAIRS = 0.82
-
-# Sec. 3.6, CIFAR-100: test accuracies as mean and standard deviation over the trials; training
-# examples with mem >= theta_mem; pairs with infl >= theta_infl, whatever was memorized.
-LAST_LAYER_ACCURACY = (0.758, 0.001)
-LAST_LAYER_NETWORK_ACCURACY = 0.759
-LAST_LAYER_FULL_ACCURACY = (0.723, 0.003)
-LAST_LAYER_MEMORIZED = 38
-LAST_LAYER_FULL_MEMORIZED = 18_099
-LAST_LAYER_PAIRS = 457
-
 # Liu et al., Fig. 3: labels replaced by random ones; the share of the easy (real) and of the
 # difficult (random) subset that is followed.
 CORRUPTED_LABELS = 20_000
 FOLLOWED_SHARE = 10_000 / 60_000
 
 # What a part of a recipe says: field -> (value, where the value comes from).
-_Part = Mapping[str, tuple[Any, str]]
+_Part = dict[str, tuple[Any, str]]
 
 
 def _part(source: str, **fields: Any) -> _Part:
     return {field: (value, source) for field, value in fields.items()}
 
 
-_SUBSETS = _part("Sec. 2: m = 0.7 n in all experiments", subset_ratio=SUBSET_RATIO)
-_SGD = _part("Sec. B: SGD with momentum 0.9 throughout", momentum=0.9)
-_WARMUP_LINEAR = _part(
-    "Sec. B: up over the first 15% of the iterations, then linearly to 0",
-    schedule="warmup_linear",
-    warmup_fraction=0.15,
+_COMMON = (
+    _part("Sec. 2: m = 0.7 n in all experiments", subset_ratio=SUBSET_RATIO)
+    | _part("Sec. B: SGD with momentum 0.9 throughout", momentum=0.9)
+    | _part("named neither in the paper nor in the release", weight_decay=0.0)
+    | _part("the release", precision="float32")
 )
-_NO_WEIGHT_DECAY = _part("named neither in the paper nor in the release", weight_decay=0.0)
+_UP_AND_DOWN = "Sec. B: up over the first 15% of the iterations, then linearly to 0"
+_WARMUP_LINEAR = _part(_UP_AND_DOWN, schedule="warmup_linear", warmup_fraction=0.15)
 _NO_AUGMENTATION = _part("Sec. B: none named", crop="none", crop_padding=0, flip=False)
 _CROP_AND_FLIP = _part("Sec. B: random left-right flipping", flip=True) | _part(
     "Sec. B: random padded (4 pixels) cropping", crop="padded", crop_padding=4
 )
-_FLOAT32 = _part("the release", precision="float32")
-_COMMON = _SUBSETS | _SGD | _NO_WEIGHT_DECAY | _FLOAT32
+_SMALL = _COMMON | _WARMUP_LINEAR | _NO_AUGMENTATION
 
 _CIFAR100 = (
     _COMMON
@@ -83,36 +66,34 @@ _CIFAR100 = (
     | _part("Sec. B: 160 training epochs", epochs=160)
     | _part("Sec. B: slightly larger than usual", batch_size=512, base_learning_rate=0.4)
 )
-_OTHER_ARCHITECTURES = _part("Sec. 3.5: all estimates on 2000 trials", num_trials=2000)
+_OTHERS = _CIFAR100 | _part("Sec. 3.5: all estimates on 2000 trials", num_trials=2000)
 _MNIST = (
-    _COMMON
-    | _WARMUP_LINEAR
-    | _NO_AUGMENTATION
+    _SMALL
     | _part("Sec. 1.1", dataset="mnist")
     | _part("Sec. 2: t = 4000 for MNIST", num_trials=4000)
     | _part("Sec. B: MNIST", epochs=30, batch_size=256, base_learning_rate=0.1)
 )
 _DIGITS = (
-    _COMMON
-    | _WARMUP_LINEAR
-    | _NO_AUGMENTATION
+    _SMALL
     | _part("ours: scikit-learn's, small enough for 1,000 trials in a minute", dataset="digits")
     | _part("ours", num_trials=1000)
     | _part("Sec. B, as for MNIST", epochs=30, base_learning_rate=0.1)
     | _part("ours: smaller, because the dataset is", batch_size=64)
 )
 _INCEPTION = _part("Sec. B: a simplified Inception [ZBHRV17]", model="inception", model_options={})
-_LINEAR = _part("Sec. 3.6: a fresh linear classifier", model="linear", model_options={})
-_FORTY_EPOCHS = _part("Sec. B: linear models train for only 40 epochs", epochs=40)
-_REPRESENTATIONS = _part("ours: representations are fixed", crop="none", crop_padding=0, flip=False)
+_LAST_LAYER = (
+    _part("Sec. 3.6: a fresh linear classifier", model="linear", model_options={})
+    | _part("Sec. B: linear models train for only 40 epochs", epochs=40)
+    | _part("ours: representations are fixed", crop="none", crop_padding=0, flip=False)
+)
 
 # Liu et al. (2021), App. A, for all their models. They train on everything: subsets and trials are
-# for launchers.train_trials, whose estimates theirs can be compared with.
+# for tfmem train_trials, whose estimates theirs can be compared with.
 _LIU = (
     _part("Liu et al., App. A", epochs=200, batch_size=256)
     | _part("Liu et al.: none named", crop="none", crop_padding=0, flip=False, weight_decay=0.0)
-    | _part("Feldman & Zhang, Sec. 2, for launchers.train_trials", subset_ratio=SUBSET_RATIO)
-    | _part("ours, for launchers.train_trials", num_trials=1000)
+    | _part("Feldman & Zhang, Sec. 2, for tfmem train_trials", subset_ratio=SUBSET_RATIO)
+    | _part("ours, for tfmem train_trials", num_trials=1000)
     | _part("ours", precision="float32")
 )
 _LIU_MNIST = (
@@ -124,11 +105,12 @@ _LIU_MNIST = (
 _LIU_CORRUPTED = _part(
     "Liu et al., Sec. 3.2: 20,000 random labels", corrupted_labels=CORRUPTED_LABELS
 )
+_DIVIDED_TWICE = "Liu et al., App. A: divided by 10 at epoch 100 and 150"
 
 _RECIPES: Mapping[str, _Part] = {
     "digits_mlp": _DIGITS | _part("ours", model="mlp", model_options={"hidden": [512]}),
     "digits_inception": _DIGITS | _INCEPTION,
-    "digits_last_layer": _DIGITS | _REPRESENTATIONS | _FORTY_EPOCHS | _LINEAR,
+    "digits_last_layer": _DIGITS | _LAST_LAYER,
     # The MNIST example of the authors' release. The paper's own MNIST recipe is mnist_inception.
     "mnist_mlp": _COMMON
     | _part("the release's MNIST example", dataset="mnist", num_trials=2000)
@@ -137,29 +119,22 @@ _RECIPES: Mapping[str, _Part] = {
     | _part("the release's MNIST example", base_learning_rate=0.1, schedule="constant")
     | _part("the release's MNIST example: none", crop="none", crop_padding=0, flip=False),
     "mnist_inception": _MNIST | _INCEPTION,
-    "mnist_last_layer": _MNIST | _REPRESENTATIONS | _FORTY_EPOCHS | _LINEAR,
+    "mnist_last_layer": _MNIST | _LAST_LAYER,
     # Of this experiment there are released runs, but no recipe: that of CIFAR-100 stands in.
-    "cifar10_inception": _CIFAR100
-    | _OTHER_ARCHITECTURES
-    | _part("the release's runs", dataset="cifar10")
-    | _INCEPTION,
+    "cifar10_inception": _OTHERS | _part("the release's runs", dataset="cifar10") | _INCEPTION,
     "cifar100_resnet50": _CIFAR100
     | _part("Sec. 2: t = 4000 for CIFAR-100", num_trials=4000)
     | _part("Sec. B: one 3x3 stride-1 convolution", model="resnet50")
     | _part("Sec. B: one 3x3 stride-1 convolution", model_options={"stem": "small"}),
-    "cifar100_resnet18": _CIFAR100
-    | _OTHER_ARCHITECTURES
+    "cifar100_resnet18": _OTHERS
     | _part("Sec. 3.5", model="resnet18", model_options={"stem": "small"}),
-    "cifar100_inception": _CIFAR100 | _OTHER_ARCHITECTURES | _INCEPTION,
-    "cifar100_densenet100": _CIFAR100
-    | _OTHER_ARCHITECTURES
+    "cifar100_inception": _OTHERS | _INCEPTION,
+    "cifar100_densenet100": _OTHERS
     | _part("Sec. 3.5 [HLVDMW17]", model="densenet100", model_options={})
     | _part("Sec. B: halved for DenseNet", batch_size=256, base_learning_rate=0.2),
     "cifar100_last_layer": _CIFAR100
-    | _REPRESENTATIONS
-    | _part("Sec. 3.6: 4,000 linear models", num_trials=4000)
-    | _FORTY_EPOCHS
-    | _LINEAR,
+    | _LAST_LAYER
+    | _part("Sec. 3.6: 4,000 linear models", num_trials=4000),
     "imagenet_resnet50": _COMMON
     | _part("Sec. 3", dataset="imagenet2012")
     | _part("Sec. B: 224 x 224", image_size=224)
@@ -167,8 +142,7 @@ _RECIPES: Mapping[str, _Part] = {
     | _part("Sec. 2: t = 2000 for ImageNet", num_trials=2000)
     | _part("Sec. B: ImageNet", epochs=100, batch_size=896, base_learning_rate=0.7)
     | _part("Sec. B: from 0 during the first 15 epochs", schedule="warmup_steps", warmup_epochs=15)
-    | _part("Sec. B: 10x decay at epoch 30, 60 and 90", decay_epochs=(30, 60, 90))
-    | _part("Sec. B: 10x decay at epoch 30, 60 and 90", decay_factor=0.1)
+    | _part("Sec. B: 10x decay at epoch 30, 60 and 90", decay_epochs=(30, 60, 90), decay_factor=0.1)
     | _part("Sec. B: random padded (32 pixels) cropping", crop="padded", crop_padding=32)
     | _part("Sec. B: random left-right flipping", flip=True),
     "mnist_mlp4096": _LIU_MNIST,
@@ -180,21 +154,18 @@ _RECIPES: Mapping[str, _Part] = {
     | _part("Liu et al., App. A: CIFAR-10", dataset="cifar10", base_learning_rate=0.01)
     | _part("Liu et al., App. A: VGG-11 without batch norm", model="vgg11", model_options={})
     | _part("Liu et al., App. A: 0.9", momentum=0.9)
-    | _part(
-        "Liu et al., App. A: divided by 10 at epoch 100 and 150",
-        schedule="warmup_steps",
-        warmup_epochs=0,
-        decay_epochs=(100, 150),
-        decay_factor=0.1,
-    ),
+    | _part(_DIVIDED_TWICE, schedule="warmup_steps", warmup_epochs=0)
+    | _part(_DIVIDED_TWICE, decay_epochs=(100, 150), decay_factor=0.1),
     # Neither which of the compact transformers nor how it is trained is named.
     "fashion_mnist_cct": _LIU
     | _part("Liu et al., Fig. 9: Hassani et al. (2021)", dataset="fashion_mnist", model="cct")
     | _part("ours: the smallest of Hassani et al.", model_options={"variant": "2/3x2"})
     | _part("ours: as for CIFAR-10", base_learning_rate=0.01, momentum=0.9, schedule="constant"),
 }
+
+
 EXPERIMENTS: Mapping[str, ExperimentConfig] = {
-    name: ExperimentConfig(name=name, **{field: value for field, (value, _) in recipe.items()})
+    name: ExperimentConfig(name=name, seed=0, **{key: value for key, (value, _) in recipe.items()})
     for name, recipe in _RECIPES.items()
 }
 
@@ -231,15 +202,15 @@ OVERRIDES: Mapping[str, str] = {
     "base_learning_rate": "Highest learning rate.",
     "momentum": "Momentum of SGD.",
     "weight_decay": "Decoupled weight decay.",
-    "schedule": f"Learning-rate schedule: {', '.join(config_lib.SCHEDULES)}.",
+    "schedule": f"Learning-rate schedule: {', '.join(SCHEDULES)}.",
     "warmup_fraction": "Share of the steps that warm up, with the warmup_linear schedule.",
     "warmup_epochs": "Epochs that warm up, with the warmup_steps schedule.",
     "decay_epochs": "Epochs at which the rate decays, such as 30,60,90, with warmup_steps.",
     "decay_factor": "What the rate is multiplied by there.",
-    "crop": f"Cropping of training images: {', '.join(config_lib.CROPS)}.",
+    "crop": f"Cropping of training images: {', '.join(CROPS)}.",
     "crop_padding": "Pixels of padding on every side, with --crop=padded.",
     "flip": "Whether training images are flipped left to right at random.",
-    "precision": f"Numbers the model computes with: {', '.join(config_lib.PRECISIONS)}.",
+    "precision": f"Numbers the model computes with: {', '.join(PRECISIONS)}.",
     "seed": "Base seed of every random choice.",
     "corrupted_labels": "Training labels that are replaced by uniform random ones.",
 }
@@ -253,7 +224,7 @@ _DETAILS_OF: Mapping[str, Mapping[str, Any]] = {
 
 def get(name: str) -> ExperimentConfig:
     """Returns the experiment of that name; ValueError lists the known ones."""
-    return tables.lookup(EXPERIMENTS, name, "experiment")
+    return words.lookup(EXPERIMENTS, name, "experiment")
 
 
 def field_type(field: str) -> type:
@@ -287,16 +258,13 @@ def sources(config: ExperimentConfig) -> dict[str, str]:
     That is a section of the paper or the release; `DEFAULT` for a field that the recipe does not
     name; `override` for a value that the named experiment does not have.
     """
-    recipe, named = _RECIPES.get(config.name, {}), EXPERIMENTS.get(config.name)
-    found = {}
-    for field in dataclasses.fields(config):
-        if field.name == "name":
-            continue
-        if named is None or getattr(config, field.name) != getattr(named, field.name):
-            found[field.name] = "override"
-        else:
-            found[field.name] = recipe.get(field.name, (None, DEFAULT))[1]
-    return found
+    fields = [field.name for field in dataclasses.fields(config) if field.name != "name"]
+    if config.name not in EXPERIMENTS:
+        return dict.fromkeys(fields, "override")
+    recipe, named = _RECIPES[config.name], EXPERIMENTS[config.name]
+    found = {field: recipe.get(field, (None, DEFAULT))[1] for field in fields}
+    changed = [field for field in fields if getattr(config, field) != getattr(named, field)]
+    return found | dict.fromkeys(changed, "override")
 
 
 def paper_cost(config: ExperimentConfig) -> str | None:
@@ -306,10 +274,8 @@ def paper_cost(config: ExperimentConfig) -> str | None:
     gpus = PAPER_GPUS.get(config.name, 1)
     hours = PAPER_EPOCH_SECONDS[config.name] * config.epochs / 3600
     trial = f"{hours:.3g} h" if hours >= 1 else f"{60 * hours:.2g} min"
-    return (
-        f"{trial} a trial on {gpus} P100, {hours * gpus * config.num_trials:,.0f} GPU-hours for "
-        f"{config.num_trials:,} trials"
-    )
+    total = f"{hours * gpus * config.num_trials:,.0f} GPU-hours for {config.num_trials:,} trials"
+    return f"{trial} a trial on {gpus} P100, {total}"
 
 
 def flag_value(value: Any) -> str:
@@ -321,79 +287,3 @@ def flag_value(value: Any) -> str:
     if isinstance(value, tuple):
         return ",".join(map(str, value))
     return str(value)
-
-
-def override_flags(config: ExperimentConfig) -> list[str]:
-    """Returns the flags that turn the named experiment into this config."""
-    named = get(config.name)
-    given = {field for field in OVERRIDES if getattr(config, field) != getattr(named, field)}
-    return [
-        f"--{field}={flag_value(getattr(config, field))}" for field in OVERRIDES if field in given
-    ]
-
-
-def completion_command(config: config_lib.Config, store: str, start: int, stop: int) -> str:
-    """Returns the shell command that makes the missing or damaged trials start..stop-1."""
-    words = _COMPLETION_WORDS[config.kind](config, f"--store={store}", f"--trials={start}:{stop}")
-    return shlex.join(["python", "-m", *words])
-
-
-def _import_words(config: config_lib.ImportConfig, store: str, trials: str) -> list[str]:
-    words = ["launchers.import_trials", f"--format={config.format}", f"--source={config.source}"]
-    for flag in ("dataset", "labels"):
-        value = getattr(config, flag)
-        words += [f"--{flag}={value}"] if value else []
-    return [*words, store]  # It always imports all trials.
-
-
-def _experiment_words(config: ExperimentConfig, store: str, trials: str) -> list[str]:
-    words = ["launchers.train_trials", f"--experiment={config.name}", store, trials]
-    return words + override_flags(config)
-
-
-def _last_layer_words(config: config_lib.LastLayerConfig, store: str, trials: str) -> list[str]:
-    words = ["launchers.train_last_layer", f"--experiment={config.name}", store, trials]
-    network = config.network
-    if network.name != NETWORK_OF[config.name]:
-        words.append(f"--network={network.name}")
-    if network.epochs != get(network.name).epochs:
-        words.append(f"--network_epochs={network.epochs}")
-    if config.feature_layer:
-        words.append(f"--feature_layer={config.feature_layer}")
-    return words + override_flags(config.experiment)
-
-
-def _removal_words(config: config_lib.RemovalConfig, store: str, trials: str) -> list[str]:
-    words = ["launchers.train_removal", f"--experiment={config.name}", store, trials]
-    words += [f"--estimates={config.estimates}", f"--runs={config.runs}"]
-    words += [f"--thresholds={flag_value(config.mem_thresholds)}"]
-    for field, default in (("mem_threshold", MEM_THRESHOLD), ("infl_threshold", INFL_THRESHOLD)):
-        value = getattr(config, field)
-        words += [f"--{field}={value}"] if value != default else []
-    words += [] if config.high_influence else ["--nohigh_influence"]
-    return words + override_flags(config.experiment)
-
-
-def _turnover_words(config: config_lib.TurnoverConfig, store: str, trials: str) -> list[str]:
-    words = ["launchers.train_turnover", f"--experiment={config.name}", store, trials]
-    words += ["--test_examples"] if config.test_examples else []
-    return words + override_flags(config.experiment)
-
-
-def _dynamics_words(config: config_lib.DynamicsConfig, store: str, trials: str) -> list[str]:
-    words = ["launchers.train_dynamics", f"--experiment={config.name}", store, trials]
-    for field in ("conditions", "runs", "subset_size", "gradient_batches", "scores"):
-        value = getattr(config, field)
-        words += [f"--{field}={flag_value(value)}"] if value != "" else []
-    return words + override_flags(config.experiment)
-
-
-# By kind of config: (config, --store=..., --trials=...) -> the words after `python -m`.
-_COMPLETION_WORDS = {
-    "import": _import_words,
-    "experiment": _experiment_words,
-    "last_layer": _last_layer_words,
-    "removal": _removal_words,
-    "turnover": _turnover_words,
-    "dynamics": _dynamics_words,
-}

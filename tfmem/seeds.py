@@ -45,5 +45,4 @@ def integers(
     base_seed: int, trial: int, purpose: str, count: int, epoch: int | None = None
 ) -> list[int]:
     """Returns `count` 32-bit seeds, for libraries that take integers (Keras, tf.data)."""
-    state = _sequence(base_seed, trial, purpose, epoch).generate_state(count, np.uint32)
-    return [int(word) for word in state]
+    return _sequence(base_seed, trial, purpose, epoch).generate_state(count, np.uint32).tolist()

@@ -1,5 +1,7 @@
 """How fast trials are read and estimated from, at the paper's sizes."""
 
+import collections
+import functools
 import pathlib
 import statistics
 import tempfile
@@ -7,11 +9,13 @@ import time
 
 import numpy as np
 
-from analysis import estimators, files
+from analysis.estimates import estimators, files
 from launchers.benchmarks import planted, timing
-from tfmem import bits, datasets, experiments
+from tfmem import datasets, experiments
 from tfmem.config import ImportConfig
-from tfmem.store import Predictions, Store, Trial, TrialSet
+from tfmem.disk import bits
+from tfmem.store.store import Store
+from tfmem.store.trials import Predictions, Trial, TrialSet
 
 _ROUNDS = 3
 # t, n, n' and classes of the influence benchmark.
@@ -58,19 +62,14 @@ def _two_products() -> float:
 
 
 def _full() -> float:
-    trials = _random_trials()
-    start = time.perf_counter()
-    for _ in estimators.full_influence(trials):
-        pass
-    return time.perf_counter() - start
+    blocks = estimators.full_influence(_random_trials())
+    return timing.seconds(collections.deque, blocks, 0)  # Keeps none of them.
 
 
 def _by_class() -> float:
     trials = _random_trials()
-    start = time.perf_counter()
-    for label in range(INFLUENCE[3]):
-        estimators.class_influence(trials, label)
-    return time.perf_counter() - start
+    blocks = (estimators.class_influence(trials, label) for label in range(INFLUENCE[3]))
+    return timing.seconds(collections.deque, blocks, 0)
 
 
 def influence() -> None:
@@ -80,10 +79,10 @@ def influence() -> None:
         "one product, in blocks, the full matrix": _full,
         "one product, class by class, with standard errors": _by_class,
     }
-    costs: dict[str, list[timing.Cost]] = {name: [] for name in functions}
-    for _ in range(_ROUNDS):
-        for name, function in functions.items():
-            costs[name].append(timing.alone(function))
+    measures = {
+        name: functools.partial(timing.alone, function) for name, function in functions.items()
+    }
+    costs = timing.in_turn(measures, _ROUNDS)
     plain = costs["two products"]
     for name, found in costs.items():
         ratios = [other.seconds / own.seconds for other, own in zip(plain, found, strict=True)]
@@ -111,8 +110,10 @@ def _fill(path: str) -> float:
         probability = rng.random(len(split), dtype=np.float32).astype(np.float16)
         return Predictions(predicted == split.labels, predicted, probability)
 
-    some = [(rng.random(n) < experiments.SUBSET_RATIO, predictions(train), predictions(test))]
-    some += [(rng.random(n) < experiments.SUBSET_RATIO, predictions(train), predictions(test))]
+    some = [
+        (rng.random(n) < experiments.SUBSET_RATIO, predictions(train), predictions(test))
+        for _ in range(2)
+    ]
     start = time.perf_counter()
     for number in range(t):
         store.write(Trial(number, 0, *some[number % 2]))
@@ -120,9 +121,7 @@ def _fill(path: str) -> float:
 
 
 def _read(path: str) -> float:
-    start = time.perf_counter()
-    Store.open(path).load()
-    return time.perf_counter() - start
+    return timing.seconds(lambda: Store.open(path).load())
 
 
 def cifar100() -> None:
@@ -163,20 +162,21 @@ def imagenet() -> None:
         _run("analysis.select_pairs", f"--estimates={estimates}", f"--out={out}")
         found = files.read_pairs(out)
         wanted = planted.plant(*IMAGENET[1:], IMAGENET_PAIRS)
-        equal = set(zip(found.train_index.tolist(), found.test_index.tolist(), strict=True)) == set(
-            zip(wanted.train_index.tolist(), wanted.test_index.tolist(), strict=True)
+        pairs, others = (
+            set(zip(some.train_index.tolist(), some.test_index.tolist(), strict=True))
+            for some in (found, wanted)
         )
         print(
             f"  {len(found):,} pairs found, {len(wanted.train_index):,} planted: "
-            f"{'the same' if equal else 'NOT the same'}",
+            f"{'the same' if pairs == others else 'NOT the same'}",
             flush=True,
         )
 
 
 def _plant(path: str) -> float:
-    start = time.perf_counter()
-    planted.write(planted.plant(*IMAGENET[1:], IMAGENET_PAIRS), path, IMAGENET[0])
-    return time.perf_counter() - start
+    return timing.seconds(
+        lambda: planted.write(planted.plant(*IMAGENET[1:], IMAGENET_PAIRS), path, IMAGENET[0])
+    )
 
 
 def _run(program: str, *flags: str) -> None:

@@ -7,7 +7,8 @@ import numpy as np
 from tfmem import experiments
 from tfmem.config import ImportConfig
 from tfmem.datasets import Dataset, Split, numbered_ids
-from tfmem.store import Predictions, Store, Trial
+from tfmem.store.store import Store
+from tfmem.store.trials import Predictions, Trial
 
 _RIGHT = 0.8  # Chance to be right where nothing was planted.
 _ALONE = 0.1  # Chance to be right on a planted test example without its training example.

@@ -1,19 +1,22 @@
 """What it costs that launchers share a store: claims, logs, and looks at how far all are."""
 
+import dataclasses
 import tempfile
 import time
 
 import numpy as np
 
 from launchers.benchmarks import planted, timing
-from tfmem import claims, experiments, logs, status
-from tfmem.claims import Claims
+from tfmem import experiments
 from tfmem.config import ImportConfig
-from tfmem.launch import Launch
-from tfmem.logs import Logs
-from tfmem.store import Predictions, Store, Trial
+from tfmem.store.store import Store
+from tfmem.store.trials import Predictions, Trial
+from tfmem.workers import claims, logs, status
+from tfmem.workers.claims import Claims
+from tfmem.workers.launch import Launch
+from tfmem.workers.logs import Logs
 
-# n, n' and classes: of CIFAR-100.
+# CIFAR-100 has so many training and test examples and classes.
 SIZES = (50_000, 10_000, 100)
 _ROUNDS = 3
 _TRIALS = 200
@@ -25,16 +28,18 @@ _LOOKS = 5
 class _Trainer:
     """Hands out a trial that is made already."""
 
+    batch_of_trials = 1
+
     def __init__(self, trial: Trial):
         self._trial = trial
 
     def train(self, trials, progress, checkpoints):
         for number in trials:
-            yield Trial(number, 0, *self._trial, seconds=1.0)
+            yield dataclasses.replace(self._trial, number=number)
 
 
-def _new_store(folder: str) -> tuple[Store, tuple]:
-    """Returns an empty store, and the content of a trial of it."""
+def _new_store(folder: str) -> tuple[Store, Trial]:
+    """Returns an empty store, and a trial of it."""
     rng = np.random.default_rng(0)
     dataset = planted.plant(*SIZES, pairs=0).dataset
     store = Store.create(folder, ImportConfig("arrays", "x", "", "", STORED), dataset)
@@ -45,7 +50,8 @@ def _new_store(folder: str) -> tuple[Store, tuple]:
         return Predictions(predicted == split.labels, predicted, probability)
 
     subset = rng.random(SIZES[0]) < experiments.SUBSET_RATIO
-    return store, (subset, predictions(dataset.train), predictions(dataset.test))
+    train, test = predictions(dataset.train), predictions(dataset.test)
+    return store, Trial(0, 0, subset, train, test, seconds=1.0)
 
 
 def trials() -> None:
@@ -62,18 +68,18 @@ def trials() -> None:
 
 
 def _stored(folder: str) -> float:
-    store, content = _new_store(folder)
+    store, trial = _new_store(folder)
     start = time.perf_counter()
     for number in range(_TRIALS):
-        store.write(Trial(number, 0, *content, seconds=1.0))
+        store.write(dataclasses.replace(trial, number=number))
     return (time.perf_counter() - start) / _TRIALS
 
 
 def _launched(folder: str) -> float:
-    store, content = _new_store(folder)
+    store, trial = _new_store(folder)
     with Launch(store) as launch:
         start = time.perf_counter()
-        launch.run(_Trainer(content), range(_TRIALS))
+        launch.run(_Trainer(trial), range(_TRIALS))
         return (time.perf_counter() - start) / _TRIALS
 
 
@@ -86,8 +92,7 @@ def looks() -> None:
             store.trial_path(number).touch()
             log.add_later(number, "stored")
         with Claims(store.path / claims.FOLDER, "launch") as held:
-            for number in range(STORED, STORED + CLAIMED):
-                held.take(number)
+            held.take(range(STORED, STORED + CLAIMED))
             start = time.perf_counter()
             for _ in range(_LOOKS):
                 status.read(store, range(2 * STORED))

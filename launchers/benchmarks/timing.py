@@ -3,29 +3,40 @@
 import concurrent.futures
 import dataclasses
 import multiprocessing
-import os
 import pathlib
-import re
 import resource
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TypeVar
 
-from tfmem.durations import duration
+from tfmem.words import duration
 
 T = TypeVar("T")
+
+
+def seconds(function: Callable[..., object], *args) -> float:
+    """Returns how long a call takes."""
+    start = time.perf_counter()
+    function(*args)
+    return time.perf_counter() - start
+
+
+def in_turn(measures: Mapping[str, Callable[[], T]], rounds: int) -> dict[str, list[T]]:
+    """Returns what each of some measures gives, taken in turn for so many rounds."""
+    found = [{name: measure() for name, measure in measures.items()} for _ in range(rounds)]
+    return {name: [values[name] for values in found] for name in measures}
 
 
 def report(rows: dict[str, list[float]], per: str) -> None:
     """Prints the median of each row and how many times longer than the first row it took."""
     first = next(iter(rows.values()))
-    for name, seconds in rows.items():
-        ratios = [other / own for other, own in zip(seconds, first, strict=True)]
-        line = f"  {name:<58} {duration(statistics.median(seconds)):>8} {per}"
-        if seconds is not first:
+    for name, row in rows.items():
+        ratios = [other / own for other, own in zip(row, first, strict=True)]
+        line = f"  {name:<58} {duration(statistics.median(row)):>8} {per}"
+        if row is not first:
             line += f"  {statistics.median(ratios):6.1f} x ({min(ratios):.1f} to {max(ratios):.1f})"
         print(line, flush=True)
 
@@ -53,7 +64,8 @@ def _peak_bytes() -> int:
     """Returns the peak memory of this process; Linux's ru_maxrss would count its parent's too."""
     status = pathlib.Path("/proc/self/status")
     if status.exists():
-        return int(re.search(r"VmHWM:\s+(\d+) kB", status.read_text())[1]) * 1024
+        lines = dict(line.split(":", 1) for line in status.read_text().splitlines())
+        return int(lines["VmHWM"].removesuffix("kB")) * 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
@@ -65,16 +77,11 @@ def program(name: str, *flags: str) -> Cost:
 
 def _program(name: str, flags: tuple[str, ...]) -> Cost:
     start = time.perf_counter()
-    process = subprocess.Popen(
-        [sys.executable, "-m", name, *flags],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    said = process.stdout.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    seconds = time.perf_counter() - start
-    if status:
-        raise RuntimeError(f"{name} failed: {said.strip().splitlines()[-1]}")
+    command = [sys.executable, "-m", name, *flags]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    took = time.perf_counter() - start
+    if done.returncode:
+        raise RuntimeError(f"{name} failed: {done.stdout.strip().splitlines()[-1]}")
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss  # It is this process's only one.
     # Kibibytes on Linux, bytes on a Mac.
-    return Cost(seconds, usage.ru_maxrss / (2**30 if sys.platform == "darwin" else 2**20))
+    return Cost(took, peak / (2**30 if sys.platform == "darwin" else 2**20))

@@ -1,15 +1,18 @@
 """How fast trials are: stacked, one at a time, and of the last layer alone."""
 
 import dataclasses
+import functools
 import statistics
 import time
+from collections.abc import Sequence
 
 import numpy as np
 
-from analysis import cli
+from analysis.cli import program
 from launchers.benchmarks import timing
 from tfmem import datasets, experiments, subsets
 from tfmem.training.failures import succeeded
+from tfmem.training.protocol import Trainer
 
 _ROUNDS = 3
 _STACKED_TRIALS = 200
@@ -22,19 +25,17 @@ _LAST_LAYER_ROUNDS = 5
 _PRODUCT_SIDE = 4096  # Of the square matrices whose product measures the machine.
 
 
-def _seconds_per_trial(trainer, trials) -> float:
-    start = time.perf_counter()
-    for _ in succeeded(trainer.train(trials)):
-        pass
-    return (time.perf_counter() - start) / len(trials)
+def _seconds_per_trial(trainer: Trainer, trials: Sequence[int]) -> float:
+    return timing.seconds(list, succeeded(trainer.train(trials))) / len(trials)
 
 
 def digits_stacked() -> None:
     """200 stacked trials, our own loop over Keras fit, and the loop that one writes at first."""
-    from tfmem.training import common, fit, stacked
+    from tfmem.training import fit, stacked
+    from tfmem.training.problem import Problem
 
     config = experiments.get("digits_mlp")
-    problem = common.Problem(config, datasets.load(config.dataset))
+    problem = Problem(config, datasets.load(config.dataset))
     strategy = fit.build_strategy("default")
     stacks, reused = stacked.StackedTrainer(problem), fit.FitTrainer(problem, strategy)
     one_stack = stacked.StackedTrainer(problem, _STACKED_TRIALS, workers=1)
@@ -42,19 +43,13 @@ def digits_stacked() -> None:
     for trainer, some in ((stacks, trials), (one_stack, trials), (reused, [0])):
         trainer.warm_up(some)
 
-    rows: dict[str, list[float]] = {}
-    for _ in range(_ROUNDS):
-        for name, measure in (
-            (f"stacked, {len(trials)} trials", lambda: _seconds_per_trial(stacks, trials)),
-            ("the same in one step over all cores", lambda: _seconds_per_trial(one_stack, trials)),
-            (
-                "--stack=none: Keras fit, compiled once",
-                lambda: _seconds_per_trial(reused, range(8)),
-            ),
-            ("plain Keras fit on arrays, a model for each trial", lambda: _plain_fit(problem, 3)),
-        ):
-            rows.setdefault(name, []).append(measure())
-    timing.report(rows, "a trial")
+    measures = {
+        f"stacked, {len(trials)} trials": lambda: _seconds_per_trial(stacks, trials),
+        "the same in one step over all cores": lambda: _seconds_per_trial(one_stack, trials),
+        "--stack=none: Keras fit, compiled once": lambda: _seconds_per_trial(reused, range(8)),
+        "plain Keras fit on arrays, a model for each trial": lambda: _plain_fit(problem, 3),
+    }
+    timing.report(timing.in_turn(measures, _ROUNDS), "a trial")
 
 
 def _plain_fit(problem, count: int) -> float:
@@ -84,42 +79,42 @@ def _plain_fit(problem, count: int) -> float:
     return (time.perf_counter() - start) / count
 
 
-def mnist(data_dir: str | None) -> datasets.Dataset:
+def mnist(data_dir: str | None) -> datasets.ArrayDataset:
     """Returns MNIST, or made-up pictures of its shape where it would have to be downloaded."""
     if not datasets.needs_download("mnist", data_dir):
-        return datasets.load("mnist", data_dir)
+        return datasets.require_in_memory(datasets.load("mnist", data_dir), "the benchmark")
     print("  (MNIST is not here: on made-up pictures of its shape)")
     rng = np.random.default_rng(0)
     train, test = (
-        datasets.Split(
+        datasets.ArraySplit(
             rng.integers(0, 10, count),
             datasets.numbered_ids(name, count),
             rng.integers(0, 256, (count, 28, 28, 1), dtype=np.uint8),
         )
         for name, count in (("train", 60_000), ("test", 10_000))
     )
-    return datasets.Dataset("mnist", train, test, tuple("0123456789"), pixel_max=255)
+    return datasets.ArrayDataset("mnist", train, test, tuple("0123456789"), pixel_max=255)
 
 
 def mnist_stacked(data_dir: str | None) -> None:
     """The recipe of the authors' MNIST example, stacked and as Keras fit with and without XLA."""
-    from tfmem.training import common, fit, stacked
+    from tfmem.training import fit, stacked
+    from tfmem.training.problem import Problem
 
-    problem = common.Problem(experiments.get("mnist_mlp"), mnist(data_dir))
+    problem = Problem(experiments.get("mnist_mlp"), mnist(data_dir))
     strategy = fit.build_strategy("default")
     trials = range(_MNIST_STACKED_TRIALS)
-    trainers = {
+    trainers: dict[str, tuple[Trainer, Sequence[int]]] = {
         f"stacked, {len(trials)} trials": (stacked.StackedTrainer(problem), trials),
         "Keras fit": (fit.FitTrainer(problem, strategy), [0]),
         "Keras fit, compiled by XLA": (fit.FitTrainer(problem, strategy, jit_compile=True), [0]),
     }
     for trainer, some in trainers.values():
         trainer.warm_up(some)
-    rows: dict[str, list[float]] = {}
-    for _ in range(2):
-        for name, (trainer, some) in trainers.items():
-            rows.setdefault(name, []).append(_seconds_per_trial(trainer, some))
-    timing.report(rows, "a trial")
+    measures = {
+        name: functools.partial(_seconds_per_trial, *given) for name, given in trainers.items()
+    }
+    timing.report(timing.in_turn(measures, 2), "a trial")
 
 
 def _product_gflops() -> float:
@@ -130,36 +125,33 @@ def _product_gflops() -> float:
     side = _PRODUCT_SIDE
     left, right = rng.random((2, side, side), np.float32)
     tensors = tf.constant(left), tf.constant(right)
-    rates = []
-    for product in (lambda: left @ right, lambda: tf.matmul(*tensors).numpy()):
-        start = time.perf_counter()
-        product()
-        rates.append(2 * side**3 / (time.perf_counter() - start) / 1e9)
-    return max(rates)
+    products = (lambda: left @ right), (lambda: tf.matmul(*tensors).numpy())
+    return 2 * side**3 / min(map(timing.seconds, products)) / 1e9
 
 
-def _made_up_representations() -> datasets.Dataset:
+def _made_up_representations() -> datasets.ArrayDataset:
     n, n_test, dimensions, classes = REPRESENTATIONS
     rng = np.random.default_rng(0)
 
-    def split(name: str, count: int) -> datasets.Split:
+    def split(name: str, count: int) -> datasets.ArraySplit:
         images = rng.random((count, dimensions), np.float32)
         images /= np.float32(np.sqrt(dimensions))  # In place, for the peak of memory.
         labels = rng.integers(0, classes, count)
-        return datasets.Split(labels, datasets.numbered_ids(name, count), images)
+        return datasets.ArraySplit(labels, datasets.numbered_ids(name, count), images)
 
     splits = split("train", n), split("test", n_test)
-    return datasets.Dataset("", *splits, tuple(map(str, range(classes))))
+    return datasets.ArrayDataset("", *splits, tuple(map(str, range(classes))))
 
 
 def _linear_trials() -> list[tuple[float, float]]:
     """Per round, GFLOP/s of linear trials, and of matrix products right before and after them."""
-    cli.import_tensorflow()
-    from tfmem.training import common, stacked
+    program.import_tensorflow()
+    from tfmem.training import stacked
+    from tfmem.training.problem import Problem
 
     config = experiments.get("cifar100_last_layer")
     config = dataclasses.replace(config, epochs=_LAST_LAYER_EPOCHS)
-    problem = common.Problem(config, _made_up_representations())
+    problem = Problem(config, _made_up_representations())
     trainer = stacked.StackedTrainer(problem)
     trials = range(trainer.batch_of_trials)
     trainer.warm_up(trials)

@@ -1,12 +1,14 @@
 """What turn-over dropout costs, and gradients that are never formed."""
 
-import time
+import functools
 from collections.abc import Callable
 
 import numpy as np
 
 from launchers.benchmarks import timing, training
 from tfmem import experiments, subsets
+from tfmem.training import turnover
+from tfmem.training.problem import Problem
 
 _ROUNDS = 5
 _STEPS = 60
@@ -16,34 +18,30 @@ GRADIENT_BATCHES = 2
 
 def steps(data_dir: str | None) -> None:
     """A training step with turn-over dropout and without, both compiled by XLA."""
-    from tfmem.training import common, fit, followed
+    from tfmem.training import fit
 
     config = experiments.get("mnist_mlp4096")
     dataset = training.mnist(data_dir)
     everything = subsets.FixedSubset(np.ones(len(dataset.train), bool))
     strategy = fit.build_strategy("default")
     trainers = {
-        "without": fit.FitTrainer(common.Problem(config, dataset, everything), strategy, True),
-        "with turn-over dropout": followed.TurnoverTrainer(
-            common.Problem(config, dataset, everything, turnover=True), strategy, True
+        "without": fit.FitTrainer(Problem(config, dataset, everything), strategy, True),
+        "with turn-over dropout": turnover.TurnoverTrainer(
+            Problem(config, dataset, everything, turnover=True), strategy, True
         ),
     }
     for trainer in trainers.values():
         trainer.warm_up([0])
-    rows: dict[str, list[float]] = {}
-    for _ in range(_ROUNDS):
-        for name, trainer in trainers.items():
-            rows.setdefault(name, []).append(_seconds_per_step(trainer))
-    timing.report(rows, "a step")
+    measures = {
+        name: functools.partial(_seconds_per_step, trainer) for name, trainer in trainers.items()
+    }
+    timing.report(timing.in_turn(measures, _ROUNDS), "a step")
 
 
 def _seconds_per_step(trainer) -> float:
     """Times steps, without what a trial costs before its first one."""
-    long, short = (
-        _seconds(lambda count=count: trainer.weights_after(0, count))
-        for count in (_STEPS + _COMPILING, _COMPILING)
-    )
-    return (long - short) / _STEPS
+    long = timing.seconds(trainer.weights_after, 0, _STEPS + _COMPILING)
+    return (long - timing.seconds(trainer.weights_after, 0, _COMPILING)) / _STEPS
 
 
 def gradients(data_dir: str | None) -> None:
@@ -62,21 +60,11 @@ def gradients(data_dir: str | None) -> None:
         part = slice(number * config.batch_size, (number + 1) * config.batch_size)
         images = tf.constant(train.images[part].astype(np.float32) / 255)
         batches.append(MiniBatch(images, train.labels[part], np.ones((1, config.batch_size), bool)))
-    ways = {
-        "never formed": Measurement(network, dense=True),
-        "formed in chunks of 256 MiB": Measurement(network, dense=False),
-    }
-    rows: dict[str, list[float]] = {}
-    for measure in ways.values():
+
+    def measured(dense: bool) -> Callable[[], float]:
+        measure = Measurement(network, dense)
         measure(batches, 1)
-    for _ in range(_ROUNDS):
-        for name, measure in ways.items():
-            seconds = _seconds(lambda measure=measure: measure(batches, 1))
-            rows.setdefault(name, []).append(seconds / GRADIENT_BATCHES)
-    timing.report(rows, "a mini-batch")
+        return lambda: timing.seconds(measure, batches, 1) / GRADIENT_BATCHES
 
-
-def _seconds(function: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    function()
-    return time.perf_counter() - start
+    ways = {"never formed": measured(True), "formed in chunks of 256 MiB": measured(False)}
+    timing.report(timing.in_turn(ways, _ROUNDS), "a mini-batch")

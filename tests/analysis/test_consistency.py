@@ -7,14 +7,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from analysis import cli, consistency, estimators, files
-from analysis.agreement import Agreement
-from analysis.figures import consistency as figure
-from analysis.figures import style
-from tests.analysis.test_agreement import A, B
+from analysis.cli import arguments
+from analysis.estimates import estimators, files
+from analysis.estimates.values import Estimates, Memorization
+from analysis.measures.agreement import Agreement
+from analysis.measures.comparison import compare, curve_table, legend, sentence
+from analysis.paper import published
+from analysis.plots import style
+from analysis.plots.consistency import draw, figure
+from tests.analysis.measures.test_agreement import A, B
 from tests.conftest import run_program
 from tests.trials import random_trial
-from tfmem.store import Store
+from tfmem.store.store import Store
 
 NAN = math.nan
 
@@ -25,22 +29,22 @@ def squeezed(text):
 
 def test_the_comparison_is_at_the_selection_thresholds():
     """The sets of tests/analysis/test_agreement.py, at 0.3 and 0.15."""
-    found = consistency.compare(A, B, "other", 0.3, 0.15)
+    found = compare(A, B, "other", 0.3, 0.15)
     assert found.memorized[2:] == (3, 3, 2)
     assert found.pairs[2:] == (4, 2, 1)
     assert len(found.memorization.thresholds) == len(found.influence.thresholds) == 21
-    without = consistency.compare(A, B, "other", 0.3, 0.15, only_memorized=False)
+    without = compare(A, B, "other", 0.3, 0.15, only_memorized=False)
     assert without.pairs[2:] == (6, 4, 3)
-    other = consistency.compare(A, B, "other", 0.31, 0.17)
+    other = compare(A, B, "other", 0.31, 0.17)
     assert other.memorization.thresholds[6:8].tolist() == [0.3, 0.31]
     assert other.memorized[2:] == (2, 2, 2)
     assert other.pairs[2:] == (3, 1, 1)
 
 
 def test_table_and_sentences_by_hand():
-    found = consistency.compare(A, B, "other", 0.3, 0.17)
-    columns = [("memorization", found.memorization), ("influence", found.influence)]
-    lines = squeezed(consistency.curve_table(columns))
+    found = compare(A, B, "other", 0.3, 0.17)
+    columns = {"memorization": found.memorization, "influence": found.influence}
+    lines = squeezed(curve_table(columns))
     assert lines[0] == "memorization influence"
     assert lines[1] == "threshold a b Jaccard difference a b Jaccard difference"
     assert lines[2].startswith("0 4 4 1.000 0.100 ")
@@ -49,23 +53,23 @@ def test_table_and_sentences_by_hand():
     # J = 1/4 and D = (0.1 + 0.1 + 0.2 + 0.6) / 4.
     assert "0.17 3 2 0.250 0.250" in lines
     assert lines[-1] == "1 0 0 - - 0 0 - -"
-    assert consistency.sentence(Agreement(0.25, 0.25, 3, 2, 1), "pairs") == (
+    assert sentence(Agreement(0.25, 0.25, 3, 2, 1), "pairs") == (
         "pairs: 3 in a, 2 in b, 33% of a's also in b, 50% of b's also in a; Jaccard similarity "
         "0.250, mean difference 0.250"
     )
-    only_a = consistency.sentence(Agreement(0.0, 0.1, 2, 0, 0), "pairs")
+    only_a = sentence(Agreement(0.0, 0.1, 2, 0, 0), "pairs")
     assert only_a.startswith("pairs: 2 in a, 0 in b, 0% of a's also in b; Jaccard similarity 0.000")
-    assert consistency.sentence(Agreement(NAN, NAN, 0, 0, 0), "pairs") == "pairs: none in either"
+    assert sentence(Agreement(NAN, NAN, 0, 0, 0), "pairs") == "pairs: none in either"
 
 
 def test_the_legend_is_the_papers():
     """Fig. 7: number of pairs and average test accuracy."""
-    assert consistency.legend("ResNet50", 1062, 0.7234) == "ResNet50 (1,062 pairs, 72.3%)"
-    assert consistency.legend("published", 1015, None) == "published (1,015 pairs)"
+    assert legend("ResNet50", 1062, 0.7234) == "ResNet50 (1,062 pairs, 72.3%)"
+    assert legend("published", 1015, None) == "published (1,015 pairs)"
 
 
 def test_the_papers_own_line():
-    said = consistency.paper()
+    said = published.runs_sentence()
     assert "1,095 and 1,062 pairs, ≈ 82% of each also in the other" in said
     assert "Jaccard similarity ≥ 0.7" in said
 
@@ -85,7 +89,7 @@ def test_the_papers_own_line():
     ],
 )
 def test_names_of_files(texts, expected):
-    assert cli.named_paths(texts) == expected
+    assert arguments.named_paths(texts) == expected
 
 
 @pytest.mark.parametrize(
@@ -93,15 +97,15 @@ def test_names_of_files(texts, expected):
 )
 def test_two_files_have_two_names(texts):
     with pytest.raises(ValueError, match=r"two files are called .*NAME=PATH"):
-        cli.named_paths(texts)
+        arguments.named_paths(texts)
 
 
 def test_the_figure_draws_the_curves():
     comparisons = [
-        consistency.compare(A, dataclasses.replace(B, test_accuracy=0.7), "other"),
-        consistency.compare(A, A, "same"),
+        compare(A, dataclasses.replace(B, test_accuracy=0.7), "other"),
+        compare(A, A, "same"),
     ]
-    fig = figure.figure(comparisons, "A (4 pairs)")
+    fig = figure(comparisons, "A (4 pairs)")
     quantities = ("memorization", "memorization", "influence", "influence")
     for ax, quantity, field in zip(
         fig.axes, quantities, ("jaccard", "difference") * 2, strict=True
@@ -130,17 +134,17 @@ def test_the_figure_draws_the_curves():
 def test_curves_of_large_sets_have_full_markers_only():
     rng = np.random.default_rng(0)
     many = dataclasses.replace(A, memorization=0.5 + rng.random(4) / 2, train_labels=A.train_labels)
-    curve = consistency.compare(many, many, "same").memorization
+    curve = compare(many, many, "same").memorization
     large = dataclasses.replace(curve, **{f"size_{n}": np.full(21, 50) for n in ("a", "b", "both")})
     fig = style.figure(4, 2)
     axes = fig.subplots(1, 2)
-    figure.draw(axes, [("same", large)], "memorization")
+    draw(axes, [("same", large)], "memorization")
     assert [len(ax.lines) for ax in axes] == [1, 1]
 
 
 def test_eight_curves_are_told_apart():
-    comparisons = [consistency.compare(A, B, str(number)) for number in range(8)]
-    ax = figure.figure(comparisons, "A").axes[0]
+    comparisons = [compare(A, B, str(number)) for number in range(8)]
+    ax = figure(comparisons, "A").axes[0]
     drawn = [line for line in ax.lines if not line.get_label().startswith("_")]
     assert len({(line.get_color(), line.get_marker()) for line in drawn[: len(style.CURVES)]}) == 6
     assert len(drawn) == 8
@@ -156,23 +160,14 @@ def store(tmp_path, tiny, tiny_config, rng):
 
 def estimates_of(store, path, numbers):
     """Writes what analysis.estimate would of some trials."""
-    trials = store.load(numbers)
-    files.write_estimates(
-        path,
-        estimators.memorization(trials),
-        trials.train_labels,
-        trials.test_labels,
-        estimators.class_influences(trials),
-        num_trials=len(trials),
-        test_accuracies=estimators.test_accuracies(trials),
-    )
-    return files.read_estimates(path)
+    files.write(path, estimators.estimate(store.load(numbers)))
+    return files.read(path)
 
 
 def test_estimates_have_the_test_accuracy(store, tmp_path):
     out = tmp_path / "estimates.npz"
     run_program("analysis.estimate", f"--store={store.path}", f"--out={out}", "--trials=0:10")
-    read = files.read_estimates(out)
+    read = files.read(out)
     accuracies = [store.read(number).test_accuracy for number in range(10)]
     assert read.test_accuracy == pytest.approx(np.mean(accuracies))
     assert read.test_accuracy_deviation == pytest.approx(np.std(accuracies))
@@ -194,10 +189,10 @@ def test_the_program_compares_trials_of_a_store(store, tmp_path):
     assert f"one: {first}, 14 trials, test accuracy {a.test_accuracy:.1%}" in done.stdout
     assert "second (b) and one (a)" in done.stdout
     assert "influence, mem >= 0.1" in done.stdout
-    found = consistency.compare(a, b, "second", 0.1, 0.08)
+    found = compare(a, b, "second", 0.1, 0.08)
     assert 0 < found.pairs.jaccard < 1
-    assert consistency.sentence(found.memorized, "examples with mem >= 0.1") in done.stdout
-    assert consistency.sentence(found.pairs, "pairs with infl >= 0.08 as well") in done.stdout
+    assert sentence(found.memorized, "examples with mem >= 0.1") in done.stdout
+    assert sentence(found.pairs, "pairs with infl >= 0.08 as well") in done.stdout
     of_itself = done.stdout[done.stdout.index("one again (b)") :]
     assert "100% of a's also in b, 100% of b's also in a; Jaccard similarity 1.000" in of_itself
     assert Image.open(outs[0]).size[0] > 1000
@@ -207,18 +202,18 @@ def test_the_program_compares_trials_of_a_store(store, tmp_path):
 def write(path, estimates, influences=None):
     """Writes estimates with 0.1 for all that they have no numbers of."""
     rest = np.full_like(estimates.memorization, 0.1)
-    details = estimators.Memorization(estimates.memorization, *[rest] * 4)
+    details = Memorization(estimates.memorization, *[rest] * 4)
     blocks = [
         dataclasses.replace(block, standard_error=np.full_like(block.value, 0.1))
         for block in (estimates.influences if influences is None else influences)
     ]
     labels = estimates.train_labels, estimates.test_labels
-    files.write_estimates(path, details, *labels, blocks)
+    files.write(path, Estimates(details.value, *labels, blocks, details))
     return path
 
 
 def test_a_file_without_accuracies_has_none(tmp_path):
-    read = files.read_estimates(write(tmp_path / "a.npz", A))
+    read = files.read(write(tmp_path / "a.npz", A))
     assert (read.test_accuracy, read.test_accuracy_deviation) == (None, None)
 
 

@@ -1,29 +1,28 @@
 import dataclasses
-import datetime
 import math
-import os
-import time
 
 import hypothesis
 import numpy as np
 import pytest
 from hypothesis import strategies as st
 
-from analysis import convergence, estimators, files, pairs, probability
+from analysis.estimates import estimators, pairs
+from analysis.estimates.values import CORRECTNESS, PROBABILITY, Estimates
+from analysis.measures import settling
 from tests.conftest import run_program
 from tests.trials import random_trial, trial_set
-from tfmem.store import Store
+from tfmem.store.store import Store
 
 
 def test_worst_standard_error_by_hand():
     """1 / (4 * 700) + 1 / (4 * 300) = 0.00119."""
-    assert convergence.worst_standard_error(1000, 0.7) == pytest.approx(0.034503, abs=1e-6)
+    assert settling.worst_standard_error(1000, 0.7) == pytest.approx(0.034503, abs=1e-6)
 
 
 def test_split_sizes():
-    assert convergence.split_sizes(1000) == [31, 62, 125, 250, 500]
-    assert convergence.split_sizes(33) == [16]
-    assert convergence.split_sizes(31) == []
+    assert settling.split_sizes(1000) == [31, 62, 125, 250, 500]
+    assert settling.split_sizes(33) == [16]
+    assert settling.split_sizes(31) == []
 
 
 def planted(t, rng, n=30, n_test=20, effect=0.0):
@@ -37,12 +36,12 @@ def planted(t, rng, n=30, n_test=20, effect=0.0):
 
 
 def test_halves_agree_on_planted_pairs_and_not_on_noise(rng):
-    halves = convergence.split_halves(planted(400, rng, effect=1.0), 0.25, 0.4)
+    halves = settling.split_halves(planted(400, rng, effect=1.0), 0.25, 0.4)
     assert [half.num_trials for half in halves] == [25, 50, 100, 200]
     last = halves[-1]
     assert (last.infl_size, last.infl_jaccard, last.infl_difference) == (5, 1, 0)
     assert (last.mem_size, last.mem_jaccard, last.mem_difference) == (30, 1, 0)
-    noise = convergence.split_halves(planted(400, rng), 0.25, 0.1)[-1]
+    noise = settling.split_halves(planted(400, rng), 0.25, 0.1)[-1]
     assert noise.infl_size > 5
     assert noise.infl_jaccard < 0.3
 
@@ -50,7 +49,7 @@ def test_halves_agree_on_planted_pairs_and_not_on_noise(rng):
 def test_split_halves_equal_two_estimates_compared_by_hand(rng):
     trials = planted(40, rng, effect=0.5)
     a, b = trials.take(np.arange(20)), trials.take(np.arange(20, 40))
-    found = convergence._split_half(a, b, 0.25, 0.15, estimators)
+    found = settling._split_half(a, b, 0.25, 0.15, CORRECTNESS)
     sets = []
     for half in (a, b):
         memorization = estimators.memorization(half).value
@@ -71,10 +70,10 @@ def test_chance_pairs_by_enumeration():
     """
     subset = [[1, 0], [1, 0], [0, 1], [0, 1]]
     trials = trial_set(subset, subset, [[1], [0], [1], [0]], [0, 1], [0])
-    memorization = estimators.memorization(trials)
-    assert memorization.value.tolist() == [1, 1]
+    memorization = estimators.memorization(trials).value
+    assert memorization.tolist() == [1, 1]
     for threshold, expected in ((1.0, 1 / 6), (0.5, 1 / 6), (0.0, 5 / 6), (-1.0, 1)):
-        found = convergence.chance_pairs(trials, memorization, 0.25, threshold)
+        found = settling.chance_pairs(trials, memorization, 0.25, threshold)
         assert found == pytest.approx(expected)
 
 
@@ -83,10 +82,10 @@ def test_chance_pairs_match_what_noise_gives(rng):
     found, expected = 0, 0.0
     for _ in range(60):
         trials = planted(100, rng)
-        memorization = estimators.memorization(trials)
+        memorization = estimators.memorization(trials).value
         blocks = [estimators.class_influence(trials, label) for label in (0, 1)]
-        found += len(pairs.select(memorization.value, blocks, 0.25, 0.15))
-        expected += convergence.chance_pairs(trials, memorization, 0.25, 0.15)
+        found += len(pairs.select(memorization, blocks, 0.25, 0.15))
+        expected += settling.chance_pairs(trials, memorization, 0.25, 0.15)
     assert expected > 500
     assert found == pytest.approx(expected, abs=5 * math.sqrt(expected))
 
@@ -106,8 +105,8 @@ def test_chance_pairs_of_another_number_of_trials(num_trials, threshold, expecte
     """Rates stay as they are: in half of the trials, right in half of them."""
     subset = [[1, 0], [1, 0], [0, 1], [0, 1]]
     trials = trial_set(subset, subset, [[1], [0], [1], [0]], [0, 1], [0])
-    memorization = estimators.memorization(trials)
-    found = convergence.chance_pairs(trials, memorization, 0.25, threshold, num_trials)
+    memorization = estimators.memorization(trials).value
+    found = settling.chance_pairs(trials, memorization, 0.25, threshold, num_trials)
     assert found == pytest.approx(expected)
 
 
@@ -115,12 +114,12 @@ def test_an_example_that_no_trial_saw_yet_will_be_in_its_share():
     """Example 0 is in none of 2 trials and example 1 in both: on average, they are in half."""
     subset = [[0, 1], [0, 1]]
     trials = trial_set(subset, subset, [[1], [0]], [0, 1], [0])
-    memorization = estimators.memorization(trials)
-    assert memorization.value[0] == 0.5
+    memorization = estimators.memorization(trials).value
+    assert memorization[0] == 0.5
     for threshold, at_2, at_4 in ((0.0, 1, 5 / 6), (1.0, 0, 1 / 6)):
         arguments = trials, memorization, 0.25, threshold
-        assert convergence.chance_pairs(*arguments) == at_2
-        assert convergence.chance_pairs(*arguments, 4) == pytest.approx(at_4)
+        assert settling.chance_pairs(*arguments) == at_2
+        assert settling.chance_pairs(*arguments, 4) == pytest.approx(at_4)
 
 
 @hypothesis.given(t=st.integers(1, 500), data=st.data())
@@ -133,18 +132,18 @@ def test_fewest_trials_are_the_first_hundreds_that_are_enough(t, data):
         return number >= least
 
     expected = math.ceil(least / 100) * 100
-    assert convergence.fewest_trials(enough, t) == (expected if expected <= 100 * t else None)
+    assert settling.fewest_trials(enough, t) == (expected if expected <= 100 * t else None)
     assert len(asked) <= 2 * math.log2(110 * t / 100 + 1) + 2
 
 
 def test_measure_says_how_many_trials_leave_chance_behind(rng):
     """The first hundreds of trials, in order, at which 5% or less of the pairs are chance."""
     trials = planted(100, rng, effect=1.0)
-    result = convergence.measure(trials, 0.25, 0.15)
-    memorization = estimators.memorization(trials)
+    result = settling.measure(trials, 0.25, 0.15)
+    memorization = estimators.memorization(trials).value
 
     def share(number):
-        return convergence.chance_pairs(trials, memorization, 0.25, 0.15, number) / result.pairs
+        return settling.chance_pairs(trials, memorization, 0.25, 0.15, number) / result.pairs
 
     assert result.chance_pairs / result.pairs > 0.05
     expected = next(number for number in range(200, 10_001, 100) if share(number) <= 0.05)
@@ -155,13 +154,13 @@ def test_measure_says_how_many_trials_leave_chance_behind(rng):
 
 def test_thresholds_may_be_too_low_for_any_number_of_trials(rng):
     """Half of all pairs have an influence of 0 or more by chance, whatever the number."""
-    result = convergence.measure(planted(40, rng), 0.25, 0.0)
+    result = settling.measure(planted(40, rng), 0.25, 0.0)
     assert (result.enough, result.trials_needed) == (False, None)
     assert "0 is too low for any number of trials, as not even 100 times" in result.verdict
 
 
 def half(size, jaccard):
-    return convergence.SplitHalf(size, 0.9, 0.02, 50, jaccard, 0.05, 30)
+    return settling.SplitHalf(size, 0.9, 0.02, 50, jaccard, 0.05, 30)
 
 
 @pytest.mark.parametrize(
@@ -201,64 +200,38 @@ def half(size, jaccard):
     ],
 )
 def test_verdicts(found, by_chance, halves, beyond_chance, enough, needed, words):
-    said = convergence.judge(1000, 0.7, found, by_chance, halves, 0.15, beyond_chance)
+    said = settling.judge(1000, 0.7, found, by_chance, halves, 0.15, beyond_chance)
     assert said[:2] == (enough, needed)
     assert said[2].endswith(words)
     assert "at most 0.035" in said[2]
 
 
-def test_when_the_missing_trials_will_be_there():
-    """3,100 at 12 an hour take 258 hours and 20 minutes."""
-    now = datetime.datetime(2026, 11, 25, 19, 40).timestamp()
-    assert convergence.when(3100, 12, 14_400, now) == (
-        "At the present pace of 12 trials an hour the 3,100 that are missing take 10.8 days, "
-        "until 2026-12-06 14:00."
-    )
-    assert convergence.when(3100, None, 14_400, now) == (
-        "At 4.0 h a trial, the 3,100 that are missing take 516.7 days of one machine."
-    )
-    assert convergence.when(1, 1, None, now) == (
-        "At the present pace of 1 trial an hour the 1 that is missing takes 60.0 min, "
-        "until 2026-11-25 20:40."
-    )
-    assert convergence.when(300, 25_714.3, None, now) == (
-        "At the present pace of 25,714 trials an hour the 300 that are missing take 42 s, "
-        "until 2026-11-25 19:40."
-    )
-    assert convergence.when(10_000_000, 0.04, None, now) == (
-        "At the present pace of 0.04 trials an hour the 10,000,000 that are missing take "
-        "10,416,666.7 days."
-    )
-    assert convergence.when(3100, None, None, now) == ""
-
-
 def test_how_many_trials_there_are():
-    assert convergence.present(412, 1000, "STORE") == "412 of 1,000 trials are in STORE"
-    assert convergence.present(1200, 1000, "STORE") == (
+    assert settling.present(412, 1000, "STORE") == "412 of 1,000 trials are in STORE"
+    assert settling.present(1200, 1000, "STORE") == (
         "1,200 trials are in STORE, more than the experiment's 1,000"
     )
 
 
 def test_measure_agrees_with_its_parts(rng):
     trials = planted(200, rng, effect=1.0)
-    result = convergence.measure(trials, 0.25, 0.4)
-    assert (result.num_trials, result.pairs, result.enough) == (200, 5, True)
+    result = settling.measure(trials, 0.25, 0.4)
+    assert (result.pairs, result.enough) == (5, True)
     assert result.chance_pairs < 0.01
     assert "5 passed" in result.verdict
-    assert convergence.table(result.halves, 0.25, 0.4).count("\n") == 1 + len(result.halves)
+    assert settling.split_table(result.halves, 0.25, 0.4).count("\n") == 1 + len(result.halves)
 
 
 def test_estimates_that_are_known_are_not_made_again(rng):
     trials = planted(100, rng, effect=1.0)
-    expected = convergence.measure(trials, 0.25, 0.4, splits=1)
+    expected = settling.measure(trials, 0.25, 0.4, splits=1)
     details = estimators.memorization(trials)
     blocks = tuple(estimators.class_influences(trials))
     labels = trials.train_labels, trials.test_labels
-    known = files.Estimates(details.value, *labels, blocks, details)
-    assert convergence.measure(trials, 0.25, 0.4, 1, estimates=known) == expected
-    nothing = dataclasses.replace(details, value=np.zeros(len(details.value)))
-    changed = dataclasses.replace(known, details=nothing)
-    assert convergence.measure(trials, 0.25, 0.4, 1, estimates=changed).pairs == 0
+    known = Estimates(details.value, *labels, blocks, details)
+    assert settling.measure(trials, 0.25, 0.4, 1, estimates=known) == expected
+    changed = dataclasses.replace(known, memorization=np.zeros(len(known.memorization)))
+    assert settling.measure(trials, 0.25, 0.4, 1, estimates=changed).pairs == 0
 
 
 def test_both_estimators_split_the_same_halves(rng):
@@ -269,8 +242,8 @@ def test_both_estimators_split_the_same_halves(rng):
         train_probability=trials.train_correct.columns().astype(np.float16),
         test_probability=trials.test_correct.columns().astype(np.float16),
     )
-    one = convergence.split_halves(certain, 0.25, 0.4)
-    other = convergence.split_halves(certain, 0.25, 0.4, estimator=probability)
+    one = settling.split_halves(certain, 0.25, 0.4)
+    other = settling.split_halves(certain, 0.25, 0.4, estimator=PROBABILITY)
     assert [dataclasses.astuple(half) for half in other] == [
         pytest.approx(dataclasses.astuple(half)) for half in one
     ]
@@ -286,26 +259,16 @@ def test_the_program_shows_both_estimators(tmp_path, tiny, tiny_config, rng):
     assert len(other.splitlines()[3].split()) == 7
 
 
-def test_the_program_says_when_enough_trials_will_be_there(tmp_path, tiny, tiny_config, rng):
-    """Trials of noise, every one of which cost 1.5 s, first stored at once, then one a minute."""
+def test_the_program_ends_with_the_verdict(tmp_path, tiny, tiny_config, rng):
+    """Trials of noise: how many would be enough is in the verdict."""
     store = Store.create(tmp_path / "store", tiny_config, tiny)
     for number in range(40):
         store.write(random_trial(number, tiny, rng))
-    expected = convergence.measure(store.load())
-    missing = expected.trials_needed - 40
-
-    def said():
-        return run_program("analysis.convergence", f"--store={store.path}").stdout.splitlines()
-
-    for seconds_ago, words in (
-        (0, f"At 1.5 s a trial, the {missing:,} that are missing take "),
-        (60, f"At the present pace of 60 trials an hour the {missing:,} that are missing take "),
-    ):
-        now = time.time()
-        for number in range(40):
-            stored = now - number * seconds_ago
-            os.utime(store.trial_path(number), (stored, stored))
-        first, *_, verdict, last = said()
-        assert first == f"40 of 1,000 trials are in {store.path}"
-        assert verdict == expected.verdict
-        assert last.startswith(words)
+    expected = settling.measure(store.load())
+    assert expected.trials_needed is not None
+    first, *_, last = run_program(
+        "analysis.convergence", f"--store={store.path}"
+    ).stdout.splitlines()
+    assert first == f"40 of 1,000 trials are in {store.path}"
+    assert last == expected.verdict
+    assert f"{expected.trials_needed:,}" in last

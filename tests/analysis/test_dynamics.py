@@ -2,21 +2,22 @@
 
 import dataclasses
 import hashlib
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from analysis import dynamics
-from analysis.figures import dynamics as figure
-from analysis.figures import gradients, style
+from analysis.measures import dynamics
+from analysis.plots import gradients, style
+from analysis.plots.dynamics import corruption_figure, figure
 from tests.analysis.test_consistency import squeezed
-from tests.conftest import ROOT, run_program
-from tfmem import experiments, npz
+from tests.conftest import run_program
+from tfmem import experiments
 from tfmem.config import FOLLOWED, DynamicsConfig
-from tfmem.store import Predictions, Store, Trial
+from tfmem.disk import npz
+from tfmem.store import artifacts
+from tfmem.store.store import Store
+from tfmem.store.trials import Predictions, Trial
 
 # Training examples: 4 easy, 13 others, 4 difficult. Test examples: 2, 5 and 2.
 TRAIN, TEST = (4, 13, 4), (2, 5, 2)
@@ -41,6 +42,7 @@ RIGHT = {
     "easy": [[((1, 3, start), (1, 2, 0)), ((4, 0, 1), (2, 0, 0))] for start in (1, 0)],
     "difficult": [[((1, 3, 0), (1, 2, 0)), ((end, 0, 4), (1, 1, 2))] for end in (3, 4)],
 }
+MADE_BY = ["train_dynamics", "--experiment=digits_mlp"]
 NAN = np.nan
 # Of everything, after each epoch: similarity and contribution of all, easy and difficult examples.
 # Of the second run, what differs.
@@ -90,14 +92,14 @@ def curves(condition, subsets=SUBSETS, **more):
 def config(conditions=FOLLOWED, subsets=SUBSETS, gradient_batches=1, **changes):
     experiment = dataclasses.replace(experiments.get("digits_mlp"), dataset="tiny", **changes)
     return DynamicsConfig(
-        experiment, conditions, 2, 4, gradient_batches, "", dynamics.subsets_digest(subsets)
+        experiment, conditions, 2, 4, gradient_batches, "", artifacts.subsets_digest(subsets)
     )
 
 
 def make(path, dataset, conditions=FOLLOWED, subsets=SUBSETS, **changes):
     """Returns a store of two runs of each condition."""
     described = config(conditions, subsets, **changes)
-    store = Store.create(path, described, dataset)
+    store = Store.create(path, described, dataset, MADE_BY)
     npz.write_npz(path / "subsets.npz", subsets)
     for number in range(described.num_trials):
         condition = conditions[number // 2]
@@ -178,16 +180,16 @@ def test_the_first_of_equal_peaks_counts():
 def test_the_digest_is_of_names_sizes_and_bits():
     subsets = {"tr_easy": np.array([1, 1, 0], bool), "tr_difficult": np.array([0, 0, 1], bool)}
     content = b"tr_difficult(3,)\x04tr_easy(3,)\x03"
-    known = dynamics.subsets_digest(subsets)
+    known = artifacts.subsets_digest(subsets)
     assert known == hashlib.sha256(content).hexdigest()
-    assert dynamics.subsets_digest(dict(reversed(subsets.items()))) == known
+    assert artifacts.subsets_digest(dict(reversed(subsets.items()))) == known
     others = [
         subsets | {"tr_easy": np.array([1, 1, 1], bool)},
         subsets | {"tr_easy": np.array([1, 1, 0, 0], bool)},
         subsets | {"tt_easy": np.array([1], bool)},
         {"tr_easy": subsets["tr_difficult"], "tr_difficult": subsets["tr_easy"]},
     ]
-    assert len({known, *map(dynamics.subsets_digest, others)}) == 5
+    assert len({known, *map(artifacts.subsets_digest, others)}) == 5
 
 
 # Half of 4 difficult examples after epoch 2; 20.5 of 21 at the end.
@@ -216,19 +218,8 @@ GRADIENTS = [
 def test_the_program_says_what_was_counted(tmp_path, tiny):
     store = make(tmp_path / "store", tiny)
     out, gradients_out = tmp_path / "a.png", tmp_path / "b.pdf"
-    # What imports either fails.
-    code = (
-        "import runpy, sys; sys.modules.update(tensorflow=None, keras=None);"
-        "runpy.run_module('analysis.dynamics', run_name='__main__')"
-    )
     words = (f"--store={store.path}", f"--out={out}", f"--gradients_out={gradients_out}")
-    done = subprocess.run(
-        [sys.executable, "-c", code, *words, "--smooth=3"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
+    done = run_program("analysis.dynamics", *words, "--smooth=3")
     lines = squeezed(done.stdout)
     assert lines[0] == (
         "digits_mlp: of 21 training examples 4 easy, 4 difficult; of 9 test examples 2 easy, "
@@ -274,7 +265,7 @@ def test_incomplete_stores_and_several(tmp_path, tiny):
         "incomplete: of 2 runs of a condition, there are: difficult 0, everything 1"
     )
     assert lines[second + 2].startswith(
-        "to complete it, run: python -m launchers.train_dynamics --experiment=digits_mlp"
+        "to complete it, run: tfmem train_dynamics --experiment=digits_mlp"
     )
     assert lines[second + 3] == "trained on everything, 21 examples (1 run); accuracy in %"
     assert "3 100.00 100.00 100.00 66.67 100.00 50.00" in lines
@@ -286,11 +277,11 @@ def test_what_cannot_be_read_gets_one_line(tmp_path, tiny, tiny_config):
     store = make(tmp_path / "store", tiny, ("everything", "easy"), gradient_batches=0)
     alone = make(tmp_path / "alone", tiny, ("easy",))
     empty, trials = tmp_path / "empty", tmp_path / "trials"
-    Store.create(empty, config(), tiny)
+    Store.create(empty, config(), tiny, MADE_BY)
     Store.create(trials, tiny_config, tiny)
     for paths, flags, message in (
-        ([empty], (), "has no finished runs yet: python -m launchers.train_dynamics"),
-        ([trials], (), "launchers.train_dynamics makes them, and analysis.estimate reads what is"),
+        ([empty], (), "has no finished runs yet: tfmem train_dynamics "),
+        ([trials], (), "tfmem train_dynamics makes them, and tfmem estimate reads what is"),
         ([store.path], ("--out=a.png", "--smooth=4"), "--smooth=4: expected an odd number"),
         ([store.path], ("--out=a.png", "--smooth=-1"), "--smooth=-1: expected an odd number"),
         ([store.path], ("--smooth=3",), "--smooth is of figures: give --out or --gradients_out"),
@@ -308,7 +299,7 @@ def test_what_cannot_be_read_gets_one_line(tmp_path, tiny, tiny_config):
 
 def test_subsets_are_those_that_the_runs_were_made_with(tmp_path, tiny):
     store = make(tmp_path, tiny, ("easy",))
-    found = dynamics.read_subsets(store)
+    found = artifacts.read_subsets(store)
     assert found.keys() == SUBSETS.keys()
     for name, expected in SUBSETS.items():
         np.testing.assert_array_equal(found[name], expected)
@@ -316,10 +307,10 @@ def test_subsets_are_those_that_the_runs_were_made_with(tmp_path, tiny):
     with pytest.raises(
         ValueError, match=r"subsets\.npz holds other subsets than those that the run"
     ):
-        dynamics.read_subsets(store)
+        artifacts.read_subsets(store)
     (tmp_path / "subsets.npz").unlink()
-    with pytest.raises(ValueError, match=r"does not exist.* run: python -m launchers.train_dynam"):
-        dynamics.read_subsets(store)
+    with pytest.raises(ValueError, match=r"does not exist.* run: tfmem train_dynamics "):
+        artifacts.read_subsets(store)
 
 
 def test_the_legend_of_several_stores():
@@ -341,7 +332,7 @@ def legend(ax):
 def test_the_figure_draws_every_condition():
     """Figs. 5 and 6."""
     found = {name: curves(name) for name in FOLLOWED}
-    train, test, easy, difficult = figure.figure(list(found.values())).axes
+    train, test, easy, difficult = figure(list(found.values())).axes
     assert legend(train) == ["full", "easy (19.0%)", "difficult (19.0%)"]
     assert legend(test) == ["full", "easy (22.2%)", "difficult (22.2%)"]
     for ax, split in ((train, "train"), (test, "test")):
@@ -366,7 +357,7 @@ def test_the_figure_draws_every_condition():
 def test_the_figure_of_random_labels_is_smoothed():
     """Fig. 3: test accuracy of all examples alone; 3, 6.5, 8 and 6 of 9 are right."""
     train = {name: SUBSETS[name] for name in ("tr_easy", "tr_difficult")}
-    training, test = figure.figure([curves("everything", train)], 3).axes
+    training, test = figure([curves("everything", train)], 3).axes
     assert test.get_xlabel() == training.get_xlabel() == "epoch (sliding mean over 3)"
     (line,) = test.lines
     expected = [4.75 / 9, 17.5 / 27, 20.5 / 27, 7 / 9]
@@ -380,7 +371,7 @@ def test_the_figure_of_several_stores():
     """Fig. 10."""
     short = curves("without_difficult")
     named = [("0 corrupted labels", curves("everything")), ("x", short)]
-    fig = figure.corruption_figure(named)
+    fig = corruption_figure(named)
     for ax, split in zip(fig.axes, ("train", "test"), strict=True):
         found = drawn(ax)
         for label, expected in named:

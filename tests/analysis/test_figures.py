@@ -12,14 +12,17 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from PIL import Image
 
-from analysis import files
-from analysis.agreement import Curve
-from analysis.compare import PairValues
-from analysis.consistency import Comparison
-from analysis.convergence import SplitHalf
-from analysis.dynamics import Curves
-from analysis.estimators import ClassInfluence, Memorization
-from analysis.figures import (
+from analysis.estimates import files
+from analysis.estimates.values import ClassInfluence, Estimates, Memorization
+from analysis.measures.agreement import Curve
+from analysis.measures.comparison import Comparison, PairValues
+from analysis.measures.dynamics import Curves
+from analysis.measures.examples import GalleryRow, PanelRow
+from analysis.measures.methods import Values
+from analysis.measures.removal import Mean, ThresholdEffect
+from analysis.measures.settling import SplitHalf
+from analysis.measures.turnover import Accuracies, EarlyStopping
+from analysis.plots import (
     comparison,
     consistency,
     convergence,
@@ -38,11 +41,8 @@ from analysis.figures import (
     style,
     subnetworks,
 )
-from analysis.figures.gallery import ClassExamples
-from analysis.figures.pictures import Picture
-from analysis.figures.scores_gallery import ClassColumn, Example
-from analysis.methods import Values
-from analysis.removal import Mean, ThresholdEffect
+from analysis.plots.pictures import Picture
+from analysis.plots.scores_gallery import ClassColumn, Example
 from tests import recording
 from tests.conftest import ROOT, run_program
 from tests.sources import write_imagenet_archives
@@ -79,12 +79,12 @@ def picture(grey, value, quiet=False, shape=(8, 8, 1)):
 
 # Around 0 two, around 0.5 none, around 1 one; and a class with three around 0.
 CLASSES = (
-    ClassExamples("bee", ((picture(1, 0.0), picture(2, -0.004)), (), (picture(3, 0.987),))),
-    ClassExamples("2", (tuple(picture(4 + k, 0.01 * k) for k in range(3)), (), ())),
+    GalleryRow("bee", ((picture(1, 0.0), picture(2, -0.004)), (), (picture(3, 0.987),))),
+    GalleryRow("2", (tuple(picture(4 + k, 0.01 * k) for k in range(3)), (), ())),
 )
 PANEL = (
-    panels.Row("bee", picture(1, 0.5), (picture(2, 0.3), picture(3, 0.1, quiet=True))),
-    panels.Row("a$b$", picture(4, 1.0), (picture(5, math.nan),)),
+    PanelRow("bee", picture(1, 0.5), (picture(2, 0.3), picture(3, 0.1, quiet=True))),
+    PanelRow("a$b$", picture(4, 1.0), (picture(5, math.nan),)),
 )
 # Of class bee two examples, of which one was memorized, and of another class none.
 COLUMNS = (
@@ -170,7 +170,9 @@ ROWS = {
     ),
     "early_stopping": (
         lambda: early_stopping.figure(
-            EPOCHS, np.array([-0.1, 0.9, 1.0]), np.array([0.0, 0.5, 1.0]), 0.95
+            EarlyStopping(
+                EPOCHS, np.array([-0.1, 0.9, 1.0]), np.array([[1, 1, 1], [0.0, 0.5, 1.0]])
+            )
         ),
         lambda fig: _lines(fig.axes[0]),
         {
@@ -234,7 +236,7 @@ ROWS = {
     ),
     "subnetworks": (
         lambda: subnetworks.figure(
-            EPOCHS, np.array([0.5, 0.7, 1.0]), np.array([0.4, 0.6, 0.7]), np.array([0.3, 0.8, 0.9])
+            Accuracies(EPOCHS, *np.array([[0.5, 0.7, 1.0], [0.4, 0.6, 0.7], [0.3, 0.8, 0.9]]))
         ),
         lambda fig: _lines(fig.axes[0]),
         {
@@ -264,17 +266,17 @@ AWKWARD = {
         [(f"{count:,} corrupted labels", DYNAMICS[0]) for count in range(0, 60_000, 10_000)], 3
     ),
     "early stopping, one epoch": lambda: early_stopping.figure(
-        EPOCHS[:1], np.array([math.nan]), np.array([1.0]), 0.95
+        EarlyStopping(EPOCHS[:1], np.array([math.nan]), np.ones((2, 1)))
     ),
     "gallery, no class": lambda: gallery.figure(()),
-    "gallery, nothing near a level": lambda: gallery.figure([ClassExamples("a", ((),) * 3)]),
+    "gallery, nothing near a level": lambda: gallery.figure([GalleryRow("a", ((),) * 3)]),
     "gallery, long names": lambda: gallery.figure(
-        [ClassExamples(LONG, ((picture(k, 0.0),), (), ())) for k in range(4)]
+        [GalleryRow(LONG, ((picture(k, 0.0),), (), ())) for k in range(4)]
     ),
     "influence, no pair": lambda: influence_histogram.figure(np.array([]), 0.15),
     "influence, one pair": lambda: influence_histogram.figure(np.array([0.2]), 0.15),
     "influence, thousands": lambda: influence_histogram.figure(
-        np.repeat([0.2, 0.3, 0.31], [12_345, 1_234_567, 3]), 0.15, style.NARROW
+        np.repeat([0.2, 0.3, 0.31], [12_345, 1_234_567, 3]), 0.15, width=style.NARROW
     ),
     "influence, all of it": lambda: influence_histogram.figure(np.array([-0.3, 0.1]), -1),
     "memorization, one example": lambda: memorization_histogram.figure(np.array([1.0]), 0.25),
@@ -283,7 +285,7 @@ AWKWARD = {
     "memorization, no such value": lambda: memorization_histogram.figure(np.array([0.1]), 1),
     "panels, no row": lambda: panels.figure(()),
     "panels, the smallest side": lambda: panels.figure(
-        [panels.Row("", picture(0, 1.0, shape=(100, 100, 1)), ())]
+        [PanelRow("", picture(0, 1.0, shape=(100, 100, 1)), ())]
     ),
     "panels, one row": lambda: panels.figure(PANEL[:1]),
     "panels, long name": lambda: panels.figure([dataclasses.replace(PANEL[0], name=LONG)]),
@@ -299,13 +301,13 @@ AWKWARD = {
     "scores, none is real": lambda: scores_histogram.figure(np.array([0.1]), np.array([True])),
     "scores, unknown": lambda: scores_histogram.figure(np.array([math.nan])),
     "sub-networks, 200 epochs": lambda: subnetworks.figure(
-        np.arange(1, 201), *[np.linspace(0.1, 1, 200)] * 3
+        Accuracies(np.arange(1, 201), *[np.linspace(0.1, 1, 200)] * 3)
     ),
 }
 
 
 def test_every_figure_has_a_row():
-    modules = {path.stem for path in (ROOT / "analysis" / "figures").glob("*.py")}
+    modules = {path.stem for path in (ROOT / "analysis" / "plots").glob("*.py")}
     assert modules - SHARED == ROWS.keys()
 
 
@@ -511,7 +513,7 @@ def test_gallery_has_the_papers_form():
     ("classes", "columns"), [(1, 1), (2, 2), (3, 3), (4, 2), (5, 3), (6, 3), (10, 3)]
 )
 def test_gallery_keeps_to_the_form_of_a_page(classes, columns):
-    shown = [ClassExamples(str(k), ((picture(k, 0.0),), (), ())) for k in range(classes)]
+    shown = [GalleryRow(str(k), ((picture(k, 0.0),), (), ())) for k in range(classes)]
     (ax,) = gallery.figure(shown).axes
     places = [_place(ax, grey) for grey in range(classes)]
     assert len({left for left, _ in places}) == columns
@@ -536,11 +538,11 @@ def test_panels_have_the_papers_form():
     ("value", "text"), [(0.125, "0.12"), (0.996, "1.00"), (-0.31, "−0.31"), (-0.001, "0.00")]
 )
 def test_estimates_have_two_digits(value, text):
-    assert pictures.number(value) == text
+    assert style.number(value) == text
 
 
 def test_long_names_are_cut_to_the_width_that_there_is():
-    fig = gallery.figure([ClassExamples(LONG, ((picture(1, 0.0),) * 4, (), ()))] * 2)
+    fig = gallery.figure([GalleryRow(LONG, ((picture(1, 0.0),) * 4, (), ()))] * 2)
     (ax,) = fig.axes
     names = [text for text in ax.texts if text.get_text().startswith("great")]
     assert all(LONG.startswith(name.get_text()[:-1]) for name in names)
@@ -556,7 +558,7 @@ def test_long_names_are_cut_to_the_width_that_there_is():
 @pytest.mark.parametrize("size", [8, 28, 32, 64, 96])
 def test_small_pictures_are_magnified_by_a_whole_factor_without_blur(tmp_path, rng, size):
     pixels = rng.integers(0, 256, (size, size, 3), dtype=np.uint8)
-    rows = [panels.Row("", Picture(pixels, 1.0), (picture(0, 0.0, shape=(size, size, 3)),) * 4)]
+    rows = [PanelRow("", Picture(pixels, 1.0), (picture(0, 0.0, shape=(size, size, 3)),) * 4)]
     fig = panels.figure(rows)
     (ax,) = fig.axes
     image = ax.images[0]
@@ -575,12 +577,12 @@ def test_small_pictures_are_magnified_by_a_whole_factor_without_blur(tmp_path, r
 
 
 def test_large_pictures_are_reduced_in_their_proportions():
-    fig = panels.figure([panels.Row("", picture(7, 1.0, shape=(300, 600, 3)), ())])
+    fig = panels.figure([PanelRow("", picture(7, 1.0, shape=(300, 600, 3)), ())])
     (image,) = fig.axes[0].images
     assert image.get_array().shape == (80, 160, 3)
     left, right, bottom, top = image.get_extent()
     assert (right - left, bottom - top) == (1, 0.5)
-    grey = panels.figure([panels.Row("", picture(7, 1.0, shape=(161, 161, 1)), ())])
+    grey = panels.figure([PanelRow("", picture(7, 1.0, shape=(161, 161, 1)), ())])
     assert grey.axes[0].images[0].get_array().shape == (160, 160)
 
 
@@ -650,19 +652,26 @@ def write_estimates(path, dataset, memorization, planted=(), ids=True, influence
         for i, j, planted_influence in planted:
             value[np.ix_(rows == i, columns == j)] = planted_influence
         blocks.append(ClassInfluence(rows, columns, value, np.zeros_like(value)))
-    files.write_estimates(
-        path,
-        details,
-        train.labels,
-        test.labels,
-        blocks if influence else (),
-        ids=(train.ids, test.ids) if ids else None,
+    found = Estimates(
+        details.value, train.labels, test.labels, blocks if influence else (), details
     )
+    named = dict(train_ids=train.ids, test_ids=test.ids) if ids else {}
+    files.write(path, dataclasses.replace(found, **named))
 
 
-def recorded(out, *words, before=""):
+# The figures of the program, in its order, and what each cannot be drawn without.
+FIGURES = {
+    "fig1-memorization": {"pictures"},
+    "fig3-influence": {"pairs"},
+    "fig4-6-panels": {"pictures", "pairs"},
+    "memorization-histogram": set(),
+}
+NUMBERED = {"fig4-6-panels": "fig4-6-panels-1"}  # A figure for each set of examples.
+
+
+def recorded(out, *words):
     """Returns what the figures of analysis.figures hold, by name, and what the program said."""
-    return recording.recorded("analysis.figures", "--out", out, *words, before=before)
+    return recording.recorded("analysis.figures", "--out", out, *words)
 
 
 @pytest.fixture(scope="module")
@@ -689,12 +698,7 @@ def test_the_program_draws_what_the_estimates_say(made, tmp_path, tiny):
     found, said = recorded(
         tmp_path / "out", f"--estimates={estimates}", f"--dataset={dataset}", "--classes=bee,0"
     )
-    assert sorted(found) == [
-        "fig1-memorization",
-        "fig3-influence",
-        "fig4-6-panels-1",
-        "memorization-histogram",
-    ]
+    assert sorted(found) == [NUMBERED.get(name, name) for name in FIGURES]
     assert [line.partition(":")[0] for line in said] == sorted(found)
     train, test = tiny.train.images[..., 0].tolist(), tiny.test.images[..., 0].tolist()
     images, texts, *_ = found["fig1-memorization"]
@@ -727,15 +731,14 @@ def test_the_program_writes_files_and_says_what_it_leaves_out(made, tmp_path):
     estimates, dataset = made
     out = tmp_path / "new" / "out"
     done = run_program("analysis.figures", f"--estimates={estimates}", f"--out={out}")
-    names = ("fig3-influence", "memorization-histogram")
+    names = [name for name, needs in FIGURES.items() if "pictures" not in needs]
     written = [f"{name}.{kind}" for name in names for kind in ("pdf", "png")]
     assert sorted(path.name for path in out.iterdir()) == written
     assert done.stdout.splitlines() == [
-        "fig1-memorization is left out: its pictures need --dataset, the dataset of the estimates",
-        f"fig3-influence: {out}/fig3-influence.png, {out}/fig3-influence.pdf",
-        "fig4-6-panels is left out: its pictures need --dataset, the dataset of the estimates",
-        f"memorization-histogram: {out}/memorization-histogram.png, "
-        f"{out}/memorization-histogram.pdf",
+        f"{name}: {out}/{name}.png, {out}/{name}.pdf"
+        if name in names
+        else f"{name} is left out: its pictures need --dataset, the dataset of the estimates"
+        for name in FIGURES
     ]
     done = run_program(
         *("analysis.figures", f"--estimates={estimates}", f"--out={out}", f"--dataset={dataset}"),
@@ -744,10 +747,11 @@ def test_the_program_writes_files_and_says_what_it_leaves_out(made, tmp_path):
     lines = done.stdout.splitlines()
     assert [line for line in lines if "left out" in line] == [
         f"{name} is left out: no pair has mem >= 0.25 and infl >= 0.7"
-        for name in ("fig3-influence", "fig4-6-panels")
+        for name, needs in FIGURES.items()
+        if "pairs" in needs
     ]
     svgs = sorted(path.name for path in out.glob("*.svg"))
-    assert svgs == ["fig1-memorization.svg", "memorization-histogram.svg"]
+    assert svgs == [f"{name}.svg" for name, needs in FIGURES.items() if "pairs" not in needs]
 
 
 def test_estimates_without_influence_and_images_that_are_no_pictures(tmp_path, tiny):
@@ -768,11 +772,12 @@ def test_estimates_without_influence_and_images_that_are_no_pictures(tmp_path, t
         "fig1-memorization is left out: images have 2 channels, expected 1 (grey) or 3 (colour)"
     )
     assert lines[1] == (
-        f"fig3-influence is left out: {estimates} has no influence: analysis.estimate "
-        "--influence=class writes it"
+        f"fig3-influence is left out: {estimates} has the influence of 0 of 3 classes: "
+        "tfmem estimate --influence=class writes all"
     )
     assert lines[2].startswith("fig4-6-panels is left out: images have 2 channels")
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["memorization-histogram.png"]
+    written = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert written == [f"{name}.png" for name, needs in FIGURES.items() if not needs]
 
 
 def test_a_file_without_labels_goes_by_those_of_the_dataset(tmp_path, made):
@@ -780,7 +785,7 @@ def test_a_file_without_labels_goes_by_those_of_the_dataset(tmp_path, made):
     estimates, dataset = made
     influence = np.zeros((9, 21))
     influence[7, 4] = 0.6
-    memorization = files.read_estimates(estimates).memorization
+    memorization = files.read(estimates).memorization
     path = tmp_path / "infl_mem.npz"
     np.savez(path, memorization=memorization, influence=influence)
     words = (f"--estimates={path}", f"--dataset={dataset}")
@@ -840,18 +845,17 @@ def prepare_imagenet(data_dir):
 
 
 def test_pictures_of_imagenet_are_read_by_index(tmp_path):
-    """Prepared from real archives, though tiny; only the program needs TensorFlow."""
+    """Prepared from real archives, though tiny."""
     train, _ = write_imagenet_archives(tmp_path / "downloads" / "manual", per_class=5)
+    prepare_imagenet(tmp_path)
     found, said = recorded(
         tmp_path / "out",
         f"--estimates={tmp_path}/e.npz",
         "--dataset=imagenet2012",
         f"--data_dir={tmp_path}",
         "--classes=n01443537,0",
-        before="from tests.analysis.test_figures import prepare_imagenet\n"
-        f"prepare_imagenet({str(tmp_path)!r})",
     )
-    ids = np.sort(files.read_estimates(tmp_path / "e.npz").train_ids)
+    ids = np.sort(files.read(tmp_path / "e.npz").train_ids)
     assert "fig3-influence is left out: no pair has mem >= 0.25 and infl >= 0.15" in said
     # 5 to 9 have 0.128, 0.184, 0.25, 0.327, 0.413; 0 to 4 have 0, 0.005, 0.02, 0.046, 0.082.
     images, texts, *_ = found["fig1-memorization"]

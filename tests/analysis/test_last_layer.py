@@ -7,11 +7,12 @@ import math
 import numpy as np
 from PIL import Image
 
-from analysis import last_layer
-from tests.analysis.test_agreement import A, B, estimates
+from analysis.measures.comparison import compare
+from analysis.paper import last_layer
+from tests.analysis.measures.test_agreement import A, B, estimates
 from tests.analysis.test_consistency import squeezed, write
 from tests.conftest import run_program
-from tfmem import representations
+from tfmem.store import representations
 
 WHOLE = dataclasses.replace(A, test_accuracy=0.723, test_accuracy_deviation=0.0031)
 LINEAR = dataclasses.replace(B, test_accuracy=0.7584, test_accuracy_deviation=0.001)
@@ -19,8 +20,8 @@ LINEAR = dataclasses.replace(B, test_accuracy=0.7584, test_accuracy_deviation=0.
 
 def test_numbers_beside_the_papers():
     """mem >= 0.25: {0, 1, 3} and {0, 2, 3}; pairs count whatever is memorized: 6 and 4."""
-    found = last_layer.measure(WHOLE, LINEAR, 0.7594)
-    assert squeezed(last_layer.table(found)) == [
+    found = compare(WHOLE, LINEAR, "linear", only_memorized=False)
+    assert squeezed(last_layer.paper_table(WHOLE, LINEAR, found, 0.7594)) == [
         "here paper, CIFAR-100",
         "test accuracy of whole networks 72.3 ± 0.3% 72.3 ± 0.3%",
         "test accuracy of the network on all examples 75.9% 75.9%",
@@ -34,8 +35,8 @@ def test_numbers_beside_the_papers():
 
 def test_what_is_not_known_is_a_dash():
     """At other thresholds the paper has no numbers, and published files no accuracies."""
-    found = last_layer.measure(A, B, math.nan, 0.6, 0.5)
-    assert squeezed(last_layer.table(found))[1:] == [
+    found = compare(A, B, "linear", 0.6, 0.5, only_memorized=False)
+    assert squeezed(last_layer.paper_table(A, B, found, math.nan))[1:] == [
         "test accuracy of whole networks - 72.3 ± 0.3%",
         "test accuracy of the network on all examples - 75.9%",
         "test accuracy of linear classifiers on its features - 75.8 ± 0.1%",

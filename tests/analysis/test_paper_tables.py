@@ -10,18 +10,38 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from analysis import files, paper_numbers, paper_rows, paper_tables, removal
-from analysis.estimators import ClassInfluence, Memorization
-from analysis.pairs import Pairs
-from analysis.paper_numbers import QUANTITIES, Measured, Quantity
-from analysis.paper_rows import Findings
+from analysis.estimates import files
+from analysis.estimates.values import PROBABILITY, ClassInfluence, Estimates, Memorization, Pairs
+from analysis.measures import removal
+from analysis.paper import published
+from analysis.paper.inputs import collect
+from analysis.paper.numbers import (
+    Measured,
+    _ratio,
+    architecture_agreement,
+    architecture_numbers,
+    count_error,
+    estimates_numbers,
+    last_layer_agreement,
+    last_layer_numbers,
+    last_layer_store_numbers,
+    pair_errors,
+    pair_numbers,
+    removal_numbers,
+    runs_numbers,
+    speedup,
+)
+from analysis.paper.published import RESULTS, Stated
+from analysis.paper.quantities import QUANTITIES, Quantity
+from analysis.paper.rows import Findings, compare, measured_text, paper_text, to_markdown, to_text
 from tests.conftest import run_program
 from tests.trials import trial_set
-from tfmem import experiments, published, representations
+from tfmem import experiments
 from tfmem.config import LastLayerConfig, RemovalConfig
-from tfmem.npz import write_npz
-from tfmem.published import RESULTS, Stated
-from tfmem.store import Predictions, Store, Trial
+from tfmem.disk.npz import write_npz
+from tfmem.store import representations
+from tfmem.store.store import Store
+from tfmem.store.trials import Predictions, Trial
 
 # Two classes; training example 1 is not memorized. Class by class [train, test].
 MEMORIZATION = np.array([0.9, 0.2, 0.3, 0.25])
@@ -43,7 +63,7 @@ def estimates(memorization=MEMORIZATION, values=VALUES, mem_error=0.1, infl_erro
     if mem_error is not None:
         zeros = np.zeros(len(memorization))
         details = Memorization(memorization, zeros + mem_error, zeros, zeros, zeros)
-    return files.Estimates(memorization, TRAIN_LABELS, TEST_LABELS, tuple(blocks), details, **more)
+    return Estimates(memorization, TRAIN_LABELS, TEST_LABELS, tuple(blocks), details, **more)
 
 
 def pairs(*rows):
@@ -75,7 +95,7 @@ def test_pairs_are_counted_as_in_section_3_3():
     rows[0] = (0, 0, 0.15, 0.25)
     rows[1], rows[2] = (0, 1, 0.2, 0.3), (1, 1, 1.0, 0.3)
     rows += [(9, 7, 0.149, 0.9), (9, 8, 0.9, 0.249)]  # Below one of the thresholds.
-    found = values(paper_numbers.pair_numbers(pairs(*rows), num_test=10))
+    found = values(pair_numbers(pairs(*rows), num_test=10))
     assert (found["pairs"], found["test_examples"], found["test_share"]) == (15, 5, 50)
     by_number = [found[f"influenced_by_{k}"] for k in (1, 2, 3, 4, "more")]
     assert by_number == [1, 1, 1, 1, 1]
@@ -85,25 +105,25 @@ def test_pairs_are_counted_as_in_section_3_3():
 
 
 def test_without_errors_or_pairs_nothing_is_made_up():
-    found = paper_numbers.pair_numbers(pairs((0, 0, 0.5, 0.3)))
+    found = pair_numbers(pairs((0, 0, 0.5, 0.3)))
     assert all(math.isnan(measured.standard_error) for measured in found.values())
     assert "test_share" not in found
-    found = paper_numbers.pair_numbers(pairs(), num_test=3)
+    found = pair_numbers(pairs(), num_test=3)
     assert set(values(found).values()) == {0}
     assert "below_near_duplicates" not in found
 
 
 def test_the_error_of_a_count_by_hand():
     """Sure to be counted again: 0. With probability 0.5 or less: 1. With 0.9: 0.2."""
-    assert paper_numbers.count_error(np.array([1, 0.5, 0.1, 0.9])) == pytest.approx(2.2**0.5)
-    assert math.isnan(paper_numbers.count_error(np.zeros(0)))
+    assert count_error(np.array([1, 0.5, 0.1, 0.9])) == pytest.approx(2.2**0.5)
+    assert math.isnan(count_error(np.zeros(0)))
 
 
 def test_the_errors_of_one_pair_in_closed_form():
     """mem is 1, infl 0.5 standard errors above its threshold; the bin of infl is 1 wide."""
     given = pairs((3, 4, 0.175, 0.35))
     errors = np.array([0.1]), np.array([0.05])
-    found = paper_numbers.pair_numbers(given, errors, num_test=50)
+    found = pair_numbers(given, errors, num_test=50)
     normal = stats.norm.cdf
     again = normal(1) * normal(0.5)
     expected = math.sqrt(2 * (1 - again))
@@ -119,7 +139,7 @@ def test_a_test_example_of_two_pairs_is_lost_with_both():
     """Each is there again with probability 1/2: mem is far above, infl on its threshold."""
     given = pairs((0, 5, 0.15, 0.9), (1, 5, 0.15, 0.9))
     errors = np.full(2, 1e-3), np.full(2, 0.01)
-    found = paper_numbers.pair_numbers(given, errors)
+    found = pair_numbers(given, errors)
     assert found["pairs"].standard_error == pytest.approx(2**0.5)
     assert found["test_examples"].standard_error == pytest.approx(math.sqrt(2 * 0.25))
     assert found["influenced_by_2"].standard_error == pytest.approx(1)
@@ -133,8 +153,8 @@ def test_errors_are_those_of_counts_over_repetitions(rng):
         seen = truth + error * rng.standard_normal(len(truth))
         labels = np.zeros(len(seen), int)
         details = Memorization(seen, np.full(len(seen), error), seen, labels, labels)
-        found = files.Estimates(seen, labels, labels, (), details)
-        return paper_numbers.estimates_numbers(found)["memorized"]
+        found = Estimates(seen, labels, labels, (), details)
+        return estimates_numbers(found)["memorized"]
 
     found = [count() for _ in range(300)]
     spread = np.std([measured.value for measured in found])
@@ -151,16 +171,16 @@ def test_pair_errors_are_found_in_blocks_in_any_order():
         block.train_index[::-1], block.test_index[::-1], block.value[::-1, ::-1], errors
     )
     found = dataclasses.replace(found, influences=(turned, found.influences[1]))
-    mem_error, infl_error = paper_numbers.pair_errors(found, PAIRS)
+    mem_error, infl_error = pair_errors(found, PAIRS)
     assert mem_error.tolist() == [0.1, 0.1, 0.1]
     assert infl_error == pytest.approx([0.04, 0.03, 0.05])
-    assert paper_numbers.pair_errors(estimates(mem_error=None), PAIRS) is None
-    assert paper_numbers.pair_errors(estimates(infl_error=None), PAIRS) is None
+    assert pair_errors(estimates(mem_error=None), PAIRS) is None
+    assert pair_errors(estimates(infl_error=None), PAIRS) is None
 
 
 def test_numbers_of_estimates_by_hand():
     given = estimates(num_trials=25, test_accuracy=0.9, test_accuracy_deviation=0.05)
-    numbers = paper_numbers.estimates_numbers(given)
+    numbers = estimates_numbers(given)
     found = values(numbers)
     assert (found["memorized"], found["utility_share"]) == (3, 50)
     assert (found["pairs"], found["test_examples"]) == (3, 3)
@@ -169,7 +189,7 @@ def test_numbers_of_estimates_by_hand():
     # On the threshold, and 0.5 and 6.5 standard errors above it.
     tails = stats.norm.sf([0, 0.5, 6.5])
     assert numbers["memorized"].standard_error == pytest.approx(math.sqrt(2 * tails.sum()))
-    bare = paper_numbers.estimates_numbers(estimates(values=[], mem_error=None))
+    bare = estimates_numbers(estimates(values=[], mem_error=None))
     assert values(bare) == {"memorized": 3, "utility_share": 50}
     assert math.isnan(bare["memorized"].standard_error)
 
@@ -207,7 +227,7 @@ def removal_config(**changes):
 def test_removal_numbers_by_hand():
     """The pairs' test examples are 0 and 1. Accuracies are 3, 2, 1, 0, 2, 2, 1 and 1 of 3."""
     two = PAIRS.take(np.array([0, 2]))
-    found = paper_numbers.removal_numbers(removal_groups(), two)
+    found = removal_numbers(removal_groups(), two)
     assert values(found) == {
         "full_accuracy": pytest.approx(250 / 3),
         "utility_memorized": pytest.approx(200 / 3),
@@ -225,20 +245,20 @@ def test_removal_numbers_by_hand():
     assert found["high_influence_difference"].deviation == pytest.approx(100 / 3 / 2**0.5)
     assert found["high_influence_difference"].standard_error == pytest.approx(100 / 6)
     assert found["contribution_share"].standard_error == pytest.approx(0, abs=1e-9)
-    assert "contribution" not in paper_numbers.removal_numbers(removal_groups(), None)
+    assert "contribution" not in removal_numbers(removal_groups(), None)
 
 
 def test_the_error_of_a_share_of_a_difference():
     """a / b of (1, 2), (3, 2): the mean is 1, and a - b is -1, 1; 1 / sqrt(1) of their mean 2."""
-    found = paper_numbers._ratio(np.array([1.0, 3.0]), np.array([2.0, 2.0]))
+    found = _ratio(np.array([1.0, 3.0]), np.array([2.0, 2.0]))
     assert (found.value, found.standard_error) == (100, pytest.approx(100 * 1 / 2))
-    assert paper_numbers._ratio(np.array([1.0]), np.array([0.0])) is None
+    assert _ratio(np.array([1.0]), np.array([0.0])) is None
 
 
 def test_two_runs_by_hand():
     """Pairs {00, 02, 21} and {00, 21}; below 0.1 nothing counts, of mem two sets differ by one."""
     other = estimates([0.8, 0.2, 0.4, 0.1], [[[0.3, 0.12], [0.9, 0.9]], [[0.25], [0.1]]])
-    found = values(paper_numbers.runs_numbers(estimates(), other))
+    found = values(runs_numbers(estimates(), other))
     assert (found["first_run_pairs"], found["second_run_pairs"]) == (3, 2)
     assert found["first_run_shared"] == pytest.approx(200 / 3)
     assert found["second_run_shared"] == 100
@@ -251,21 +271,21 @@ def test_two_runs_by_hand():
 
 def test_architectures_and_last_layer_by_hand():
     other = estimates([0.8, 0.3, 0.1, 0.1], [[[0.1, 0.3], [0.0, 0.2]], [[0.9], [0.1]]])
-    found = values(paper_numbers.architecture_numbers("resnet18", other))
+    found = values(architecture_numbers("resnet18", other))
     assert found == {"resnet18_pairs": 2}
-    found = values(paper_numbers.architecture_agreement("resnet18", other, estimates()))
+    found = values(architecture_agreement("resnet18", other, estimates()))
     # {00, 02, 21} and {02, 12}; mem {0, 2, 3} and {0, 1}.
     assert found == {"resnet18_infl_jaccard": 0.25, "resnet18_mem_jaccard": 0.25}
-    found = values(paper_numbers.last_layer_numbers(other))
+    found = values(last_layer_numbers(other))
     assert found == {"last_layer_memorized": 2, "last_layer_pairs": 3}
     # Whatever mem is: {00, 02, 10, 12, 21} and {02, 12, 21}.
-    found = values(paper_numbers.last_layer_agreement(estimates(), other))
+    found = values(last_layer_agreement(estimates(), other))
     assert found == {"last_layer_jaccard": 0.6}
-    found = paper_numbers.last_layer_store_numbers(np.array([0.5, 0.7]), math.nan)
+    found = last_layer_store_numbers(np.array([0.5, 0.7]), math.nan)
     assert values(found) == {"last_layer_accuracy": pytest.approx(60)}
-    found = values(paper_numbers.speedup(np.array([6.0, 12.0]), np.array([2.0, 1.0])))
+    found = values(speedup(np.array([6.0, 12.0]), np.array([2.0, 1.0])))
     assert found == {"last_layer_speedup": 6}
-    assert paper_numbers.speedup(np.array([np.nan]), np.array([1.0])) == {}
+    assert speedup(np.array([np.nan]), np.array([1.0])) == {}
 
 
 ACCURACY = Stated("76.06", "", "%", deviation="0.28", runs=100)
@@ -295,7 +315,7 @@ ACCURACY = Stated("76.06", "", "%", deviation="0.28", runs=100)
     ],
 )
 def test_how_numbers_compare(stated, measured, said):
-    assert paper_rows.compare(stated, measured) == said
+    assert compare(stated, measured) == said
 
 
 @pytest.mark.parametrize(
@@ -312,13 +332,13 @@ def test_how_numbers_compare(stated, measured, said):
     ],
 )
 def test_how_measured_numbers_are_written(measured, quantity, text):
-    assert paper_rows.measured_text(measured, quantity) == text
+    assert measured_text(measured, quantity) == text
 
 
 def test_how_stated_numbers_are_written():
-    assert paper_rows.paper_text(ACCURACY) == "76.06% (sd 0.28%)"
-    assert paper_rows.paper_text(Stated("32", "", "%", "≈")) == "≈ 32%"
-    assert paper_rows.paper_text(Stated("18099", "")) == "18,099"
+    assert paper_text(ACCURACY) == "76.06% (sd 0.28%)"
+    assert paper_text(Stated("32", "", "%", "≈")) == "≈ 32%"
+    assert paper_text(Stated("18099", "")) == "18,099"
 
 
 def test_rows_are_what_is_stated_or_measured():
@@ -341,7 +361,7 @@ def test_the_text_fits_and_keeps_thresholds_whole():
     findings = Findings()
     findings.add("mnist", {"memorized": Measured(12345, 67)}, "--estimates=mnist=" + "x" * 200)
     for width in (80, 120):
-        text = paper_rows.to_text(findings.rows(), width)
+        text = to_text(findings.rows(), width)
         lines = [line for line in text.splitlines() if not line.startswith("[1] ")]
         assert max(map(len, lines)) <= width
         assert "mem >= 0.25" in text
@@ -352,7 +372,7 @@ def test_the_text_fits_and_keeps_thresholds_whole():
 def test_markdown_escapes_what_would_end_a_cell():
     findings = Findings()
     findings.add("mnist", {"pairs": Measured(35)}, "--pairs=mnist=a|b.npz")
-    text = paper_rows.to_markdown(findings.rows())
+    text = to_markdown(findings.rows())
     row = "| high-influence pairs | Sec. 3.3 | 35 | 35 | --pairs=mnist=a\\|b.npz | equal |"
     assert row in text.splitlines()
     assert [line for line in text.splitlines() if line.startswith("## ")] == [
@@ -421,15 +441,11 @@ def made(tmp_path_factory, tiny, tiny_config):
             value = np.full((len(rows), len(columns)), 0.12)
             influences.append(ClassInfluence(rows, columns, value, np.full(value.shape, 0.02)))
         influences[2].value[-1, 0] = 0.3  # Training example 20 on test example 2.
-        files.write_estimates(
-            folder / f"{name}.npz",
-            details,
-            train,
-            test,
-            influences,
-            num_trials=2,
-            test_accuracies=np.array(accuracies),
+        found = Estimates(memorization, train, test, influences, details, num_trials=2)
+        moments = dict(
+            test_accuracy=np.mean(accuracies), test_accuracy_deviation=np.std(accuracies)
         )
+        files.write(folder / f"{name}.npz", dataclasses.replace(found, **moments))
 
     def fill(name, config, count, seconds):
         store = Store.create(folder / name, config, tiny)
@@ -450,7 +466,7 @@ def made(tmp_path_factory, tiny, tiny_config):
     removed = removal_config(
         experiment=experiment,
         estimates=str(folder / "whole.npz"),
-        estimates_digest=removal.estimates_digest(memorization, pair),
+        estimates_digest=files.estimates_digest(memorization, pair),
     )
     accuracies = {
         "trials": fill("trials", experiment, 4, 6.0),
@@ -528,7 +544,7 @@ def test_all_inputs_of_other_data_through_the_program(made):
 
 def test_estimates_answer_where_there_are_no_stores(made):
     folder, _ = made
-    findings, others = paper_tables.collect(
+    findings, others = collect(
         {
             "estimates": [f"digits={folder}/whole.npz"],
             "last_layer": [f"digits={folder}/linear.npz"],
@@ -547,7 +563,7 @@ def test_pairs_of_other_data_have_a_share_once_its_size_is_known(made):
     given = {"pairs": [f"digits={folder}/pairs.npz"]}
 
     def names():
-        rows = paper_tables.collect(given)[0].rows(["digits"])
+        rows = collect(given)[0].rows(["digits"])
         return [row.quantity for row in rows if row.measured]
 
     assert QUANTITIES["test_share"] not in names()
@@ -561,9 +577,9 @@ def test_moved_estimates_of_removal_runs_are_found(made):
     moved = (folder / "whole.npz").rename(folder / "moved.npz")
     try:
         with pytest.raises(ValueError, match="does not exist: --estimates=DATASET=PATH says where"):
-            paper_tables.collect(given)
+            collect(given)
         given["estimates"] = [f"digits={moved}"]
-        rows = paper_tables.collect(given)[0].rows(["digits"])
+        rows = collect(given)[0].rows(["digits"])
     finally:
         moved.rename(folder / "whole.npz")
     assert QUANTITIES["contribution"] in [row.quantity for row in rows if row.measured]
@@ -576,15 +592,12 @@ def test_architectures_are_compared_to_resnet50(tmp_path, monkeypatch):
     given = []
     for name, found in (("resnet18", other), ("resnet50", estimates())):
         path = tmp_path / f"{name}.npz"
-        labels = found.train_labels, found.test_labels
-        accuracies = np.array([0.695, 0.705])
-        files.write_estimates(
-            path, found.details, *labels, found.influences, test_accuracies=accuracies
-        )
+        moments = dict(test_accuracy=0.7, test_accuracy_deviation=0.005)  # Of 0.695 and 0.705.
+        files.write(path, dataclasses.replace(found, **moments))
         given.append(f"{name}={path}")
-    rows = paper_tables.collect({"architecture": given})[0].rows()
+    rows = collect({"architecture": given})[0].rows()
     found = {
-        row.quantity.what: (row.measured.value, paper_rows.compare(row.stated, row.measured))
+        row.quantity.what: (row.measured.value, compare(row.stated, row.measured))
         for row in rows
         if row.measured
     }
@@ -648,7 +661,7 @@ def test_wrong_inputs_are_named(given, words, made, monkeypatch):
         flag, _, rest = text.partition("=")
         texts.setdefault(flag, []).append(rest)
     with pytest.raises(ValueError, match=re.escape(words)) as error:
-        paper_tables.collect(texts)
+        collect(texts)
     assert "\n" not in str(error.value)
 
 
@@ -656,17 +669,15 @@ def test_pairs_beyond_the_dataset_are_of_another(tmp_path):
     files.write_pairs(tmp_path / "p.npz", pairs((3, 10_000, 0.5, 0.5)))
     words = r"has a pair of test example 10,000, mnist has 10,000 of them: another dataset\?"
     with pytest.raises(ValueError, match=words):
-        paper_tables.collect({"pairs": [f"mnist={tmp_path}/p.npz"]})
+        collect({"pairs": [f"mnist={tmp_path}/p.npz"]})
 
 
 def test_estimates_by_the_other_estimator_are_refused(tmp_path):
     path = tmp_path / "e.npz"
-    memorization = Memorization(*np.zeros((5, 2)))
-    files.write_estimates(
-        path, memorization, np.zeros(2, int), np.zeros(1, int), estimator=files.PROBABILITY
-    )
+    labels = np.zeros(2, int), np.zeros(1, int)
+    files.write(path, Estimates(np.zeros(2), *labels, (), estimator=PROBABILITY))
     with pytest.raises(ValueError, match="is estimated from the probability of the true label"):
-        paper_tables.collect({"estimates": [f"digits={path}"]})
+        collect({"estimates": [f"digits={path}"]})
 
 
 def test_an_unknown_kind_of_table_gets_one_line():

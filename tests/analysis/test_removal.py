@@ -2,23 +2,22 @@
 
 import dataclasses
 import math
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from analysis import files, removal
-from analysis.estimators import ClassInfluence, Memorization
-from analysis.figures import removal as figure
-from analysis.pairs import Pairs
-from analysis.removal import Mean, ThresholdEffect
-from tests.conftest import ROOT, run_program
+from analysis.estimates import files
+from analysis.estimates.values import ClassInfluence, Estimates, Memorization, Pairs
+from analysis.measures import removal
+from analysis.measures.removal import Mean, ThresholdEffect
+from analysis.plots.removal import figure
+from tests.conftest import run_program
 from tests.trials import trial_set
 from tfmem import experiments
 from tfmem.config import Condition, RemovalConfig
-from tfmem.store import Predictions, Store, Trial
+from tfmem.store.store import Store
+from tfmem.store.trials import Predictions, Trial
 
 # Four training and four test examples; two runs of nothing, memorized 0.5, random 0.5 and
 # high_influence, of which the second of memorized 0.5 is not there, and the trials are not sorted.
@@ -175,19 +174,19 @@ def test_a_condition_without_runs_is_a_dash():
 
 def test_the_digest_is_of_what_was_removed_and_of_whom_it_influences():
     memorization = np.array([0.8, 0.6, 0.1])
-    known = removal.estimates_digest(memorization, PAIRS)
+    known = files.estimates_digest(memorization, PAIRS)
     order = np.array([2, 0, 1])
-    assert removal.estimates_digest(memorization.copy(), PAIRS.take(order)) == known
+    assert files.estimates_digest(memorization.copy(), PAIRS.take(order)) == known
     other = memorization.copy()
     other[2] = np.nextafter(0.1, 1)
     moved = dataclasses.replace(PAIRS, test_index=np.array([0, 2, 0]))
     fewer = PAIRS.take(np.array([0]))
     digests = [
         known,
-        removal.estimates_digest(other, PAIRS),
-        removal.estimates_digest(memorization, None),
-        removal.estimates_digest(memorization, moved),
-        removal.estimates_digest(memorization, fewer),
+        files.estimates_digest(other, PAIRS),
+        files.estimates_digest(memorization, None),
+        files.estimates_digest(memorization, moved),
+        files.estimates_digest(memorization, fewer),
     ]
     assert len(set(digests)) == 5
 
@@ -199,7 +198,7 @@ EFFECTS = [
 
 
 def test_the_figure_draws_the_values():
-    accuracy, remaining = figure.figure(EFFECTS, 0.83).axes
+    accuracy, remaining = figure(EFFECTS, 0.83).axes
     lines = {line.get_label(): line for line in accuracy.lines}
     for label, values in (
         ("remove memorized", [0.7, 0.8]),
@@ -234,9 +233,10 @@ def made(tmp_path, tiny, rng):
     removed = config(
         experiment=experiment,
         estimates=str(estimates),
-        estimates_digest=removal.estimates_digest(memorization, pairs),
+        estimates_digest=files.estimates_digest(memorization, pairs),
     )
-    store = Store.create(tmp_path / "store", removed, tiny)
+    made_by = ["train_removal", "--experiment=digits_mlp"]
+    store = Store.create(tmp_path / "store", removed, tiny, made_by)
     for number in range(8):
         kept = np.ones(21, bool)
         kept[20] = number < 2
@@ -248,20 +248,13 @@ def made(tmp_path, tiny, rng):
 def write_estimates(path, memorization, train_labels, test_labels, influences):
     zeros = np.zeros(len(memorization))
     details = Memorization(memorization, zeros, zeros, zeros.astype(int), zeros.astype(int))
-    files.write_estimates(path, details, train_labels, test_labels, influences)
+    files.write(path, Estimates(memorization, train_labels, test_labels, influences, details))
 
 
-def test_the_program_reads_what_is_there_without_tensorflow(made, tmp_path):
+def test_the_program_reads_what_is_there(made, tmp_path):
     store, _ = made
     out = tmp_path / "removal.png"
-    # What imports either fails.
-    code = (
-        "import runpy, sys; sys.modules.update(tensorflow=None, keras=None);"
-        "runpy.run_module('analysis.removal', run_name='__main__')"
-    )
-    words = [sys.executable, "-c", code, f"--store={store.path}", f"--out={out}"]
-    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    done = run_program("analysis.removal", f"--store={store.path}", f"--out={out}")
     assert "incomplete" not in done.stdout
     accuracy = np.array([store.read(number).test_accuracy for number in range(8)]).reshape(4, 2)
     mean, deviation = 100 * accuracy.mean(axis=1), 100 * accuracy.std(axis=1, ddof=1)
@@ -276,7 +269,7 @@ def test_the_program_reads_what_is_there_without_tensorflow(made, tmp_path):
     store.trial_path(3).unlink()
     done = run_program("analysis.removal", f"--store={store.path}")
     assert "of 2 runs of a condition, there are: memorized 0.5 1" in done.stdout
-    assert "launchers.train_removal --experiment=digits_mlp" in done.stdout
+    assert "tfmem train_removal --experiment=digits_mlp" in done.stdout
     store.trial_path(0).unlink()
     store.trial_path(1).unlink()
     done = run_program("analysis.removal", f"--store={store.path}", f"--out={out}")
@@ -292,7 +285,7 @@ def test_estimates_are_found_again_or_named(made, tmp_path, tiny):
     assert f"{estimates} does not exist, and the influenced test examples are in" in done.stderr
     assert done.stderr.count("\n") == 1
     run_program("analysis.removal", f"--store={store.path}", f"--estimates={moved}")
-    read = files.read_estimates(moved)
+    read = files.read(moved)
     memorization = read.memorization + 0.01
     write_estimates(moved, memorization, read.train_labels, read.test_labels, read.influences)
     words = (f"--store={store.path}", f"--estimates={moved}")
@@ -308,7 +301,7 @@ def test_estimators_refuse_removal_runs(made, tmp_path, program):
     words = (f"analysis.{program}", f"--store={store.path}", f"--out={tmp_path / 'out.png'}")
     done = run_program(*words, check=False)
     assert done.returncode == 2
-    assert "not trials on random subsets: analysis.removal reads them" in done.stderr
+    assert "not trials on random subsets: tfmem removal reads them" in done.stderr
     assert done.stderr.count("\n") == 1
 
 
@@ -317,7 +310,7 @@ def test_trials_on_random_subsets_are_refused(tmp_path, tiny, tiny_config):
     done = run_program("analysis.removal", f"--store={tmp_path}", check=False)
     assert done.returncode == 2
     assert (
-        "holds no runs with chosen examples removed: launchers.train_removal makes them, and "
-        "analysis.estimate reads what is there"
+        "holds no runs with chosen examples removed: tfmem train_removal makes them, and "
+        "tfmem estimate reads what is there"
     ) in done.stderr
     assert done.stderr.count("\n") == 1

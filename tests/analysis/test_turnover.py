@@ -2,22 +2,24 @@
 
 import dataclasses
 import math
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 
-from analysis import scores, turnover
-from analysis.scores import Scores, SplitScores
-from tests.conftest import ROOT, run_program
+from analysis.estimates import scores
+from analysis.estimates.scores import Scores, SplitScores
+from analysis.measures import turnover
+from tests.conftest import run_program
 from tests.recording import recorded
 from tests.trials import followed_trial
-from tfmem import datasets, experiments, npz
+from tfmem import datasets, experiments
 from tfmem.config import TurnoverConfig
-from tfmem.store import Store
+from tfmem.disk import npz
+from tfmem.store import artifacts
+from tfmem.store.store import Store
 
 NO_LABELS = np.zeros(0, np.int64)
+MADE_BY = ["train_turnover", "--experiment=digits_mlp"]
 
 
 def kept(score, unmuted_predicted, muted_predicted, test_correct):
@@ -266,27 +268,21 @@ def made(tmp_path, tiny):
         class_names=np.array(["a", "bee", "c"]),
     )
     found = config(f"npz:{tmp_path / 'tiny.npz'}")
-    store = Store.create(tmp_path / "store", found, datasets.load_for(found))
+    store = Store.create(tmp_path / "store", found, datasets.load_for(found), MADE_BY)
     write_models(store)
     return store
 
 
-def test_the_program_without_tensorflow(made, tmp_path):
+def test_the_program_says_what_was_counted(made, tmp_path):
     """By hand: 39 of 42, 30 of 42 and 15 of 18 are right; two neighbours are swapped in epoch 2."""
     npz.write_npz(
         made.path / "influence" / "trial-000000.npz",
         {"tr_idx": np.array([20]), "influence": np.arange(9, dtype=np.float32)[None] / 10},
     )
-    # What imports either fails.
-    code = (
-        "import runpy, sys; sys.modules.update(tensorflow=None, keras=None);"
-        "runpy.run_module('analysis.turnover', run_name='__main__')"
-    )
     out = tmp_path / "scores.npz"
-    words = [sys.executable, "-c", code, f"--store={made.path}", f"--out={out}"]
+    words = [f"--store={made.path}", f"--out={out}"]
     words += [f"--figures={tmp_path / 'figures'}", "--formats=png,svg"]
-    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    done = run_program("analysis.turnover", *words)
     names = ("fig2-scores", "fig7-low", "fig7-high", "fig9-subnetworks", "early-stopping")
     figures = tmp_path / "figures"
     assert squeezed(done.stdout) == [
@@ -349,7 +345,7 @@ def test_scores_after_fewer_epochs_of_the_models_that_are_there(made, tmp_path):
     out = tmp_path / "scores.npz"
     words = (f"--store={made.path}", "--trials=1:3", "--epoch=2", f"--out={out}")
     lines = run_program("analysis.turnover", *words).stdout.splitlines()
-    assert lines[0].startswith("incomplete: 1 of 2 models are there: python -m launchers.train_tur")
+    assert lines[0].startswith("incomplete: 1 of 2 models are there: tfmem train_turnover ")
     assert "--trials=1:3" in lines[0]
     assert lines[1] == "digits_mlp: 1 model with turn-over dropout, after epoch 2"
     assert "Spearman's rank correlation reaches 0.95 after the last of 2 epochs alone" in lines
@@ -416,10 +412,7 @@ def test_without_its_dataset_the_galleries_are_left_out(made, tmp_path, tiny):
     ("flags", "message"),
     [
         (["--epoch=7"], "--epoch=7: {} has epochs 1 to 3"),
-        (
-            ["--trials=2:4"],
-            "{} has none of the models --trials=2:4 yet: python -m launchers.train_",
-        ),
+        (["--trials=2:4"], "{} has none of the models --trials=2:4 yet: tfmem train_turnover "),
         (["--formats=png"], "--formats is about figures, which --figures=DIR draws"),
         (["--figures=figures", "--formats=gif"], "--formats=gif: expected one or more of png, pdf"),
         (["--figures=setup.py"], "--figures=setup.py is a file, expected a folder"),
@@ -444,28 +437,28 @@ def test_influence_of_another_dataset_is_refused(made, index, shape, message):
     path = made.path / "influence" / "trial-000000.npz"
     npz.write_npz(path, {"tr_idx": np.array(index), "influence": np.zeros(shape, np.float32)})
     with pytest.raises(ValueError, match=r"trial-000000\.npz: ") as error:
-        turnover.read_influence(made, 0, 21)
+        artifacts.read_influence(made, 0, 21)
     assert message in str(error.value)
-    index, influence = turnover.read_influence(made, 1, 21)
+    index, influence = artifacts.read_influence(made, 1, 21)
     assert (index.shape, influence.shape) == ((0,), (0, 9))
 
 
 def test_an_empty_store_and_stores_of_another_kind(tmp_path, tiny, tiny_config):
-    empty = Store.create(tmp_path / "empty", config("tiny"), tiny)
+    empty = Store.create(tmp_path / "empty", config("tiny"), tiny, MADE_BY)
     done = run_program("analysis.turnover", f"--store={empty.path}", check=False)
     assert done.returncode == 2
-    command = "python -m launchers.train_turnover --experiment=digits_mlp"
+    command = "tfmem train_turnover --experiment=digits_mlp"
     assert f"{empty.path} has no finished models yet: {command}" in done.stderr
     assert done.stderr.count("\n") == 1
     other = Store.create(tmp_path / "other", tiny_config, tiny)
     done = run_program("analysis.turnover", f"--store={other.path}", check=False)
     assert done.returncode == 2
     assert (
-        f"{other.path} holds no models with turn-over dropout: launchers.train_turnover makes "
-        "them, and analysis.estimate reads what is there"
+        f"{other.path} holds no models with turn-over dropout: tfmem train_turnover makes "
+        "them, and tfmem estimate reads what is there"
     ) in done.stderr
     assert done.stderr.count("\n") == 1
     words = ("analysis.estimate", f"--store={empty.path}", f"--out={tmp_path}/e.npz")
     done = run_program(*words, check=False)
     assert done.returncode == 2
-    assert "not trials on random subsets: analysis.turnover reads them" in done.stderr
+    assert "not trials on random subsets: tfmem turnover reads them" in done.stderr

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from analysis import estimators, pairs
+from analysis.estimates import estimators, pairs
 from launchers.benchmarks import planted
 
 

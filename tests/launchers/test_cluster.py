@@ -11,11 +11,11 @@ import time
 
 import pytest
 
-from tests.conftest import ROOT, run_program
+from tests.programs import ROOT, run_process, run_program
 from tests.trials import assert_same_trial
-from tfmem import claims
-from tfmem.cluster import Room
-from tfmem.store import Store
+from tfmem.store.store import Store
+from tfmem.workers import claims
+from tfmem.workers.cluster import WorkerResources
 
 pytest.importorskip("ray", reason="Ray is not installed: pip install -e '.[cluster]'")
 TRIALS = 6
@@ -194,7 +194,7 @@ def test_a_trial_that_fails_is_retried_and_reported_and_the_others_go_on(tmp_pat
     in_the_way = path / "checkpoints" / "trial-000001"  # A file where a folder has to be.
     in_the_way.parent.mkdir(parents=True)
     in_the_way.write_bytes(b"")
-    done = run_program("launchers.train_trials", *flags, "--retries=1", check=False)
+    done = run_process("launchers.train_trials", *flags, "--retries=1", check=False)
     assert done.returncode == 1, done.stderr
     log = path / "logs" / "trial-000001.log"
     assert f"trial 1 failed after 2 attempts: [Errno 20] Not a directory: '{in_the_way}" in (
@@ -211,40 +211,40 @@ def test_a_trial_that_fails_is_retried_and_reported_and_the_others_go_on(tmp_pat
     assert said.returncode == 1
     assert "1 of 4 are missing: 1" in said.stdout
     in_the_way.unlink()
-    done = run_program("launchers.train_trials", *flags)
+    done = run_process("launchers.train_trials", *flags)
     assert "4 trials in" in done.stdout
     assert_tidy(path)
     assert not list((path / "logs").glob("*.failed"))
 
 
-def test_room():
+def test_worker_resources():
     machine = {"CPU": 96.0, "GPU": 8.0}
-    assert Room().workers(machine) == 8
-    assert Room().of(machine) == {"num_cpus": 1, "num_gpus": 1}
-    assert Room(gpus_per_trial=8).workers(machine) == 1
+    assert WorkerResources().workers(machine) == 8
+    assert WorkerResources().of(machine) == {"num_cpus": 1, "num_gpus": 1}
+    assert WorkerResources(gpus_per_trial=8).workers(machine) == 1
     # GPUs that are asked for are waited for: a cluster may grow on demand.
-    assert Room(gpus_per_trial=8).of({"CPU": 16.0}) == {"num_cpus": 1, "num_gpus": 8}
-    assert Room(gpus_per_trial=8).workers({"CPU": 16.0}) == 0
-    assert Room(gpus_per_trial=1).of({}) == {"num_cpus": 1, "num_gpus": 1}
-    assert Room(gpus_per_trial=3).workers(machine) == 2
-    assert Room(trials_per_gpu=4).workers(machine) == 32
-    assert Room(trials_per_gpu=10).workers({"CPU": 96.0, "GPU": 1.0}) == 10
-    assert Room(trials_per_gpu=4).of(machine) == {"num_cpus": 1, "num_gpus": 0.25}
-    assert Room(trials_per_gpu=4, cpus_per_trial=6).workers(machine) == 16
-    assert Room(cpus_per_trial=6).workers({"CPU": 16.0}) == 2
-    assert Room(cpus_per_trial=6).of({"CPU": 16.0}) == {"num_cpus": 6}
+    assert WorkerResources(gpus_per_trial=8).of({"CPU": 16.0}) == {"num_cpus": 1, "num_gpus": 8}
+    assert WorkerResources(gpus_per_trial=8).workers({"CPU": 16.0}) == 0
+    assert WorkerResources(gpus_per_trial=1).of({}) == {"num_cpus": 1, "num_gpus": 1}
+    assert WorkerResources(gpus_per_trial=3).workers(machine) == 2
+    assert WorkerResources(trials_per_gpu=4).workers(machine) == 32
+    assert WorkerResources(trials_per_gpu=10).workers({"CPU": 96.0, "GPU": 1.0}) == 10
+    assert WorkerResources(trials_per_gpu=4).of(machine) == {"num_cpus": 1, "num_gpus": 0.25}
+    assert WorkerResources(trials_per_gpu=4, cpus_per_trial=6).workers(machine) == 16
+    assert WorkerResources(cpus_per_trial=6).workers({"CPU": 16.0}) == 2
+    assert WorkerResources(cpus_per_trial=6).of({"CPU": 16.0}) == {"num_cpus": 6}
     with pytest.raises(ValueError, match=r"--gpus_per_trial=8 and --trials_per_gpu=2 contradict"):
-        Room(gpus_per_trial=8, trials_per_gpu=2)
+        WorkerResources(gpus_per_trial=8, trials_per_gpu=2)
 
 
 @pytest.mark.slow
 def test_no_room_and_no_cluster_are_one_line(tmp_path):
     flags = ("--experiment=digits_mlp", f"--store={tmp_path / 'store'}", "--engine=ray")
-    done = run_program("launchers.train_trials", *flags, "--cpus_per_trial=999", check=False)
+    done = run_process("launchers.train_trials", *flags, "--cpus_per_trial=999", check=False)
     assert done.returncode == 2
     said = "error: no worker has room here: each takes 999 CPU cores, and this machine has"
     assert done.stderr.splitlines()[-1].startswith(said)
-    done = run_program("launchers.train_trials", *flags, "--ray_address=127.0.0.1:1", check=False)
+    done = run_process("launchers.train_trials", *flags, "--ray_address=127.0.0.1:1", check=False)
     assert done.returncode == 2
     last = done.stderr.splitlines()[-1]
     assert last == (
@@ -252,16 +252,10 @@ def test_no_room_and_no_cluster_are_one_line(tmp_path):
     )
 
 
-def test_without_ray_the_extra_is_named(tmp_path):
-    (tmp_path / "ray.py").write_text("raise ImportError('no Ray')")
+def test_without_ray_the_extra_is_named(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)  # Importing it fails.
     words = ["--experiment=digits_mlp", f"--store={tmp_path / 'store'}", "--engine=ray"]
-    done = subprocess.run(
-        [sys.executable, "-m", "launchers.train_trials", *words],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"},
-        capture_output=True,
-        text=True,
-    )
+    done = run_program("launchers.train_trials", *words, check=False)
     assert done.returncode == 2
     last = done.stderr.splitlines()[-1]
     assert last == 'error: Ray is not installed: pip install -e ".[cluster]"'

@@ -11,10 +11,14 @@ from etils import epath
 from tests import objects
 from tests.conftest import ROOT, assert_refused, run_program
 from tests.interrupting import kill_when
+from tests.printed import run_printed
 from tests.trials import assert_same_trial, random_trial
-from tfmem import archives, processes
 from tfmem.config import ImportConfig
-from tfmem.store import Store
+from tfmem.disk import processes
+from tfmem.store import archives
+from tfmem.store.store import Store
+from tfmem.workers import claims
+from tfmem.workers.claims import Claims
 
 MANY = 300
 
@@ -72,9 +76,6 @@ def test_the_same_follows_from_archives(imported):
         f"{path}: 6 trials merged into 6 archives of {size / 1e6:,.1f} MB and read back; "
         "6 files removed\n"
     )
-    said = compact(path).stdout
-    assert "6 trials merged into 1 archive of" in said
-    assert "; 6 files removed" in said
     after = estimates(path)
     assert before.keys() == after.keys()
     for name, array in before.items():
@@ -88,7 +89,7 @@ def test_the_same_follows_from_archives(imported):
     run_program(*words)
     assert names(path / "trials") == []
     assert compact(path).stdout == (
-        f"{path}: nothing to merge; it has 1 archive and 0 trials in files of their own\n"
+        f"{path}: nothing to merge; it has 6 archives and 0 trials in files of their own\n"
     )
 
 
@@ -103,11 +104,11 @@ def test_a_damaged_trial_is_made_again_and_merged(imported):
     assert done.returncode == 1
     assert "5 trials are there and sound" in done.stdout
     assert f"trial 2 in {archive} is damaged (record 0 fails its checksum)" in done.stdout
-    command = done.stdout.splitlines()[-1].removeprefix("to complete it, run: python -m ")
-    run_program(*command.split())
+    command = done.stdout.splitlines()[-1].removeprefix("to complete it, run: ")
+    run_printed(command)
     assert names(path / "trials") == ["trial-000002.tfrecord"]
     check_store(path)
-    assert "6 trials merged into 1 archive" in compact(path).stdout
+    assert "1 trial merged into 1 archive" in compact(path).stdout
     assert names(path / "trials") == []
     check_store(path)
     for name, array in estimates(path).items():
@@ -145,31 +146,37 @@ def test_quarantine(imported):
         f"moved {archive} to {aside / archive.name}",
         "5 trials are there and sound",
         "1 of 6 are missing: 1",
-        f"to complete it, run: python -m {' '.join(words)}",
+        f"to complete it, run: {' '.join(words).replace('launchers.', 'tfmem ')}",
     ]
     assert names(aside) == sorted([own.name, archive.name])
     run_program(*words)
     check_store(path)
-    # An archive whose index is damaged has all of its trials.
+    # Where the index of an archive is damaged its trials are found, but not behind damaged bytes.
+    for entry in (path / "archives").iterdir():
+        entry.unlink()
+    run_program(*words)
     compact(path)
-    (archive,) = (path / "archives").iterdir()
+    archive = damage(path, 4)
     content = bytearray(archive.read_bytes())
-    content[2] ^= 1
+    content[20] ^= 1
     archive.write_bytes(content)
     done = check_store(path, check=False)
     assert done.returncode == 1
-    counted, problem = done.stdout.splitlines()[1:]
-    assert counted == "6 trials are there and sound"
+    counted, missing, problem, command = done.stdout.splitlines()[1:]
+    assert counted == "4 trials are there and sound"
+    assert missing == "2 of 6 are missing: 4:6"
     assert problem == (
-        f"{archive} is damaged (the length of record 0 fails its checksum): 6 trials are found in "
-        "it; to keep these and move it aside, run: python -m launchers.check_store "
+        f"{archive} is damaged (record 0 fails its checksum): 4 trials are found in it, 4:6 not "
+        "reached; to keep these and move it aside, run: tfmem check_store "
         f"--store={path} --quarantine"
     )
-    assert problem.split(": 6")[0] in done.stderr
+    assert problem.split("; to keep")[0] in done.stderr
     assert compact(path, check=False).returncode == 1
-    assert check_store(path, "--quarantine").stdout.splitlines()[-1] == counted
+    done = check_store(path, "--quarantine", check=False).stdout.splitlines()
+    assert done[-3:] == [counted, missing, command]
     assert len(names(aside)) == 3
-    assert check_store(path).stdout.splitlines()[-1] == counted
+    run_program(*words)
+    assert check_store(path).stdout.splitlines()[-1] == "6 trials are there and sound"
 
 
 def test_abandoned_files_go_where_they_can_be_removed(imported):
@@ -201,9 +208,9 @@ def many(tmp_path, tiny, rng, monkeypatch):
     return pathlib.Path(store.path), trials
 
 
-def test_killed_at_any_moment_it_loses_nothing(many):
+def test_killed_it_loses_nothing_and_the_same_command_completes_it(many):
+    """A real process, while it removes what it has merged; tests of compaction stop everywhere."""
     path, trials = many
-    folder = path / "archives"
 
     def loose():
         return len(names(path / "trials"))
@@ -214,22 +221,33 @@ def test_killed_at_any_moment_it_loses_nothing(many):
         for trial in trials:
             assert_same_trial(store.read(trial.number), trial)
 
-    def has_begun():
-        return any(name.endswith(".tmp") for name in names(folder))
-
-    for moment, flags in (
-        (has_begun, []),  # Everything goes into one file.
-        (lambda: any(archives.is_name(name) for name in names(folder)), ["--max_gib=1e-5"]),
-        (lambda: 0 < loose() < MANY // 2, ["--max_gib=1e-5"]),
-        (has_begun, ["--max_gib=1e-4"]),
-    ):
-        kill_when(["launchers.compact_store", f"--store={path}", *flags], moment)
-        assert_all_are_there()
+    flags = [f"--store={path}", "--max_gib=1e-5"]
+    kill_when(["launchers.compact_store", *flags], lambda: 0 < loose() < MANY)
+    assert_all_are_there()
+    assert names(path / "claims") == ["compaction-000000.json"]
     compact(path)
     assert_all_are_there()
     check_store(path)
     assert loose() == 0
-    assert len(names(folder)) == 1
+    archived = [archives.inspect(epath.Path(entry)) for entry in (path / "archives").iterdir()]
+    assert sum(len(archive.parts) for archive in archived) == MANY
+
+
+def test_a_second_one_is_told_who_compacts(imported):
+    path, _ = imported
+    with Claims(path / "claims", "", kind=claims.COMPACTION) as held:
+        held.take([0])
+        said = (
+            f"error: {path} is just being compacted by process {processes.current()}; run the same "
+            "command when that has ended"
+        )
+        for program in ("compact_store", "check_store"):
+            flags = ["--quarantine"] if program == "check_store" else []
+            done = run_program(f"launchers.{program}", f"--store={path}", *flags, check=False)
+            assert (done.returncode, done.stderr.splitlines()[-1]) == (2, said)
+        # Who reads only is not disturbed.
+        assert "6 trials are there and sound" in check_store(path).stdout
+    assert "6 trials merged" in compact(path).stdout
 
 
 def test_bad_input_gets_one_line(tmp_path, imported):
@@ -256,7 +274,7 @@ def test_on_objects(tmp_path, imported):
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    assert "gs://bucket/store: 6 trials merged into 1 archive" in done.stdout
-    assert "; 2 files removed" in done.stdout
+    assert "gs://bucket/store: 1 trial merged into 1 archive" in done.stdout
+    assert "; 1 file removed" in done.stdout
     assert names(place / "trials") == []
     assert Store.open(place).damaged(range(6)) == {}

@@ -6,15 +6,15 @@ import pathlib
 import numpy as np
 import pytest
 
-from analysis import estimators, files, pairs
-from tests.conftest import run_program
-from tfmem.store import Store
+from analysis.estimates import estimators, files, pairs
+from tests.programs import run_process, run_program
+from tfmem.store.store import Store
 
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory):
     out = tmp_path_factory.mktemp("demo")
-    done = run_program("launchers.demo", f"--out={out}", "--num_trials=64")
+    done = run_process("launchers.demo", f"--out={out}", "--num_trials=64")
     return out, done
 
 
@@ -27,7 +27,7 @@ def test_demo_leaves_everything_and_says_where(demo):
     assert "left" in done.stderr  # with the time left.
     trials = Store.open(out / "store").load()
     memorization = estimators.memorization(trials)
-    read = files.read_estimates(out / "estimates.npz")
+    read = files.read(out / "estimates.npz")
     np.testing.assert_array_equal(read.memorization, memorization.value)
     selected = pairs.select(read.memorization, read.influences)
     np.testing.assert_array_equal(
@@ -116,7 +116,7 @@ def test_estimates_of_another_dataset_are_refused(demo, tmp_path):
 
 
 def test_benchmark_of_an_experiment(tmp_path):
-    done = run_program(
+    done = run_process(
         "launchers.benchmark", "--experiment=digits_mlp", "--epochs=1", "--num_trials=2"
     )
     assert "trials an hour; the 1,000 trials of the experiment:" in done.stdout
@@ -125,7 +125,7 @@ def test_benchmark_of_an_experiment(tmp_path):
 @pytest.mark.slow
 def test_benchmark_suite():
     """`make bench`, whole: every part prints its figures."""
-    said = run_program("launchers.benchmark", "--suite").stdout
+    said = run_process("launchers.benchmark", "--suite").stdout
     for words in (
         "stacked, 200 trials",
         "plain Keras fit",

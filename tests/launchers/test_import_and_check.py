@@ -7,14 +7,16 @@ import sys
 import numpy as np
 import pytest
 
-from analysis import estimators, files
-from launchers import check_store
+from analysis.estimates import estimators, files
 from tests import foreign
 from tests.conftest import ROOT, run_program
+from tests.printed import run_printed
 from tests.trials import trial_set
-from tfmem import logs, processes
-from tfmem.claims import Claim
-from tfmem.store import Store
+from tfmem import words
+from tfmem.disk import processes
+from tfmem.store.store import Store
+from tfmem.workers import logs
+from tfmem.workers.claims import Claim
 
 
 @pytest.fixture
@@ -39,7 +41,7 @@ def test_imported_trials_give_the_estimates_of_the_arrays(tmp_path, arrays):
     import_arrays(tmp_path, arrays)
     store, out = tmp_path / "store", tmp_path / "estimates.npz"
     run_program("analysis.estimate", f"--store={store}", f"--out={out}", "--influence=full")
-    read = files.read_estimates(out)
+    read = files.read(out)
     expected = trial_set(*arrays.values())
     memorization = estimators.memorization(expected)
     np.testing.assert_array_equal(read.memorization, memorization.value)
@@ -50,14 +52,14 @@ def test_imported_trials_give_the_estimates_of_the_arrays(tmp_path, arrays):
     part = tmp_path / "part.npz"
     run_program("analysis.estimate", f"--store={store}", f"--out={part}", "--trials=2:5")
     some = estimators.memorization(expected.take(np.arange(2, 5)))
-    np.testing.assert_array_equal(files.read_estimates(part).memorization, some.value)
+    np.testing.assert_array_equal(files.read(part).memorization, some.value)
     only = tmp_path / "only.npz"
     run_program("analysis.estimate", f"--store={store}", f"--out={only}", "--influence=none")
-    assert files.read_estimates(only).influences == ()
+    assert files.read(only).influences == ()
     done = run_program(
         "analysis.select_pairs", f"--estimates={only}", f"--out={tmp_path / 'p.npz'}", check=False
     )
-    assert "has no influence: make it with analysis.estimate --influence=class" in done.stderr
+    assert "influence of 0 of 2 classes: tfmem estimate --influence=class writes" in done.stderr
 
 
 def test_the_authors_readers_read_our_estimates(tmp_path, rng):
@@ -159,7 +161,7 @@ def assert_estimates_are_those_of(folder, arrays):
     out = folder / "estimates.npz"
     run_program("analysis.estimate", f"--store={folder / 'store'}", f"--out={out}")
     expected = trial_set(*(arrays[name] for name in ARRAYS))
-    read = files.read_estimates(out)
+    read = files.read(out)
     memorization = estimators.memorization(expected)
     np.testing.assert_array_equal(read.memorization, memorization.value)
     np.testing.assert_array_equal(read.details.heldout_accuracy, memorization.heldout_accuracy)
@@ -185,8 +187,8 @@ def test_estimates_of_released_runs_need_no_training(tmp_path, released):
     store = Store.open(tmp_path / "store")
     store.trial_path(7).unlink()
     done = run_program("launchers.check_store", f"--store={store.path}", check=False)
-    command = done.stdout.splitlines()[-1].removeprefix("to complete it, run: python -m ")
-    run_program(*command.split())
+    command = done.stdout.splitlines()[-1].removeprefix("to complete it, run: ")
+    run_printed(command)
     assert store.numbers() == list(range(30))
     # Another source is another store's.
     run = tmp_path / "cifar100-inception/0.7/14/aux_arrays.npz"
@@ -246,8 +248,8 @@ def test_datamodels_of_a_dataset(tmp_path, digits, rng):
 
 
 def test_runs():
-    assert check_store.runs([3, 5, 6, 7, 8, 11]) == "3, 5:9, 11"
-    assert check_store.runs([]) == ""
+    assert words.runs([3, 5, 6, 7, 8, 11]) == "3, 5:9, 11"
+    assert words.runs([]) == ""
 
 
 def test_check_store_names_what_is_missing_and_damaged(tmp_path, arrays):
@@ -263,8 +265,8 @@ def test_check_store_names_what_is_missing_and_damaged(tmp_path, arrays):
     assert "4 trials are there and sound" in done.stdout
     assert "1 of 6 are missing: 1" in done.stdout
     assert "trial-000004.tfrecord is damaged" in done.stdout
-    command = done.stdout.splitlines()[-1].removeprefix("to complete it, run: python -m ")
-    run_program(*command.split())
+    command = done.stdout.splitlines()[-1].removeprefix("to complete it, run: ")
+    run_printed(command)
     assert (
         "6 trials are there and sound"
         in run_program("launchers.check_store", f"--store={path}", "--trials=0:6").stdout

@@ -8,11 +8,11 @@ import time
 import numpy as np
 import pytest
 
-from analysis import estimators, files
+from analysis.estimates import estimators, files
 from tests import objects
 from tests.conftest import ROOT, run_program
 from tests.trials import assert_same_trial
-from tfmem.store import Store
+from tfmem.store.store import Store
 
 FLAGS = ("--experiment=digits_mlp", "--epochs=12", "--trials=0:2")
 STORE = "gs://bucket/some/store"
@@ -22,10 +22,8 @@ LOGS = {f"logs/trial-{number:06d}.log" for number in range(2)}
 
 
 def run(root, program, *flags):
-    command = objects.words(root, program, *flags)
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return done
+    with objects.installed(root):
+        return run_program(program, *flags)
 
 
 def files_of(root):
@@ -75,7 +73,7 @@ def test_a_store_of_objects_is_compacted_estimated_and_mended(tmp_path):
     out = f"{STORE}/estimates.npz"
     run(root, "analysis.estimate", f"--store={STORE}", f"--out={out}")
     expected = estimators.memorization(Store.open(alone).load())
-    read = files.read_estimates(objects.path(root, out))
+    read = files.read(objects.path(root, out))
     np.testing.assert_array_equal(read.memorization, expected.value)
     # A trial that is damaged in its archive is trained again, and the other is not.
     (archive,) = objects.path(root, f"{STORE}/archives").iterdir()

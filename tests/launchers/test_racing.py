@@ -1,5 +1,6 @@
 """Several launchers on one store, killed at random: every trial once, and nothing torn."""
 
+import itertools
 import os
 import pathlib
 import random
@@ -11,14 +12,14 @@ import pytest
 
 from tests import racing
 from tests.conftest import ROOT, run_program
+from tests.interrupting import kill_everywhere
 from tests.trials import assert_same_trial
-from tfmem.store import Store
+from tfmem.store.store import Store
+from tfmem.workers import claims
 
-ROUNDS = 20
 
-
-def race(store, start, num_trials, longest, seed=0):
-    """Starts two launchers, kills one or both at random and starts them again, 20 times.
+def race(store, start, num_trials, longest, rounds, seed=0):
+    """Starts two launchers, kills one or both at random and starts them again, time after time.
 
     Then one of them ends. No trial that is stored is ever written again.
 
@@ -27,13 +28,14 @@ def race(store, start, num_trials, longest, seed=0):
       start: the command of a launcher.
       num_trials: how many trials there are to be.
       longest: seconds until the last kill of a round.
+      rounds: how often.
       seed: of the moments.
     """
     rng = random.Random(seed)
     seen = {}
     racers = [None, None]
     kills = 0
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         for index, racer in enumerate(racers):
             if racer is None or racer.poll() is not None:
                 racers[index] = subprocess.Popen(
@@ -52,7 +54,7 @@ def race(store, start, num_trials, longest, seed=0):
         racer.kill()
         racer.wait()
     subprocess.run(start, cwd=ROOT, check=True, capture_output=True)
-    assert kills >= ROUNDS / 2
+    assert kills >= rounds / 2
     assert store.numbers() == list(range(num_trials))
     assert {number: identity(store, number) for number in seen} == seen
 
@@ -67,6 +69,11 @@ def assert_tidy(store, num_trials):
     """Asserts that check_store finds a complete store, and leaves only what belongs there."""
     done = run_program("launchers.check_store", f"--store={store.path}", f"--trials=0:{num_trials}")
     assert f"{num_trials:,} trials are there and sound" in done.stdout
+    assert_holds(store, num_trials)
+
+
+def assert_holds(store, num_trials):
+    """Asserts that these trials and their logs are there, and nothing else."""
     path = pathlib.Path(store.path)
     left = {str(entry.relative_to(path)) for entry in path.rglob("*") if entry.is_file()}
     trials = {f"trials/trial-{number:06d}.tfrecord" for number in range(num_trials)}
@@ -80,12 +87,39 @@ def assert_tidy(store, num_trials):
     }
 
 
-def test_two_launchers_that_are_killed_twenty_times(tmp_path, tiny, tiny_config):
+def test_killed_at_any_moment_a_launch_loses_nothing_and_the_same_command_completes_it(
+    tmp_path, tiny, tiny_config, monkeypatch
+):
+    """All of claims, logs and files; no trial that is stored is ever written again."""
+    monkeypatch.setattr(claims, "_CONFIRM_SECONDS", 0)
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
+    folders = (tmp_path / str(number) for number in itertools.count())
+    count = 2
+
+    def begin():
+        return Store.create(next(folders), tiny_config, tiny)
+
+    def launch(store):
+        racing.main(store.path, count, seconds=0)
+
+    def completes(store):
+        seen = {number: identity(store, number) for number in store.numbers()}
+        for number in seen:
+            assert_same_trial(Store.open(store.path).read(number), racing.trial(number, tiny))
+        launch(store)
+        assert {number: identity(store, number) for number in seen} == seen
+        store.remove_abandoned()
+        assert_holds(store, count)
+
+    assert kill_everywhere(begin, launch, completes) > 20
+
+
+def test_two_launchers_that_are_killed(tmp_path, tiny, tiny_config):
     """The real claims, logs and files of real processes; only the training costs nothing."""
     store = Store.create(tmp_path / "store", tiny_config, tiny)
-    count = 600
+    count = 60
     start = [sys.executable, "-m", "tests.racing", str(store.path), str(count)]
-    race(store, start, count, longest=1.2)
+    race(store, start, count, longest=1.2, rounds=2)
     assert_tidy(store, count)
     for number in range(count):
         assert_same_trial(store.read(number), racing.trial(number, tiny))
@@ -101,7 +135,7 @@ def test_two_real_launchers_that_are_killed_twenty_times(tmp_path):
     run_program(*words[1:], f"--store={tmp_path / 'raced'}", "--trials=0:1")
     store = Store.open(tmp_path / "raced")
     start = [sys.executable, *words, f"--store={store.path}"]
-    race(store, start, count, longest=45)
+    race(store, start, count, longest=45, rounds=20)
     assert_tidy(store, count)
     alone = Store.open(tmp_path / "alone")
     for number in range(count):

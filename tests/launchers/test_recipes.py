@@ -15,7 +15,7 @@ from tests.conftest import ROOT, assert_refused, run_program
 from tests.sources import random_image, write_cifar, write_imagenet_archives, write_picture
 from tests.trials import assert_same_trial
 from tfmem import experiments
-from tfmem.store import Store
+from tfmem.store.store import Store
 
 
 def train(*flags, check=True):

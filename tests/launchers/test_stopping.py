@@ -12,8 +12,8 @@ import pytest
 
 from tests.conftest import ROOT, run_program
 from tests.trials import assert_same_trial
-from tfmem import claims
-from tfmem.store import Store
+from tfmem.store.store import Store
+from tfmem.workers import claims
 
 LONG = ("--experiment=digits_mlp", "--epochs=40", "--trials=0:2")
 QUICK = ("--experiment=digits_mlp", "--epochs=2", "--trials=0:4", "--stack=none")
@@ -124,11 +124,13 @@ def can_mount() -> bool:
 
 
 # In a namespace of its own: the store, on a mount of its own, is made read-only (or full) in the
-# midst of the run. Writers that are busy just then are waited for.
+# midst of the run. Writers that are busy just then are waited for, and so is the removal of the
+# temporary name of the first trial's file.
 TURNS_READ_ONLY = """
 mount --bind "$STORE" "$STORE"
 "$@" &
 until ls "$STORE"/trials/trial-000000.tfrecord >/dev/null 2>&1; do sleep 0.01; done
+while ls -A "$STORE"/trials | grep -q tmp; do sleep 0.01; done
 until mount -o remount,bind,ro "$STORE" 2>/dev/null; do sleep 0.01; done
 wait $!
 """

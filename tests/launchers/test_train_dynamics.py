@@ -1,21 +1,22 @@
 """Training that is followed, through the real program and flags, on real digits."""
 
+import shutil
+
 import numpy as np
 import pytest
 
-from analysis import dynamics, scores
-from launchers import train_dynamics
+from analysis.estimates import scores
 from tests.conftest import assert_refused, run_program
 from tests.interrupting import kill_when
+from tests.stores import DYNAMICS as FLAGS
 from tests.trials import assert_same_trial
 from tfmem import config as config_lib
-from tfmem import datasets, experiments
+from tfmem import datasets, experiments, subsets
 from tfmem.config import DynamicsConfig
-from tfmem.datasets import Split
-from tfmem.store import Store
+from tfmem.store import artifacts
+from tfmem.store.store import Store
 
 CORRUPTED = ("--experiment=digits_mlp", "--epochs=3", "--corrupted_labels=400")
-FLAGS = (*CORRUPTED, "--gradient_batches=3", "--conditions=everything,easy", "--runs=2")
 
 
 def train(store, *flags, check=True):
@@ -23,11 +24,10 @@ def train(store, *flags, check=True):
 
 
 @pytest.fixture(scope="module")
-def said_and_store(tmp_path_factory):
-    path = tmp_path_factory.mktemp("dynamics") / "store"
-    done = train(path, *FLAGS)
-    assert "4 of 4 done, 0 running, 0 failed" in done.stderr  # One line for all conditions.
-    return done.stdout, Store.open(path)
+def said_and_store(followed_runs):
+    # One line for all conditions.
+    assert "4 of 4 done, 0 running, 0 failed" in followed_runs.said.stderr
+    return followed_runs.said.stdout, followed_runs.store
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def store(said_and_store):
 def test_the_store_says_what_was_followed(said_and_store):
     said, store = said_and_store
     overrides = {"epochs": 3, "corrupted_labels": 400}
-    subsets = dynamics.read_subsets(store)
+    subsets = artifacts.read_subsets(store)
     assert store.config == DynamicsConfig(
         experiments.resolve("digits_mlp", overrides),
         conditions=("everything", "easy"),
@@ -46,10 +46,10 @@ def test_the_store_says_what_was_followed(said_and_store):
         subset_size=210,  # One in six of 1,257, rounded.
         gradient_batches=3,
         scores="",
-        subsets_digest=dynamics.subsets_digest(subsets),
+        subsets_digest=artifacts.subsets_digest(subsets),
     )
-    assert "everything         trains on 1,257 of 1,257 examples" in said
-    assert "easy               trains on 210 of 1,257 examples" in said
+    assert "everything  trains on 1,257  of 1,257 examples" in said
+    assert "easy          trains on 210  of 1,257 examples" in said
     assert store.numbers() == [0, 1, 2, 3]
     for number in range(4):
         trial = store.read(number)
@@ -59,7 +59,7 @@ def test_the_store_says_what_was_followed(said_and_store):
 
 
 def test_easy_labels_are_real_and_difficult_ones_replaced(store):
-    subsets, train_split = dynamics.read_subsets(store), store.dataset.train
+    subsets, train_split = artifacts.read_subsets(store), store.dataset.train
     assert subsets["tr_easy"].sum() == subsets["tr_difficult"].sum() == 210
     assert not train_split.corrupted[subsets["tr_easy"]].any()
     assert train_split.corrupted[subsets["tr_difficult"]].all()
@@ -81,15 +81,14 @@ def test_runs_share_initial_weights_over_conditions(store):
 
 def test_gradients_are_those_of_the_network_before_training(store):
     """Epoch 0, whose weights are the initial ones, against gradients of these."""
-    from tfmem import engine, models, seeds
-    from tfmem.subsets import FixedSubset
-    from tfmem.training import gradients
+    from tfmem import models, seeds
+    from tfmem.training import gradients, trainers
 
     config = store.config.experiment
     dataset = datasets.load_for(config)
-    kept = FixedSubset(np.ones(1257, bool))
-    easy, difficult = (dynamics.read_subsets(store)[f"tr_{name}"] for name in ("easy", "difficult"))
-    trainer = engine.make_dynamics_trainer(config, dataset, kept, np.stack([easy]))
+    subsets = artifacts.read_subsets(store)
+    easy, difficult = subsets["tr_easy"], subsets["tr_difficult"]
+    trainer = trainers.make_dynamics_trainer(store.config, dataset, subsets)
     network = trainer.network
     network.set_weights(models.initial_weights(network, config.seed, 1))
     order = seeds.generator(config.seed, 1, "gradient_batches", 0).permutation(1257)
@@ -124,12 +123,13 @@ def test_killed_between_epochs_it_ends_the_same(store, tmp_path):
                 np.testing.assert_array_equal(found.epochs[epoch][name], array)
 
 
-def test_lost_subsets_are_written_again(store):
-    path = store.path / dynamics.SUBSETS
-    before = dynamics.read_subsets(store)
+def test_lost_subsets_are_written_again(store, tmp_path):
+    store = Store.open(shutil.copytree(store.path, tmp_path / "store"))
+    path = store.path / artifacts.SUBSETS
+    before = artifacts.read_subsets(store)
     path.unlink()
     train(store.path, *FLAGS)
-    for name, subset in dynamics.read_subsets(store).items():
+    for name, subset in artifacts.read_subsets(store).items():
         np.testing.assert_array_equal(subset, before[name])
 
 
@@ -161,7 +161,7 @@ def test_scores_tell_easy_from_difficult(digits, tmp_path):
     flags = ("--experiment=digits_mlp", "--epochs=1", f"--scores={tmp_path}/scores.npz")
     train(path, *flags, "--subset_size=100", "--conditions=without_difficult,difficult")
     store = Store.open(path)
-    subsets = dynamics.read_subsets(store)
+    subsets = artifacts.read_subsets(store)
     np.testing.assert_array_equal(np.flatnonzero(subsets["tr_easy"]), np.arange(100))
     np.testing.assert_array_equal(np.flatnonzero(subsets["tr_difficult"]), np.arange(1157, 1257))
     # As large a share of the 540 test examples: 42.96.
@@ -173,17 +173,15 @@ def test_scores_tell_easy_from_difficult(digits, tmp_path):
 
 
 def test_subsets_by_hand():
-    easy, difficult = train_dynamics.by_score(np.array([3, 1, 2, 1, 5, 5.0]), 2)
+    easy, difficult = subsets.by_score(np.array([3, 1, 2, 1, 5, 5.0]), 2)
     assert np.flatnonzero(easy).tolist() == [1, 3]
     assert np.flatnonzero(difficult).tolist() == [4, 5]
-    labels = np.zeros(6, int)
     corrupted = np.array([1, 1, 0, 0, 0, 1], bool)
-    split = Split(labels, list("abcdef"), true_labels=labels, corrupted=corrupted)
-    chosen = train_dynamics.by_corruption(split, 3, base_seed=0)
+    chosen = subsets.by_corruption(corrupted, 3, base_seed=0)
     np.testing.assert_array_equal(chosen["tr_easy"], ~corrupted)
     np.testing.assert_array_equal(chosen["tr_difficult"], corrupted)
     for name in config_lib.FOLLOWED:
-        kept = train_dynamics.kept_of(name, chosen).mask(0)
+        kept = subsets.of_condition(name, chosen).mask(0)
         expected = {"everything": 6, "without_difficult": 3, "easy": 3, "difficult": 3}[name]
         assert kept.sum() == expected
         assert (kept & corrupted).any() == (name in ("everything", "difficult"))

@@ -2,22 +2,23 @@
 
 import dataclasses
 import json
+import shutil
 
 import keras
 import numpy as np
 import pytest
 
-from analysis import estimators
+from analysis.estimates import estimators
 from tests.conftest import assert_refused, run_program
 from tests.interrupting import kill_when
+from tests.stores import LAST_LAYER as QUICK
 from tests.trials import assert_same_trial
 from tests.twins import numpy_sgd
 from tfmem import config as config_lib
-from tfmem import datasets, experiments, representations, subsets
-from tfmem.store import Store
-from tfmem.training import common
-
-QUICK = ("--experiment=digits_last_layer", "--network_epochs=6", "--epochs=2")
+from tfmem import datasets, experiments, subsets
+from tfmem.store import representations
+from tfmem.store.store import Store
+from tfmem.training.problem import Problem
 
 
 def train(store, *flags, check=True):
@@ -25,12 +26,11 @@ def train(store, *flags, check=True):
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory):
-    path = tmp_path_factory.mktemp("last_layer") / "store"
-    said = train(path, *QUICK, "--trials=0:4").stdout
+def store(last_layer):
+    said = last_layer.said.stdout
     assert "digits_mlp on all 1,257 training examples: test accuracy 9" in said
     assert "512 features of each example" in said
-    return Store.open(path)
+    return last_layer.store
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,7 @@ def test_the_network_saw_the_whole_training_set(digits, tmp_path):
     """One epoch of its weights is the slow twin's: 1,257 examples in 20 batches."""
     train(tmp_path, QUICK[0], "--network_epochs=1", "--epochs=1", "--trials=0:1")
     config = experiments.resolve("digits_mlp", {"epochs": 1})
-    problem = common.Problem(config, digits, subsets.FixedSubset(np.ones(1257, bool)))
+    problem = Problem(config, digits, subsets.FixedSubset(np.ones(1257, bool)))
     assert problem.steps_per_epoch == 20
     network = keras.saving.load_model(tmp_path / "network" / "network.keras")
     for ours, slow in zip(network.get_weights(), numpy_sgd(problem, 0, steps=20), strict=True):
@@ -71,7 +71,7 @@ def test_a_trial_is_a_linear_classifier_on_a_random_subset(store, archive, digit
         for split in ("train", "test")
     )
     features = dataclasses.replace(digits, train=train_split, test=test_split, pixel_max=None)
-    problem = common.Problem(config, features)
+    problem = Problem(config, features)
     weights, bias = numpy_sgd(problem, 3, steps=2 * problem.steps_per_epoch)
     trial = store.read(3)
     np.testing.assert_array_equal(trial.subset, subsets.sample_subset(1257, 0.7, 0, 3))
@@ -84,7 +84,8 @@ def test_a_trial_is_a_linear_classifier_on_a_random_subset(store, archive, digit
         assert (found.predicted == logits.argmax(axis=1)).mean() > 0.997
 
 
-def test_the_same_command_continues(store):
+def test_the_same_command_continues(store, tmp_path):
+    store = Store.open(shutil.copytree(store.path, tmp_path / "store"))
     kept = store.trial_path(1).read_bytes()
     first = store.read(2)
     features = (store.path / "network" / "features.npz").stat().mtime
@@ -126,7 +127,7 @@ def test_the_store_is_read_like_any_other(store, tmp_path):
     done = run_program("launchers.check_store", f"--store={store.path}", check=False)
     assert done.returncode == 1
     command = done.stdout.splitlines()[-1]
-    assert "launchers.train_last_layer --experiment=digits_last_layer" in command
+    assert "run: tfmem train_last_layer --experiment=digits_last_layer" in command
     assert "--network_epochs=6" in command
     assert "--epochs=2" in command
     assert "--trials=4:1000" in command
@@ -140,7 +141,7 @@ def test_the_store_is_read_like_any_other(store, tmp_path):
         ([*QUICK, "--feature_layer=flatten"], "feature_layer: 'flatten' and ''"),
         ([*QUICK, "--seed=1"], "network.seed: 1 and 0"),
         ([*QUICK[:2], "--epochs=3"], "experiment.epochs: 3 and 2"),
-        (["--experiment=digits_mlp"], "digits_mlp trains whole networks: launchers.train_trials"),
+        (["--experiment=digits_mlp"], "digits_mlp trains whole networks: tfmem train_trials"),
         ([*QUICK, "--network=digits_last_layer"], "is itself an experiment of the last layer"),
     ],
 )
@@ -159,7 +160,7 @@ def test_train_trials_sends_here():
     done = run_program(
         "launchers.train_trials", "--experiment=digits_last_layer", "--store=x", check=False
     )
-    assert "launchers.train_last_layer makes them" in done.stderr
+    assert "tfmem train_last_layer makes them" in done.stderr
 
 
 def test_features_of_another_dataset_are_refused(store, digits):

@@ -1,58 +1,38 @@
 """Secs. 3.2 and 3.3 through the real program and flags, on real digits."""
 
+import pathlib
 import shlex
+import shutil
 
 import numpy as np
 import pytest
 
-from analysis import files, removal
-from analysis.estimators import ClassInfluence, Memorization
-from launchers import train_removal
+from analysis.cli import arguments
+from analysis.estimates import files
+from analysis.measures import removal
+from tests import stores
 from tests.conftest import assert_refused, run_program
+from tests.printed import run_printed
+from tests.stores import IN_PAIRS, blocks, write_estimates
+from tests.stores import REMOVAL as FLAGS
 from tests.trials import assert_same_trial
-from tfmem import experiments
+from tfmem import experiments, subsets
 from tfmem.config import Condition, RemovalConfig
-from tfmem.store import Store
+from tfmem.store.store import Store
 from tfmem.subsets import RandomRemoval
 
 QUICK = ("--experiment=digits_mlp", "--epochs=1")
-IN_PAIRS = [7, 30, 31]  # Their memorization is 0.9, and they influence test examples.
-
-
-def write_estimates(path, memorization, dataset, influences=()):
-    zeros = np.zeros(len(memorization))
-    details = Memorization(memorization, zeros, zeros, zeros.astype(int), zeros.astype(int))
-    labels = (dataset.train.labels, dataset.test.labels)
-    files.write_estimates(path, details, *labels, influences)
-
-
-def blocks(dataset, chosen, value=0.5):
-    """Returns influences of which only those of the chosen examples, one each, are not 0."""
-    found = []
-    for label in range(dataset.num_classes):
-        rows, columns = (
-            np.flatnonzero(split.labels == label) for split in (dataset.train, dataset.test)
-        )
-        influence = np.zeros((len(rows), len(columns)))
-        influence[np.isin(rows, chosen), 3] = value
-        found.append(ClassInfluence(rows, columns, influence, np.zeros_like(influence)))
-    return found
 
 
 @pytest.fixture(scope="module")
 def memorization():
-    """Of 1,257 examples, 100 have 0.4 (inclusive) or more and 10 have 0.9."""
-    values = np.full(1257, 0.05)
-    values[1000:1090] = 0.4
-    values[[*IN_PAIRS, 100, 200, 300, 400, 500, 600, 700]] = 0.9
-    return values
+    return stores.removal_memorization()
 
 
 @pytest.fixture(scope="module")
-def estimates(tmp_path_factory, digits, memorization):
-    path = tmp_path_factory.mktemp("estimates") / "estimates.npz"
-    write_estimates(path, memorization, digits, blocks(digits, IN_PAIRS))
-    return path
+def estimates(removal_runs):
+    """The file that the runs were made from."""
+    return pathlib.Path(removal_runs.store.config.estimates)
 
 
 def train(store, estimates, *flags, check=True):
@@ -60,18 +40,13 @@ def train(store, estimates, *flags, check=True):
     return run_program("launchers.train_removal", *words, check=check)
 
 
-FLAGS = (*QUICK, "--runs=2", "--thresholds=0.9,0.4,1", "--base_learning_rate=1e-6")
-
-
 @pytest.fixture(scope="module")
-def said_and_store(tmp_path_factory, estimates):
+def said_and_store(removal_runs):
     """All conditions, with a learning rate that leaves the initial weights what they are."""
-    path = tmp_path_factory.mktemp("removal") / "store"
-    done = train(path, estimates, *FLAGS)
     # One line for all conditions, and no warning of TensorFlow's in it.
-    assert "12 of 12 done, 0 running, 0 failed" in done.stderr
-    assert "retracing" not in done.stderr
-    return done.stdout, Store.open(path)
+    assert "12 of 12 done, 0 running, 0 failed" in removal_runs.said.stderr
+    assert "retracing" not in removal_runs.said.stderr
+    return removal_runs.said.stdout, removal_runs.store
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +56,7 @@ def store(said_and_store):
 
 def test_the_store_says_what_was_run(said_and_store, estimates, memorization):
     said, store = said_and_store
-    pairs = removal.select_pairs(files.read_estimates(estimates), estimates, 0.25, 0.15)
+    pairs = files.select_pairs(files.read(estimates), estimates, 0.25, 0.15)
     assert np.unique(pairs.train_index).tolist() == IN_PAIRS
     assert store.config == RemovalConfig(
         experiments.resolve("digits_mlp", {"epochs": 1, "base_learning_rate": 1e-6}),
@@ -90,7 +65,7 @@ def test_the_store_says_what_was_run(said_and_store, estimates, memorization):
         mem_threshold=0.25,
         infl_threshold=0.15,
         estimates=str(estimates),
-        estimates_digest=removal.estimates_digest(memorization, pairs),
+        estimates_digest=files.estimates_digest(memorization, pairs),
     )
     assert store.numbers() == list(range(12))
     assert "threshold 1 is left out: no example has mem >= 1 (the highest is 0.900)" in said
@@ -100,7 +75,7 @@ def test_the_store_says_what_was_run(said_and_store, estimates, memorization):
         ("random 0.9", "1,247"),
         ("high_influence", "1,254"),
     ):
-        assert f"{condition:<16} {remaining} of 1,257 examples remain" in said
+        assert f"{condition:<14}  {remaining}  of 1,257 examples remain" in said
 
 
 def test_each_run_is_trained_on_what_its_condition_says(store, memorization):
@@ -130,7 +105,8 @@ def test_runs_of_one_number_share_initial_weights(store):
     assert (predicted[0] == predicted[1]).mean() < 0.5
 
 
-def test_the_command_of_check_store_makes_a_lost_run_again(store, estimates):
+def test_the_command_of_check_store_makes_a_lost_run_again(store, estimates, tmp_path):
+    store = Store.open(shutil.copytree(store.path, tmp_path / "store"))
     before = [store.read(number) for number in range(12)]
     kept = store.trial_path(3).read_bytes()
     store.trial_path(5).unlink()
@@ -141,10 +117,10 @@ def test_the_command_of_check_store_makes_a_lost_run_again(store, estimates):
     assert done.returncode == 1
     assert "digits_mlp, dataset digits" in done.stdout
     assert "1 of 12 are missing: 5" in done.stdout
-    command = shlex.split(done.stdout.splitlines()[-1].removeprefix("to complete it, run: "))
-    assert command[:3] == ["python", "-m", "launchers.train_removal"]
-    assert "--trials=5:10" in command
-    said = run_program(*command[2:]).stdout
+    command = done.stdout.splitlines()[-1].removeprefix("to complete it, run: ")
+    assert command.startswith("tfmem train_removal ")
+    assert command.endswith(" --trials=5:10")
+    said = run_printed(command).stdout
     assert "trial-000009.tfrecord is damaged" in said
     assert "3 of 5 trials are already in the store" in said
     assert store.trial_path(3).read_bytes() == kept
@@ -164,30 +140,12 @@ def test_one_at_a_time_gives_the_same_runs(store, estimates, tmp_path):
         assert (ours.test.predicted == theirs.test.predicted).mean() > 0.99
 
 
-def test_the_completion_command_gives_the_config_back(store, estimates):
-    """With what differs from the defaults, and only that."""
+def test_the_command_is_the_one_that_made_the_store(store, estimates):
     words = shlex.split(store.command())
-    assert words[3:] == [
-        "--experiment=digits_mlp",
-        f"--store={store.path}",
-        "--trials=0:12",
-        f"--estimates={estimates}",
-        "--runs=2",
-        "--thresholds=0.4,0.9",
-        "--epochs=1",
-        "--base_learning_rate=1e-06",
-    ]
-    config = RemovalConfig(experiments.get("digits_mlp"), 3, (0.5,), 0.3, 0.2, "e.npz", "", False)
-    words = shlex.split(experiments.completion_command(config, "s", 1, 2))
-    assert words[5:] == [
-        "--trials=1:2",
-        "--estimates=e.npz",
-        "--runs=3",
-        "--thresholds=0.5",
-        "--mem_threshold=0.3",
-        "--infl_threshold=0.2",
-        "--nohigh_influence",
-    ]
+    given = {f"--estimates={estimates}", *FLAGS} - {"--base_learning_rate=1e-6"}
+    assert words[:2] == ["tfmem", "train_removal"]
+    assert set(words[2:-2]) == given | {"--base_learning_rate=1e-06"}
+    assert words[-2:] == [f"--store={store.path}", "--trials=0:12"]
 
 
 @pytest.mark.parametrize(
@@ -255,7 +213,10 @@ def test_estimates_that_do_not_fit_are_refused(digits, memorization, estimates, 
     assert "has 21 training examples, digits has 1257: another dataset?" in done.stderr
     write_estimates(path, memorization, digits)
     done = train(store, path, *QUICK, check=False)
-    assert "make it with analysis.estimate --influence=class, or" in done.stderr
+    assert (
+        "has the influence of 0 of 10 classes: tfmem estimate --influence=class writes all, or "
+        in (done.stderr)
+    )
     assert "--nohigh_influence" in done.stderr
     assert done.stderr.count("\n") == 1
     assert not store.exists()
@@ -268,7 +229,7 @@ def test_without_pairs_the_condition_is_left_out(estimates, tmp_path):
     store = Store.open(tmp_path)
     assert not store.config.high_influence
     assert store.numbers() == [0, 1, 2]
-    done = run_program(*shlex.split(store.command())[2:])
+    done = run_printed(store.command())
     assert "3 of 3 trials are already in the store" in done.stdout
 
 
@@ -289,15 +250,15 @@ def test_a_diverged_run_is_named_and_the_others_are_stored(digits, tmp_path):
 
 def test_thresholds_that_are_kept_by_hand():
     memorization = np.array([0.1, 0.3, 0.5])
-    kept, notes = train_removal.useful_thresholds(memorization, (0.1, 0.2, 0.3, 0.5, 0.6))
+    kept, notes = subsets.useful_thresholds(memorization, (0.1, 0.2, 0.3, 0.5, 0.6))
     assert kept == (0.2, 0.3, 0.5)
     assert [note.split(":")[0] for note in notes] == [
         "threshold 0.1 is left out",
         "threshold 0.6 is left out",
     ]
-    assert train_removal.parse_thresholds("0.5,0.1,0.5,1") == (0.1, 0.5, 1.0)
-    assert train_removal.parse_thresholds("") == ()
-    kept = train_removal.subsets_of(Condition("memorized", 0.3), memorization, None, 0)
+    assert arguments.parse_thresholds("0.5,0.1,0.5,1") == (0.1, 0.5, 1.0)
+    assert arguments.parse_thresholds("") == ()
+    kept = subsets.of_removal(Condition("memorized", 0.3), memorization, None, 0)
     assert kept.mask(0).tolist() == [True, False, False]
 
 

@@ -1,6 +1,5 @@
 """Through the real program and flags, on real digits."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -10,12 +9,12 @@ import numpy as np
 import pytest
 
 from tests.conftest import ROOT, assert_refused, run_program
+from tests.stores import TRIALS as QUICK
 from tests.trials import assert_same_trial
-from tfmem import claims, experiments, subsets
-from tfmem.claims import Claims
-from tfmem.store import Store
-
-QUICK = ("--experiment=digits_mlp", "--epochs=2")
+from tfmem import experiments, subsets
+from tfmem.store.store import Store
+from tfmem.workers import claims
+from tfmem.workers.claims import Claims
 
 
 def train(store, *flags, check=True):
@@ -23,11 +22,9 @@ def train(store, *flags, check=True):
 
 
 @pytest.fixture(scope="module")
-def reference(tmp_path_factory):
+def reference(random_subsets):
     """A store of 12 trials, never interrupted."""
-    path = tmp_path_factory.mktemp("stores") / "reference"
-    train(path, *QUICK, "--trials=0:12")
-    return Store.open(path)
+    return random_subsets.store
 
 
 def test_a_store_holds_what_was_asked_for(reference):
@@ -95,7 +92,7 @@ def test_killed_at_any_moment_and_continued(reference, tmp_path):
         process.send_signal(signal.SIGKILL)
         survived += process.wait() == 0
     assert survived <= 2  # The first two moments are long before the end, on any machine.
-    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    run_program(*command[2:])
     store = Store.open(path)
     assert store.numbers() == list(range(12))
     for number in range(12):
@@ -108,7 +105,7 @@ def test_killed_at_any_moment_and_continued(reference, tmp_path):
 
 def test_what_others_train_is_left_to_them(reference, tmp_path):
     with Claims(tmp_path / claims.FOLDER, "theirs") as theirs:
-        assert theirs.take(1)
+        assert theirs.take([1]) == [1]
         done = train(tmp_path, *QUICK, "--trials=0:3")
     assert done.stdout.splitlines() == [
         "1 trial is in training elsewhere, and left to whoever trains it",
@@ -184,59 +181,3 @@ def test_a_store_of_another_config_is_refused(reference):
     assert done.returncode == 2
     assert "epochs: 30 and 2; seed: 3 and 0" in done.stderr
     assert done.stderr.count("\n") == 1
-
-
-PROGRAMS = [
-    *(f"launchers.{name}" for name in ("train_trials", "check_store", "import_trials")),
-    "launchers.compact_store",
-    *(f"launchers.{name}" for name in ("train_last_layer", "train_removal", "benchmark", "demo")),
-    *(f"analysis.{name}" for name in ("estimate", "select_pairs", "convergence", "report")),
-    "analysis.removal",
-    *(f"analysis.{name}" for name in ("consistency", "last_layer", "compare")),
-    "analysis.paper_tables",
-    "analysis.figures",
-]
-
-
-@pytest.fixture
-def without_tensorflow(tmp_path):
-    """Runs a program where importing TensorFlow or Keras fails."""
-    for name in ("tensorflow", "keras"):
-        (tmp_path / f"{name}.py").write_text(f"raise RuntimeError('{name} was imported')")
-
-    def run(*words):
-        path = f"{tmp_path}{os.pathsep}{ROOT}"
-        done = subprocess.run(
-            [sys.executable, "-m", *map(str, words)],
-            cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": path},
-            capture_output=True,
-            text=True,
-        )
-        assert "was imported" not in done.stderr
-        return done
-
-    return run
-
-
-def test_analysis_works_without_tensorflow(reference, tmp_path, without_tensorflow):
-    store, estimates = f"--store={reference.path}", f"{tmp_path}/e.npz"
-    for words in (
-        ("analysis.estimate", store, f"--out={estimates}", "--influence=full"),
-        ("analysis.select_pairs", f"--estimates={estimates}", f"--out={tmp_path}/p.npz"),
-        ("analysis.convergence", store),
-        ("analysis.report", store, f"--out={tmp_path}/r.html"),
-        ("analysis.consistency", f"--estimates_a=a={estimates}", f"--estimates_b={estimates}"),
-        ("analysis.last_layer", f"--estimates={estimates}", f"--last_layer={estimates}"),
-        ("analysis.compare", f"--estimates_a=a={estimates}", f"--estimates_b={estimates}"),
-        ("launchers.check_store", store, "--trials=0:12"),
-    ):
-        done = without_tensorflow(*words)
-        assert done.returncode == 0, done.stderr
-
-
-@pytest.mark.parametrize("program", PROGRAMS)
-def test_help_documents_the_program_without_tensorflow(program, without_tensorflow):
-    done = without_tensorflow(program, "--help")
-    assert f"python -m {program}" in done.stdout
-    assert "  --" in done.stdout

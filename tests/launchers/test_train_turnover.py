@@ -2,21 +2,21 @@
 
 import dataclasses
 import shlex
+import shutil
 
 import numpy as np
 import pytest
 
-from analysis import scores
-from analysis.turnover import influence_path
-from launchers.train_turnover import network_path
+from analysis.estimates import scores
 from tests.conftest import assert_refused, run_program
 from tests.interrupting import kill_when
+from tests.stores import TURNOVER as FLAGS
 from tests.trials import assert_same_trial
-from tfmem import datasets, experiments, npz
+from tfmem import datasets, experiments
 from tfmem.config import TurnoverConfig
-from tfmem.store import Store
-
-FLAGS = ("--experiment=digits_mlp", "--epochs=3", "--corrupted_labels=300")
+from tfmem.disk import npz
+from tfmem.store.artifacts import influence_path, network_path
+from tfmem.store.store import Store
 
 
 def train(store, *flags, check=True):
@@ -24,10 +24,13 @@ def train(store, *flags, check=True):
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory):
-    path = tmp_path_factory.mktemp("turnover") / "store"
-    train(path, *FLAGS, "--trials=0:2", "--influence=3")
-    return Store.open(path)
+def store(turnover_models):
+    return turnover_models.store
+
+
+@pytest.fixture
+def copied(store, tmp_path):
+    return Store.open(shutil.copytree(store.path, tmp_path / "copied"))
 
 
 @pytest.fixture(scope="module")
@@ -50,17 +53,19 @@ def test_the_store_says_what_was_trained(store, dataset):
 
 def test_epochs_are_what_both_sub_networks_say(store, dataset):
     """Of the last epoch, by the saved network itself."""
-    from tfmem import networks, turnover
+    from tfmem.models import turnover
+    from tfmem.store import artifacts
+    from tfmem.training.turnover import losses
 
     trial = store.read(1)
-    network = networks.load(network_path(store.path, 1))
+    network = artifacts.load(network_path(store.path, 1))
     images = dataset.train.images.astype(np.float32) / dataset.pixel_max
     ids = np.arange(len(images), dtype=np.int32)
     last = trial.epochs[3]
     for mode in (turnover.UNMUTED, turnover.MUTED):
         logits = turnover.apply(network, images, ids, mode).numpy()
-        losses = turnover.losses(logits, dataset.train.labels)
-        np.testing.assert_allclose(last[f"{mode}_loss"], losses, rtol=1e-3, atol=1e-5)
+        expected = losses(logits, dataset.train.labels)
+        np.testing.assert_allclose(last[f"{mode}_loss"], expected, rtol=1e-3, atol=1e-5)
         assert (last[f"{mode}_predicted"] == logits.argmax(axis=1)).mean() > 0.999
     np.testing.assert_array_equal(trial.train.predicted, last["unmuted_predicted"])
     test = dataset.test.images.astype(np.float32) / dataset.pixel_max
@@ -71,10 +76,11 @@ def test_epochs_are_what_both_sub_networks_say(store, dataset):
 
 
 def test_models_differ_in_weights_and_masks(store):
-    from tfmem import networks, turnover
+    from tfmem.models import turnover
+    from tfmem.store import artifacts
 
     packed = [
-        turnover.packed_masks(networks.load(network_path(store.path, number)), np.arange(50))
+        turnover.packed_masks(artifacts.load(network_path(store.path, number)), np.arange(50))
         for number in (0, 1)
     ]
     assert (packed[0] != packed[1]).any(axis=1).all()
@@ -93,25 +99,26 @@ def test_labels_that_really_changed_stand_out(store):
 
 
 def test_influence_is_that_of_the_highest_scores(store, dataset):
-    from tfmem import networks, turnover
+    from tfmem.store import artifacts
+    from tfmem.training import turnover
 
     with npz.open_npz(influence_path(store.path, 0), ("tr_idx", "influence")) as archive:
         chosen, influence = archive["tr_idx"], archive["influence"]
     score = scores.memorization(store.read(0).epochs[3])
     np.testing.assert_array_equal(chosen, np.argsort(-score, kind="stable")[:3])
     assert influence.shape == (3, len(dataset.test))
-    network = networks.load(network_path(store.path, 0))
+    network = artifacts.load(network_path(store.path, 0))
     images = dataset.test.images[:5].astype(np.float32) / dataset.pixel_max
     again = turnover.influence(network, chosen, images, dataset.test.labels[:5])
     np.testing.assert_allclose(influence[:, :5], again, rtol=1e-3, atol=1e-5)
     assert influence_path(store.path, 1).exists()
 
 
-def test_what_is_there_is_skipped_and_influence_is_added(store, tmp_path):
-    before = influence_path(store.path, 0).read_bytes()
-    said = train(store.path, *FLAGS, "--trials=0:2", "--influence=3").stdout
+def test_what_is_there_is_skipped_and_influence_is_added(copied):
+    before = influence_path(copied.path, 0).read_bytes()
+    said = train(copied.path, *FLAGS, "--trials=0:2", "--influence=3").stdout
     assert "2 of 2 trials are already in the store" in said
-    assert influence_path(store.path, 0).read_bytes() == before
+    assert influence_path(copied.path, 0).read_bytes() == before
 
 
 def test_killed_between_epochs_it_ends_with_the_same_scores(store, tmp_path):
@@ -128,21 +135,14 @@ def test_killed_between_epochs_it_ends_with_the_same_scores(store, tmp_path):
     assert not (path / "checkpoints").exists()
 
 
-def test_check_store_prints_the_command_that_makes_a_lost_model_again(store, tmp_path):
-    lost = store.trial_path(0).read_bytes()
-    store.trial_path(0).unlink()
-    done = run_program("launchers.check_store", f"--store={store.path}", check=False)
+def test_check_store_prints_the_command_that_makes_a_lost_model_again(copied):
+    copied.trial_path(0).unlink()
+    done = run_program("launchers.check_store", f"--store={copied.path}", check=False)
     assert "1 of 1 are missing: 0" in done.stdout
     command = shlex.split(done.stdout.splitlines()[-1].removeprefix("to complete it, run: "))
-    assert command[2:] == [
-        "launchers.train_turnover",
-        "--experiment=digits_mlp",
-        f"--store={store.path}",
-        "--trials=0:1",
-        "--epochs=3",
-        "--corrupted_labels=300",
-    ]
-    store.trial_path(0).write_bytes(lost)
+    assert command[:2] == ["tfmem", "train_turnover"]
+    assert set(command[2:-2]) == {*FLAGS, "--influence=3"}
+    assert command[-2:] == [f"--store={copied.path}", "--trials=0:1"]
 
 
 def test_test_examples_are_trained_on_too(tmp_path, digits):

@@ -1,18 +1,24 @@
-import shlex
-
 import pytest
 
-from tfmem import experiments, schedules
-from tfmem.config import DynamicsConfig, TurnoverConfig
+from tfmem import experiments
+from tfmem.training import schedules
+
+FELDMAN_ZHANG = [
+    *("digits_mlp", "digits_inception", "digits_last_layer"),
+    *("mnist_mlp", "mnist_inception", "mnist_last_layer", "cifar10_inception"),
+    *("cifar100_resnet50", "cifar100_resnet18", "cifar100_inception", "cifar100_densenet100"),
+    *("cifar100_last_layer", "imagenet_resnet50"),
+]
 
 
 def test_the_papers_numbers():
     """Sec. 2 and Sec. B of Feldman & Zhang (2020)."""
     assert (experiments.SUBSET_RATIO, experiments.MEM_THRESHOLD) == (0.7, 0.25)
     assert experiments.INFL_THRESHOLD == 0.15
-    for config in experiments.EXPERIMENTS.values():
-        assert (config.subset_ratio, config.weight_decay) == (0.7, 0)
-        if config.name not in LIU:
+    for name in (*FELDMAN_ZHANG, *LIU):
+        config = experiments.get(name)
+        assert (config.subset_ratio, config.weight_decay, config.seed) == (0.7, 0, 0)
+        if name not in LIU:
             assert (config.momentum, config.corrupted_labels) == (0.9, 0)
 
 
@@ -44,26 +50,6 @@ def test_vgg11_divides_the_rate_by_10_at_epochs_100_and_150():
         assert float(schedule(step)) == pytest.approx(rate, rel=1e-5)
 
 
-@pytest.mark.parametrize(
-    ("config", "words"),
-    [
-        (
-            TurnoverConfig(experiments.resolve("digits_mlp", {"corrupted_labels": 9}), True),
-            "train_turnover --experiment=digits_mlp --store=s --trials=0:2 --test_examples "
-            "--corrupted_labels=9",
-        ),
-        (
-            DynamicsConfig(experiments.get("digits_mlp"), ("easy",), 2, 30, 4, "s.npz", "ab"),
-            "train_dynamics --experiment=digits_mlp --store=s --trials=0:2 --conditions=easy "
-            "--runs=2 --subset_size=30 --gradient_batches=4 --scores=s.npz",
-        ),
-    ],
-)
-def test_completion_commands_of_the_second_paper(config, words):
-    command = experiments.completion_command(config, "s", 0, 2)
-    assert command == f"python -m launchers.{words}"
-
-
 def test_digits_mlp():
     config = experiments.get("digits_mlp")
     assert config.model_options == {"hidden": [512]}
@@ -83,18 +69,3 @@ def test_unknown_experiment_names_the_nearest_and_all():
     with pytest.raises(ValueError, match="did you mean 'digits_mlp'") as error:
         experiments.get("digit_mlp")
     assert all(name in str(error.value) for name in experiments.EXPERIMENTS)
-
-
-def test_completion_command_repeats_the_overrides():
-    config = experiments.resolve("digits_mlp", {"epochs": 3, "seed": None, "subset_ratio": 0.5})
-    command = shlex.split(experiments.completion_command(config, "my store", 4, 9))
-    assert command == [
-        "python",
-        "-m",
-        "launchers.train_trials",
-        "--experiment=digits_mlp",
-        "--store=my store",
-        "--trials=4:9",
-        "--subset_ratio=0.5",
-        "--epochs=3",
-    ]

@@ -4,27 +4,33 @@ import functools
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from tfmem import tables
+from tfmem import words
 from tfmem.config import Config
 from tfmem.datasets import arrays, digits, folder, imagenet, tfds
 from tfmem.datasets.base import (
+    ArrayDataset,
+    ArraySplit,
     Dataset,
+    ImageDataset,
     Split,
+    StreamedDataset,
     numbered_ids,
+    require_in_memory,
     require_same_ids,
     require_same_labels,
 )
 from tfmem.datasets.stream import ImageStream
 from tfmem.datasets.variants import corrupt_labels, train_on_test_too
 
-__all__ = ["LOADERS", "SOURCES", "Dataset", "ImageStream", "Source", "Split", "corrupt_labels"]
-__all__ += ["known", "load", "load_for", "needs_download", "numbered_ids", "require_known"]
+__all__ = ["LOADERS", "SOURCES", "ArrayDataset", "ArraySplit", "Dataset", "ImageDataset"]
+__all__ += ["ImageStream", "Source", "Split", "StreamedDataset", "corrupt_labels", "known", "load"]
+__all__ += ["load_for", "needs_download", "numbered_ids", "require_in_memory", "require_known"]
 __all__ += ["require_same_ids", "require_same_labels", "train_on_test_too", "uses_tensorflow"]
 
 _TFDS = ("mnist", "fashion_mnist", "cifar10", "cifar100")
 
 # Each takes data_dir and image_size.
-LOADERS: Mapping[str, Callable[[str | None, int | None], Dataset]] = {
+LOADERS: Mapping[str, Callable[[str | None, int | None], ImageDataset]] = {
     "digits": lambda data_dir, image_size: digits.load(image_size),
     **{name: functools.partial(tfds.load, name) for name in _TFDS},
     imagenet.NAME: imagenet.load,
@@ -42,16 +48,14 @@ class Source(NamedTuple):
 
     which: str
     what: str
-    load: Callable[[str, str | None, int | None], Dataset]
+    load: Callable[[str, str | None, int | None], ImageDataset]
 
 
 SOURCES: Mapping[str, Source] = {
     "tfds": Source(
         "NAME",
         "any TFDS dataset with an image and a label, such as tfds:emnist/letters",
-        lambda which, data_dir, image_size: tfds.load(
-            which, data_dir, image_size, given=f"tfds:{which}"
-        ),
+        lambda which, data_dir, size: tfds.load(which, data_dir, size, given=f"tfds:{which}"),
     ),
     "folder": Source(
         "PATH",
@@ -76,7 +80,7 @@ def require_known(name: str) -> None:
     kind, _, which = name.partition(":")
     if kind not in SOURCES:
         syntaxes = {f"{kind}:{source.which}": None for kind, source in SOURCES.items()}
-        tables.lookup({**LOADERS, **syntaxes}, name, "dataset")
+        words.lookup({**LOADERS, **syntaxes}, name, "dataset")
     elif not which:
         source = SOURCES[kind]
         raise ValueError(
@@ -104,7 +108,7 @@ def needs_download(name: str, data_dir: str | None = None) -> bool:
     return uses_tensorflow(name) and not tfds.is_prepared(name.removeprefix("tfds:"), data_dir)
 
 
-def load(name: str, data_dir: str | None = None, image_size: int | None = None) -> Dataset:
+def load(name: str, data_dir: str | None = None, image_size: int | None = None) -> ImageDataset:
     """Returns the dataset of that name.
 
     Args:
@@ -127,7 +131,7 @@ def load(name: str, data_dir: str | None = None, image_size: int | None = None) 
     return SOURCES[kind].load(which, data_dir, image_size)
 
 
-def load_for(config: Config, data_dir: str | None = None) -> Dataset:
+def load_for(config: Config, data_dir: str | None = None) -> ImageDataset:
     """Returns the dataset of a config: its labels corrupted, its splits joined as it says.
 
     Args:
@@ -137,8 +141,10 @@ def load_for(config: Config, data_dir: str | None = None) -> Dataset:
     Raises:
       ValueError: as `load`, `corrupt_labels` and `train_on_test_too`.
     """
-    dataset = load(config.dataset, data_dir, getattr(config, "image_size", None))
-    experiment = getattr(config, "experiment", config)
-    if getattr(experiment, "corrupted_labels", 0):
-        dataset = corrupt_labels(dataset, experiment.corrupted_labels, experiment.seed)
-    return train_on_test_too(dataset) if getattr(config, "test_examples", False) else dataset
+    dataset = load(config.dataset, data_dir, config.image_size)
+    if config.kind == "import":
+        return dataset
+    experiment = config.experiment
+    dataset = corrupt_labels(dataset, experiment.corrupted_labels, experiment.seed)
+    joined = config.kind == "turnover" and config.test_examples
+    return train_on_test_too(dataset) if joined else dataset

@@ -3,15 +3,16 @@
 import numpy as np
 from etils import epath
 
-from tfmem import npz
 from tfmem.datasets import base, images
+from tfmem.disk import npz
 
 # Images and labels of train, then of test.
 _KERAS = ("x_train", "y_train", "x_test", "y_test")
 _MEDMNIST = ("train_images", "train_labels", "test_images", "test_labels")
+_OPTIONAL = ("class_names", "train_ids", "test_ids")
 
 
-def load(path: str, image_size: int | None = None) -> base.Dataset:
+def load(path: str, image_size: int | None = None) -> base.ArrayDataset:
     """Returns the dataset of an npz file.
 
     It has `x_train`, `y_train`, `x_test` and `y_test`, or `train_images`, `train_labels`,
@@ -36,46 +37,31 @@ def load(path: str, image_size: int | None = None) -> base.Dataset:
                 f"{file} lacks {', '.join(missing)}; it has {', '.join(there) or 'nothing'}; "
                 f"expected {', '.join(_KERAS)}, or {', '.join(_MEDMNIST)}"
             )
-        train_images, train_labels, test_images, test_labels = (archive[name] for name in layout)
-        optional = {
-            name: archive[name]
-            for name in ("class_names", "train_ids", "test_ids")
-            if name in there
-        }
-    train_images = _pixels(train_images, f"{file}: {layout[0]}")
-    test_images = _pixels(test_images, f"{file}: {layout[2]}")
-    train_labels = _labels(train_labels, f"{file}: {layout[1]}")
-    test_labels = _labels(test_labels, f"{file}: {layout[3]}")
-    texts = {name: _texts(array, f"{file}: {name}") for name, array in optional.items()}
-    for pixels, labels, names in (
-        (train_images, train_labels, (*layout[:2], "train_ids")),
-        (test_images, test_labels, (*layout[2:], "test_ids")),
-    ):
-        counts = [(names[0], len(pixels)), (names[1], len(labels))]
-        counts += [(names[2], len(texts[names[2]]))] if names[2] in texts else []
-        if len({count for _, count in counts}) > 1:
-            lengths = ", ".join(f"{name} has {count}" for name, count in counts)
+        checks = dict(zip(layout, (_pixels, _labels, _pixels, _labels), strict=True))
+        checks |= {name: _texts for name in _OPTIONAL if name in there}
+        found = {name: check(archive[name], f"{file}: {name}") for name, check in checks.items()}
+    names_of = {"train": (*layout[:2], "train_ids"), "test": (*layout[2:], "test_ids")}
+    for names in names_of.values():
+        counts = {name: len(found[name]) for name in names if name in found}
+        if len(set(counts.values())) > 1:
+            lengths = ", ".join(f"{name} has {count}" for name, count in counts.items())
             raise ValueError(f"{file}: lengths differ: {lengths}")
-    largest = max(train_labels.max(initial=0), test_labels.max(initial=0))
+    largest = max(found[labels].max(initial=0) for _, labels, _ in names_of.values())
     if largest >= base.MAX_CLASSES:
         raise ValueError(
             f"{file} has label {largest}, expected at most {base.MAX_CLASSES - 1}: predicted "
             "labels are stored as uint16"
         )
-    class_names = texts.get("class_names", [str(label) for label in range(largest + 1)])
 
-    def split(name: str, labels: np.ndarray, pixels: np.ndarray) -> base.Split:
-        ids = texts.get(f"{name}_ids", base.numbered_ids(name, len(labels)))
-        return base.Split(labels, ids, images.resize(pixels, image_size))
+    def split(name: str) -> base.ArraySplit:
+        of_images, of_labels, of_ids = names_of[name]
+        labels, pixels = found[of_labels], images.resize(found[of_images], image_size)
+        ids = found.get(of_ids, base.numbered_ids(name, len(labels)))
+        return base.ArraySplit(labels, ids, pixels)
 
     try:
-        return base.Dataset(
-            name=f"npz:{path}",
-            train=split("train", train_labels, train_images),
-            test=split("test", test_labels, test_images),
-            class_names=tuple(map(str, class_names)),
-            pixel_max=np.iinfo(np.uint8).max,
-        )
+        class_names = tuple(map(str, found.get("class_names", range(largest + 1))))
+        return base.ArrayDataset(f"npz:{path}", split("train"), split("test"), class_names, 255)
     except ValueError as error:
         raise ValueError(f"{file}: {error}") from error
 

@@ -1,8 +1,14 @@
-"""What a dataset is to tfmem: two splits of images, labels and stable ids."""
+"""What a dataset is to tfmem: two splits of labels and stable ids, mostly with images.
+
+A `Dataset` has labels and ids: what a store keeps, and all that estimates take. An `ArrayDataset`
+has its images in memory too, a `StreamedDataset` reads them from files: an `ImageDataset` is one of
+the two, and what models are trained on.
+"""
 
 import dataclasses
 import functools
 import hashlib
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -19,9 +25,6 @@ class Split:
     Attributes:
       labels: int64 [n], each in [0, number of classes).
       ids: str [n], stable names of the examples, all different.
-      images: uint8 [n, height, width, channels], or float32 [n, d] for representations that take
-        the place of pixels (such as penultimate features), or None where only labels are known or
-        the dataset streams its images.
       true_labels: int64 [n], what the labels were before some were replaced by random ones, or
         None where none were.
       corrupted: bool [n], whose labels were replaced, even where chance gave the true one back;
@@ -30,21 +33,12 @@ class Split:
 
     labels: np.ndarray
     ids: np.ndarray
-    images: np.ndarray | None = None
-    true_labels: np.ndarray | None = None
-    corrupted: np.ndarray | None = None
+    true_labels: np.ndarray | None = dataclasses.field(default=None, kw_only=True)
+    corrupted: np.ndarray | None = dataclasses.field(default=None, kw_only=True)
 
     def __post_init__(self):
         object.__setattr__(self, "labels", np.asarray(self.labels, np.int64))
         object.__setattr__(self, "ids", np.asarray(self.ids, np.str_))
-        if self.images is not None:
-            if len(self.images) != len(self.labels):
-                raise ValueError(f"{len(self.images)} images for {len(self.labels)} labels")
-            if (self.images.dtype, self.images.ndim) not in ((np.uint8, 4), (np.float32, 2)):
-                raise ValueError(
-                    f"images are {self.images.dtype} of shape {self.images.shape}, expected uint8 "
-                    "[n, height, width, channels] or float32 [n, d]"
-                )
         if len(self.ids) != len(self.labels):
             raise ValueError(f"{len(self.ids)} ids for {len(self.labels)} labels")
         if len(np.unique(self.ids)) != len(self.ids):
@@ -53,10 +47,53 @@ class Split:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def with_images(self, images: np.ndarray) -> "ArraySplit":
+        """Returns these examples with images, or others in place of theirs; see `ArraySplit`."""
+        return ArraySplit(
+            self.labels, self.ids, images, true_labels=self.true_labels, corrupted=self.corrupted
+        )
+
+    def content(self) -> Iterator[bytes | memoryview]:
+        """Yields what tells the split from others, for `Dataset.fingerprint`."""
+        yield self.labels.astype("<i8").tobytes()
+        yield "\n".join(self.ids).encode()
+        if self.true_labels is not None and self.corrupted is not None:
+            yield self.true_labels.astype("<i8").tobytes()
+            yield np.packbits(self.corrupted).tobytes()
+
+
+@dataclasses.dataclass(frozen=True)
+class ArraySplit(Split):
+    """The examples of one split with their images in memory.
+
+    Attributes:
+      images: uint8 [n, height, width, channels], or float32 [n, d] for representations that take
+        the place of pixels (such as penultimate features).
+    """
+
+    images: np.ndarray
+
+    def __post_init__(self):
+        super().__post_init__()
+        if len(self.images) != len(self.labels):
+            raise ValueError(f"{len(self.images)} images for {len(self.labels)} labels")
+        if (self.images.dtype, self.images.ndim) not in ((np.uint8, 4), (np.float32, 2)):
+            raise ValueError(
+                f"images are {self.images.dtype} of shape {self.images.shape}, expected uint8 "
+                "[n, height, width, channels] or float32 [n, d]"
+            )
+
+    def content(self) -> Iterator[bytes | memoryview]:
+        yield from super().content()
+        if self.images.dtype != np.uint8:  # Which stores before representations had.
+            yield str(self.images.dtype).encode()
+        yield str(self.images.shape).encode()
+        yield np.ascontiguousarray(self.images).data
+
 
 @dataclasses.dataclass(frozen=True)
 class Dataset:
-    """A training and a test split of one classification problem.
+    """A training and a test split of one classification problem: labels and ids.
 
     Attributes:
       name: its name in `tfmem.datasets`, or "" for one that is in no table.
@@ -65,8 +102,6 @@ class Dataset:
       class_names: one per class, in label order; at most 65,536.
       pixel_max: the largest value a pixel can take; images are divided by it. None: images are
         not scaled (representations), or there are none.
-      stream: reads the images from files when they do not fit into memory; the splits then have
-        none.
     """
 
     name: str
@@ -74,7 +109,6 @@ class Dataset:
     test: Split
     class_names: tuple[str, ...]
     pixel_max: int | None = None
-    stream: ImageStream | None = None
 
     def __post_init__(self):
         if self.num_classes > MAX_CLASSES:
@@ -92,33 +126,10 @@ class Dataset:
                     f"{split_name} example {index} has label {split.labels[index]}, "
                     f"expected 0 to {len(self.class_names) - 1}"
                 )
-        train, test = self.train.images, self.test.images
-        if self.stream is not None and (train is not None or test is not None):
-            raise ValueError("images are given both as arrays and as a stream")
-        if train is not None and test is not None:
-            shapes = train.shape[1:], test.shape[1:]
-            if shapes[0] != shapes[1] or train.dtype != test.dtype:
-                raise ValueError(
-                    f"training images are {train.dtype} {shapes[0]}, test images "
-                    f"{test.dtype} {shapes[1]}; expected the same"
-                )
 
     @property
     def num_classes(self) -> int:
         return len(self.class_names)
-
-    @property
-    def input_shape(self) -> tuple[int, ...]:
-        """(height, width, channels) of an image, or (d,) of a representation.
-
-        Raises:
-          ValueError: the dataset has neither images nor a stream.
-        """
-        if self.stream is not None:
-            return self.stream.image_shape
-        if self.train.images is None:
-            raise ValueError(f"{self.name or 'this dataset'} has labels and ids, but no images")
-        return self.train.images.shape[1:]
 
     @functools.cached_property
     def fingerprint(self) -> str:
@@ -127,23 +138,67 @@ class Dataset:
         In place of a stream's pixels it takes what `ImageStream.identity` says.
         """
         digest = hashlib.sha256()
-        for part in ("|".join(self.class_names), self.pixel_max):
-            digest.update(f"{part}\n".encode())
-        for split in (self.train, self.test):
-            digest.update(split.labels.astype("<i8").tobytes())
-            digest.update("\n".join(split.ids).encode())
-            if split.true_labels is not None:
-                digest.update(split.true_labels.astype("<i8").tobytes())
-                digest.update(np.packbits(split.corrupted).tobytes())
-            if split.images is not None:
-                if split.images.dtype != np.uint8:  # Which stores before representations had.
-                    digest.update(str(split.images.dtype).encode())
-                digest.update(str(split.images.shape).encode())
-
-                digest.update(np.ascontiguousarray(split.images).data)
-        if self.stream is not None:
-            digest.update(self.stream.identity.encode())
+        for part in self._content():
+            digest.update(part)
         return digest.hexdigest()
+
+    def _content(self) -> Iterator[bytes | memoryview]:
+        for part in ("|".join(self.class_names), self.pixel_max):
+            yield f"{part}\n".encode()
+        for split in (self.train, self.test):
+            yield from split.content()
+
+
+@dataclasses.dataclass(frozen=True)
+class ArrayDataset(Dataset):
+    """A dataset whose images, or the representations in their place, are in memory."""
+
+    train: ArraySplit
+    test: ArraySplit
+
+    def __post_init__(self):
+        super().__post_init__()
+        train, test = self.train.images, self.test.images
+        if train.shape[1:] != test.shape[1:] or train.dtype != test.dtype:
+            raise ValueError(
+                f"training images are {train.dtype} {train.shape[1:]}, test images "
+                f"{test.dtype} {test.shape[1:]}; expected the same"
+            )
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """(height, width, channels) of an image, or (d,) of a representation."""
+        return self.train.images.shape[1:]
+
+
+@dataclasses.dataclass(frozen=True)
+class StreamedDataset(Dataset):
+    """A dataset whose images do not fit into memory.
+
+    Attributes:
+      stream: reads them from files.
+    """
+
+    stream: ImageStream = dataclasses.field(kw_only=True)
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """(height, width, channels) of an image."""
+        return self.stream.image_shape
+
+    def _content(self) -> Iterator[bytes | memoryview]:
+        yield from super()._content()
+        yield self.stream.identity.encode()
+
+
+ImageDataset = ArrayDataset | StreamedDataset
+
+
+def require_in_memory(dataset: ImageDataset, what: str) -> ArrayDataset:
+    """Returns the dataset; ValueError, saying what needs that, if it does not fit into memory."""
+    if not isinstance(dataset, ArrayDataset):
+        raise ValueError(f"{dataset.name} does not fit into memory, which {what} needs")
+    return dataset
 
 
 def require_same_labels(
@@ -154,23 +209,7 @@ def require_same_labels(
     Raises:
       ValueError: the number of examples or a label differs; the message starts with `what`.
     """
-    for name, split, labels in (
-        ("training", expected.train, train_labels),
-        ("test", expected.test, test_labels),
-    ):
-        if len(labels) != len(split):
-            raise ValueError(
-                f"{what} has {len(labels)} {name} examples, "
-                f"{expected.name or 'this dataset'} has {len(split)}: another dataset?"
-            )
-        differ = np.flatnonzero(labels != split.labels)
-        if differ.size:
-            first = differ[0]
-            raise ValueError(
-                f"{what} labels {name} example {first} {labels[first]}, "
-                f"{expected.name or 'this dataset'} labels it {split.labels[first]} "
-                f"({differ.size} labels differ): another dataset or another order?"
-            )
+    _require_same(expected, "labels", (train_labels, test_labels), f"{what} has", what, "labels")
 
 
 def require_same_ids(
@@ -181,24 +220,33 @@ def require_same_ids(
     Raises:
       ValueError: their number or an id differs; the message starts with `what`.
     """
-    for name, split, ids in (
-        ("training", expected.train, train_ids),
-        ("test", expected.test, test_ids),
-    ):
-        if ids is None:
+    _require_same(expected, "ids", (train_ids, test_ids), f"{what} has ids of", what, "calls")
+
+
+def _require_same(
+    expected: Dataset,
+    field: str,
+    arrays: tuple[np.ndarray | None, ...],
+    has: str,
+    what: str,
+    verb: str,
+) -> None:
+    known = expected.name or "this dataset"
+    splits = (("training", expected.train), ("test", expected.test))
+    for (name, split), array in zip(splits, arrays, strict=True):
+        if array is None:
             continue
-        known = expected.name or "this dataset"
-        if len(ids) != len(split):
+        if len(array) != len(split):
             raise ValueError(
-                f"{what} has ids of {len(ids)} {name} examples, {known} has {len(split)}: "
-                "another dataset?"
+                f"{has} {len(array)} {name} examples, {known} has {len(split)}: another dataset?"
             )
-        differ = np.flatnonzero(ids != split.ids)
+        own = getattr(split, field)
+        differ = np.flatnonzero(array != own)
         if differ.size:
             first = differ[0]
             raise ValueError(
-                f"{what} calls {name} example {first} {ids[first]}, {known} calls it "
-                f"{split.ids[first]} ({differ.size} ids differ): another dataset or another order?"
+                f"{what} {verb} {name} example {first} {array[first]}, {known} {verb} it "
+                f"{own[first]} ({differ.size} {field} differ): another dataset or another order?"
             )
 
 

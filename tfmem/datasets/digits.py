@@ -9,7 +9,7 @@ _SPLIT_SEED = 0
 _PIXEL_MAX = 16
 
 
-def load(image_size: int | None = None) -> base.Dataset:
+def load(image_size: int | None = None) -> base.ArrayDataset:
     """Returns the digits in one fixed, seeded, stratified split: 1,257 train and 540 test.
 
     Ids are the positions in `sklearn.datasets.load_digits`; each split keeps that order.
@@ -20,23 +20,16 @@ def load(image_size: int | None = None) -> base.Dataset:
     from sklearn import datasets, model_selection
 
     digits = datasets.load_digits()
+    labels = digits.target
     train, test = model_selection.train_test_split(
-        np.arange(len(digits.target)),
-        test_size=_NUM_TEST,
-        stratify=digits.target,
-        random_state=_SPLIT_SEED,
+        np.arange(len(labels)), test_size=_NUM_TEST, stratify=labels, random_state=_SPLIT_SEED
     )
     pixels = images.resize(digits.images.astype(np.uint8)[..., None], image_size, _PIXEL_MAX)
     ids = base.numbered_ids("digits", len(pixels))
-
-    def split(index: np.ndarray) -> base.Split:
-        index = np.sort(index)
-        return base.Split(digits.target[index], ids[index], pixels[index])
-
-    return base.Dataset(
-        name="digits",
-        train=split(train),
-        test=split(test),
-        class_names=tuple(str(name) for name in digits.target_names),
-        pixel_max=_PIXEL_MAX,
+    train, test = (
+        base.ArraySplit(labels[index], ids[index], pixels[index])
+        for index in (np.sort(train), np.sort(test))
+    )
+    return base.ArrayDataset(
+        "digits", train, test, tuple(map(str, digits.target_names)), _PIXEL_MAX
     )

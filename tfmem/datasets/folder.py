@@ -1,7 +1,9 @@
 """A folder of images: PATH/train/CLASS/FILE and PATH/test/CLASS/FILE, one folder a class."""
 
 import concurrent.futures
+import contextlib
 import dataclasses
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from etils import epath
@@ -21,7 +23,7 @@ class _File:
     label: int
 
 
-def load(path: str, image_size: int | None = None) -> base.Dataset:
+def load(path: str, image_size: int | None = None) -> base.ArrayDataset:
     """Returns the images of a folder.
 
     Classes are the sorted names of the folders in PATH/train; PATH/test may lack some of them. Ids
@@ -55,28 +57,25 @@ def load(path: str, image_size: int | None = None) -> base.Dataset:
         )
     files = {name: _files(root, name, classes) for name in ("train", "test")}
     mode, size = _common_form([*files["train"], *files["test"]], image_size)
-
-    def split(split_name: str) -> base.Split:
-        listed = files[split_name]
-        return base.Split(
-            [file.label for file in listed],
-            [file.id for file in listed],
+    train, test = (
+        base.ArraySplit(
+            np.array([file.label for file in listed]),
+            np.array([file.id for file in listed]),
             _read(listed, mode, size, image_size),
         )
-
-    return base.Dataset(
-        name=f"folder:{path}",
-        train=split("train"),
-        test=split("test"),
-        class_names=tuple(classes),
-        pixel_max=np.iinfo(np.uint8).max,
+        for listed in files.values()
     )
+    return base.ArrayDataset(f"folder:{path}", train, test, tuple(classes), pixel_max=255)
+
+
+def _visible(folder: epath.Path, wanted: Callable[[epath.Path], bool]) -> list[str]:
+    """Returns the sorted names of what is in a folder, is wanted and is not hidden."""
+    paths = (path for path in folder.iterdir() if not path.name.startswith("."))
+    return sorted(path.name for path in paths if wanted(path))
 
 
 def _subfolders(folder: epath.Path) -> list[str]:
-    return sorted(
-        path.name for path in folder.iterdir() if not path.name.startswith(".") and path.is_dir()
-    )
+    return _visible(folder, lambda path: path.is_dir())
 
 
 def _files(root: epath.Path, split_name: str, classes: list[str]) -> list[_File]:
@@ -85,16 +84,11 @@ def _files(root: epath.Path, split_name: str, classes: list[str]) -> list[_File]
         folder = root / split_name / class_name
         if split_name == "test" and not folder.exists():
             continue
-        names = sorted(
-            path.name
-            for path in folder.iterdir()
-            if not path.name.startswith(".") and path.suffix.lower() in SUFFIXES
-        )
+        names = _visible(folder, lambda path: path.suffix.lower() in SUFFIXES)
         if not names:
             raise ValueError(f"{folder} has no images; expected files such as *.png or *.jpg")
-        files += [
-            _File(f"{split_name}/{class_name}/{name}", folder / name, label) for name in names
-        ]
+        start = f"{split_name}/{class_name}"
+        files += [_File(f"{start}/{name}", folder / name, label) for name in names]
     return files
 
 
@@ -103,13 +97,10 @@ def _common_form(files: list[_File], image_size: int | None) -> tuple[str, tuple
 
     Only headers are read.
     """
-    mode, first = "L", None
+    mode, first_size = "L", (0, 0)
     for file in files:
-        try:
-            with file.path.open("rb") as opened, Image.open(opened) as image:
-                own, size = image.mode, (image.height, image.width)
-        except Exception as error:
-            raise _unreadable(file, error) from error
+        with _opened(file) as image:
+            own, size = image.mode, (image.height, image.width)
         if own in _WIDE:
             raise ValueError(
                 f"{file.path} has more than 8 bits a channel (Pillow mode {own}): convert it to an "
@@ -117,13 +108,14 @@ def _common_form(files: list[_File], image_size: int | None) -> tuple[str, tuple
             )
         if own not in _GREY:
             mode = "RGB"
-        first = first or (file, size)
-        if image_size is None and size != first[1]:
+        if file is files[0]:
+            first_size = size
+        if image_size is None and size != first_size:
             raise ValueError(
-                f"images differ in size: {first[0].path} is {_words(first[1])} (height x width), "
-                f"{file.path} is {_words(size)}: give --image_size to resize all"
+                f"images differ in size: {files[0].path} is {images.extent(first_size)} (height x "
+                f"width), {file.path} is {images.extent(size)}: give --image_size to resize all"
             )
-    return mode, first[1]
+    return mode, first_size
 
 
 def _read(
@@ -132,12 +124,8 @@ def _read(
     """Returns uint8 [n, height, width, channels]."""
 
     def pixels(file: _File) -> np.ndarray:
-        try:
-            with file.path.open("rb") as opened, Image.open(opened) as image:
-                array = np.asarray(image.convert(mode))
-        except Exception as error:
-            raise _unreadable(file, error) from error
-        array = array[..., None] if array.ndim == 2 else array
+        with _opened(file) as image:
+            array = np.atleast_3d(np.asarray(image.convert(mode)))
         return array if image_size is None else images.square(array, image_size)
 
     height, width = size if image_size is None else (image_size, image_size)
@@ -149,11 +137,11 @@ def _read(
     return result
 
 
-def _unreadable(file: _File, error: Exception) -> ValueError:
-    # Pillow's decoders raise OSError, SyntaxError, ValueError and others.
-    text = str(error).splitlines()[0] if str(error) else ""
-    return ValueError(f"{file.path} cannot be read as an image ({type(error).__name__}: {text})")
-
-
-def _words(size: tuple[int, int]) -> str:
-    return " x ".join(map(str, size))
+@contextlib.contextmanager
+def _opened(file: _File) -> Iterator[Image.Image]:
+    try:
+        with file.path.open("rb") as opened, Image.open(opened) as image:
+            yield image
+    except Exception as error:  # Pillow's decoders raise OSError, SyntaxError and others.
+        text = f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}"
+        raise ValueError(f"{file.path} cannot be read as an image ({text})") from error

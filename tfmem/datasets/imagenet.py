@@ -9,22 +9,22 @@ import numpy as np
 from absl import logging
 from etils import epath
 
-from tfmem import npz
 from tfmem.datasets import base, tfds
 from tfmem.datasets.stream import ImageStream
+from tfmem.disk import npz
 
 NAME = tfds.IMAGENET
 IMAGE_SIZE = 224
 _ARCHIVES = ("ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar")
 _INDEX_FILE = "tfmem_index.npz"
 _BATCH = 1_000
-_LOG_EVERY = 100_000
+_LOG_EVERY = 100  # Batches.
 
 # Labels, int64 [n], and ids, str [n], of train and test.
 Index = dict[str, tuple[np.ndarray, np.ndarray]]
 
 
-def load(data_dir: str | None, image_size: int | None = None) -> base.Dataset:
+def load(data_dir: str | None, image_size: int | None = None) -> base.StreamedDataset:
     """Returns ImageNet; its test split is TFDS's `validation`.
 
     Examples are in the order of TFDS's files; ids are their file names, as in n01440764_10026.JPEG.
@@ -47,20 +47,10 @@ def load(data_dir: str | None, image_size: int | None = None) -> base.Dataset:
     about = _about_files(builder, splits)
     index = _cached_index(builder, splits, about)
     train, test = (base.Split(*index[name]) for name in ("train", "test"))
-    return base.Dataset(
-        name=NAME,
-        train=train,
-        test=test,
-        class_names=tuple(builder.info.features["label"].names),
-        pixel_max=np.iinfo(np.uint8).max,
-        stream=ImageStream(
-            builder,
-            splits,
-            {"train": train.ids, "test": test.ids},
-            IMAGE_SIZE if image_size is None else image_size,
-            about,
-        ),
-    )
+    ids = {"train": train.ids, "test": test.ids}
+    stream = ImageStream(builder, splits, ids, image_size or IMAGE_SIZE, about)
+    class_names = tuple(builder.info.features["label"].names)
+    return base.StreamedDataset(NAME, train, test, class_names, pixel_max=255, stream=stream)
 
 
 def _require_archives(builder: Any) -> None:
@@ -70,8 +60,8 @@ def _require_archives(builder: Any) -> None:
         raise ValueError(
             f"{NAME} is not in {builder.data_dir_root} and its download needs an account: "
             f"get {' and '.join(_ARCHIVES)} from https://image-net.org/download-images, put them "
-            f"into {folder} (which lacks {' and '.join(missing)}) and run python -m "
-            f"launchers.train_trials again, or tfds build {NAME}; if it is prepared elsewhere, "
+            f"into {folder} (which lacks {' and '.join(missing)}) and run tfmem "
+            f"train_trials again, or tfds build {NAME}; if it is prepared elsewhere, "
             "point --data_dir there"
         )
 
@@ -103,12 +93,10 @@ def _cached_index(builder: Any, splits: dict[str, str], about: str) -> Index:
                 return _read_cache(place, about)
         except (ValueError, KeyError, OSError) as error:
             logging.warning("%s is made anew: %s", place, error)
-    index = {
-        name: _read_index(builder, split_name, json.loads(about)[name]["num_examples"])
-        for name, split_name in splits.items()
-    }
-    arrays = {"about": np.array(about)}
-    for name, (labels, ids) in index.items():
+    index, arrays = {}, {"about": np.array(about)}
+    for name, split_name in splits.items():
+        count = json.loads(about)[name]["num_examples"]
+        index[name] = labels, ids = _read_index(builder, split_name, count)
         arrays |= {f"{name}_labels": labels, f"{name}_ids": np.char.encode(ids)}
     for place in places:
         try:
@@ -121,25 +109,22 @@ def _cached_index(builder: Any, splits: dict[str, str], about: str) -> Index:
 
 
 def _read_cache(path: epath.Path, about: str) -> Index:
-    names = ("train_labels", "train_ids", "test_labels", "test_ids")
-    with npz.open_npz(path, ("about", *names)) as archive:
+    with npz.open_npz(path, ("about",)) as archive:
         if str(archive["about"]) != about:
             raise ValueError("it was made of other files")
-        train_labels, train_ids, test_labels, test_ids = (archive[name] for name in names)
-    return {
-        "train": (train_labels, train_ids.astype(np.str_)),
-        "test": (test_labels, test_ids.astype(np.str_)),
-    }
+        return {
+            name: (archive[f"{name}_labels"], archive[f"{name}_ids"].astype(np.str_))
+            for name in ("train", "test")
+        }
 
 
 def _read_index(builder: Any, split_name: str, count: int) -> tuple[np.ndarray, np.ndarray]:
     logging.info("reading the labels and ids of %s %s: once, all of its files", NAME, split_name)
     examples = tfds.in_file_order(builder, split_name, ("label", "file_name")).batch(_BATCH)
-    labels, ids, done = [], [], 0
-    for batch in examples.as_numpy_iterator():
+    labels, ids = [], []
+    for number, batch in enumerate(examples.as_numpy_iterator(), 1):
         labels.append(batch["label"])
         ids.append(batch["file_name"].astype(np.bytes_))
-        done += len(batch["label"])
-        if done % _LOG_EVERY == 0:
-            logging.info("%s %s: %d of %d", NAME, split_name, done, count)
+        if number % _LOG_EVERY == 0:
+            logging.info("%s %s: %d of %d", NAME, split_name, number * _BATCH, count)
     return np.concatenate(labels), np.concatenate(ids).astype(np.str_)

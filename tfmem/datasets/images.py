@@ -24,13 +24,9 @@ def square(image: np.ndarray, size: int) -> np.ndarray:
         return crop
     # Channel by channel: Pillow has no mode for every number of channels, and weighs colours by
     # alpha in those that have it.
-    channels = [
-        Image.fromarray(np.ascontiguousarray(crop[..., channel])).resize(
-            (size, size), Image.Resampling.BICUBIC
-        )
-        for channel in range(crop.shape[-1])
-    ]
-    return np.stack([np.asarray(channel) for channel in channels], axis=-1)
+    channels = map(Image.fromarray, np.ascontiguousarray(np.moveaxis(crop, -1, 0)))
+    resized = [channel.resize((size, size), Image.Resampling.BICUBIC) for channel in channels]
+    return np.stack([np.asarray(channel) for channel in resized], axis=-1)
 
 
 def resize(images: np.ndarray, size: int | None, pixel_max: int = 255) -> np.ndarray:
@@ -66,12 +62,13 @@ def stack(images: Iterable[tuple[str, np.ndarray]], size: int | None, what: str)
         first = first or (name, image.shape)
         if image.shape != first[1]:
             raise ValueError(
-                f"{what}: images differ in size: {first[0]} is {_words(first[1])} (height x width "
-                f"x channels), {name} is {_words(image.shape)}: give --image_size to resize all"
+                f"{what}: images differ in size: {first[0]} is {extent(first[1])} (height x width "
+                f"x channels), {name} is {extent(image.shape)}: give --image_size to resize all"
             )
         result.append(image)
     return np.stack(result) if result else np.zeros((0, 1, 1, 1), np.uint8)
 
 
-def _words(shape: tuple[int, ...]) -> str:
+def extent(shape: tuple[int, ...]) -> str:
+    """Returns a shape as text: `4 x 6 x 3`."""
     return " x ".join(map(str, shape))

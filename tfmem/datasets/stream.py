@@ -116,17 +116,11 @@ class ImageStream:
         if not index.size:
             return
         runs = np.split(index, np.flatnonzero(np.diff(index) > 1) + 1)
-        parts = [
-            tfds.core.ReadInstruction(
-                self._split_names[split], from_=int(run[0]), to=int(run[-1]) + 1, unit="abs"
-            )
-            for run in runs
-        ]
+        name, instruction = self._split_names[split], tfds.core.ReadInstruction
+        parts = [instruction(name, int(run[0]), int(run[-1]) + 1, unit="abs") for run in runs]
+        part = functools.reduce(operator.add, parts)
         examples = self._numbered(
-            split,
-            functools.reduce(operator.add, parts),
-            interleave_cycle_length=SHUFFLE_FILES,
-            interleave_block_length=1,
+            split, part, interleave_cycle_length=SHUFFLE_FILES, interleave_block_length=1
         )
         for number, encoded in examples.as_numpy_iterator():
             with Image.open(io.BytesIO(encoded)) as file:

@@ -91,7 +91,7 @@ def in_file_order(builder: Any, split_name: str, features: tuple[str, ...], **kw
 
 def load(
     name: str, data_dir: str | None, image_size: int | None = None, given: str | None = None
-) -> base.Dataset:
+) -> base.ArrayDataset:
     """Returns a TFDS dataset.
 
     Examples are in the order of TFDS's files and have their split and position as id, as in
@@ -117,25 +117,17 @@ def load(
     _require_image_classification(builder)
     prepare(builder)
     names = split_names(builder)
-    return base.Dataset(
-        name=given or name,
-        train=_read(builder, names["train"], image_size),
-        test=_read(builder, names["test"], image_size),
-        class_names=tuple(builder.info.features["label"].names),
-        pixel_max=np.iinfo(np.uint8).max,
-    )
+    train, test = (_read(builder, names[split], image_size) for split in ("train", "test"))
+    class_names = tuple(builder.info.features["label"].names)
+    return base.ArrayDataset(given or name, train, test, class_names, pixel_max=255)
 
 
 def _require_image_classification(builder: Any) -> None:
     import tensorflow_datasets as tfds
 
     features = builder.info.features
-    image, label = (
-        features[key]
-        if isinstance(features, tfds.features.FeaturesDict) and key in features
-        else None
-        for key in ("image", "label")
-    )
+    named = dict(features.items()) if isinstance(features, tfds.features.FeaturesDict) else {}
+    image, label = named.get("image"), named.get("label")
     if (
         not isinstance(image, tfds.features.Image)
         or np.dtype(image.np_dtype) != np.uint8
@@ -148,22 +140,23 @@ def _require_image_classification(builder: Any) -> None:
         )
 
 
-def _read(builder: Any, split_name: str, image_size: int | None) -> base.Split:
+def _read(builder: Any, split_name: str, image_size: int | None) -> base.ArraySplit:
     import tensorflow_datasets as tfds
 
     features = builder.info.features
     has_id = "id" in features and features["id"].shape == ()
     wanted = ("image", "label", *(["id"] if has_id else []))
     if None in features["image"].shape:
-        labels, keys = [], []
+        numbers, keys = [], []
 
-        def pixels():
+        def examples():
             for example in tfds.as_numpy(in_file_order(builder, split_name, wanted)):
-                labels.append(example["label"])
+                numbers.append(example["label"])
                 keys.append(example.get("id"))
-                yield f"{split_name} example {len(labels) - 1}", example["image"]
+                yield f"{split_name} example {len(numbers) - 1}", example["image"]
 
-        pixels = images.stack(pixels(), image_size, f"TFDS's {builder.name}")
+        pixels = images.stack(examples(), image_size, f"TFDS's {builder.name}")
+        labels = np.array(numbers)
     else:
         arrays = tfds.as_numpy(in_file_order(builder, split_name, wanted, batch_size=-1))
         labels, keys = arrays["label"], arrays.get("id")
@@ -173,10 +166,10 @@ def _read(builder: Any, split_name: str, image_size: int | None) -> base.Split:
         own = np.array([key.decode() if isinstance(key, bytes) else str(key) for key in keys])
         if builder.name in _ORIGINAL_ORDER:
             order = _original_order(own, f"{builder.name} {split_name}")
-            return base.Split(np.asarray(labels)[order], own[order], pixels[order])
+            return base.ArraySplit(labels[order], own[order], pixels[order])
         if len(np.unique(own)) == len(own):
             ids = own
-    return base.Split(labels, ids, pixels)
+    return base.ArraySplit(labels, ids, pixels)
 
 
 def _original_order(ids: np.ndarray, what: str) -> np.ndarray:

@@ -1,14 +1,17 @@
 """What is made of a dataset: labels replaced by random ones, test examples to train on."""
 
 import dataclasses
+from typing import TypeVar
 
 import numpy as np
 
 from tfmem import seeds
-from tfmem.datasets.base import Dataset, Split
+from tfmem.datasets.base import ArrayDataset, ArraySplit, Dataset, ImageDataset, StreamedDataset
+
+_Dataset = TypeVar("_Dataset", bound=Dataset)
 
 
-def corrupt_labels(dataset: Dataset, count: int, base_seed: int) -> Dataset:
+def corrupt_labels(dataset: _Dataset, count: int, base_seed: int) -> _Dataset:
     """Replaces the labels of random training examples by random ones (Liu et al., 2021, Sec. 3.1).
 
     The examples are a uniform random subset and the new labels uniform over all classes, so one in
@@ -39,21 +42,21 @@ def corrupt_labels(dataset: Dataset, count: int, base_seed: int) -> Dataset:
     return dataclasses.replace(dataset, train=split)
 
 
-def train_on_test_too(dataset: Dataset) -> Dataset:
+def train_on_test_too(dataset: ImageDataset) -> ArrayDataset:
     """Returns the dataset with its test examples behind its training examples, in both splits.
 
     Raises:
       ValueError: the dataset streams its images, or an id is in both splits.
     """
-    if dataset.stream is not None:
+    if isinstance(dataset, StreamedDataset):
         raise ValueError(f"{dataset.name} does not fit into memory: its splits cannot be joined")
     train, test = dataset.train, dataset.test
-    joined = {
-        name: np.concatenate([getattr(train, name), getattr(test, name)])
-        for name in ("labels", "ids", "images")
-        if getattr(train, name) is not None
+    parts = {
+        field: (getattr(train, field), getattr(test, field))
+        for field in ("labels", "ids", "images")
     }
-    if train.true_labels is not None:
-        joined["true_labels"] = np.concatenate([train.true_labels, test.labels])
-        joined["corrupted"] = np.concatenate([train.corrupted, np.zeros(len(test), bool)])
-    return dataclasses.replace(dataset, train=Split(**joined))
+    if train.corrupted is not None:
+        parts["true_labels"] = train.true_labels, test.labels
+        parts["corrupted"] = train.corrupted, np.zeros(len(test), bool)
+    joined = ArraySplit(**{field: np.concatenate(part) for field, part in parts.items()})
+    return dataclasses.replace(dataset, train=joined)

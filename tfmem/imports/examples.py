@@ -5,25 +5,21 @@ import hashlib
 
 import numpy as np
 
-from tfmem import datasets, npz
+from tfmem import datasets
 from tfmem.datasets import imagenet
-from tfmem.store import Predictions, Trial
+from tfmem.disk import npz
+from tfmem.store.trials import Predictions, Trial
 
-# In a file of labels: of train and of test. The second are those of what the authors publish.
+# A file of labels names its arrays in one of these ways; the second is the authors'.
 _LABELS = (("train_labels", "test_labels"), ("tr_labels", "tt_labels"))
 _IDS = (("train_ids", "test_ids"), ("tr_ids", "tt_ids"), ("tr_filenames", "tt_filenames"))
 
 
 @dataclasses.dataclass(frozen=True)
 class Labels:
-    """Labels in the order of a source.
+    """Labels in the order of a source: int64 [n] and [n'], and ids, text [n] and [n'], or None.
 
-    Attributes:
-      what: where they are from: what errors start with.
-      train: int64 [n].
-      test: int64 [n'].
-      train_ids: text [n], or None.
-      test_ids: text [n'], or None.
+    Errors start with `what`, which says where they are from.
     """
 
     what: str
@@ -126,6 +122,8 @@ def find_examples(labels: Labels | None, name: str, data_dir: str | None) -> Exa
         examples are.
     """
     if not name:
+        if labels is None:
+            raise ValueError("no labels and no dataset: give --labels or --dataset")
         return Examples(_without_name(labels))
     dataset = datasets.load(name, data_dir)
     if labels is None:
@@ -136,30 +134,23 @@ def find_examples(labels: Labels | None, name: str, data_dir: str | None) -> Exa
                 "in the order of their runs"
             )
         return Examples(dataset)
-    if labels.train_ids is None:
+    if labels.train_ids is None or labels.test_ids is None:
         datasets.require_same_labels(dataset, labels.train, labels.test, labels.what)
         return Examples(dataset)
-    train, test = (
-        _order(split.ids, ids, f"{labels.what}: {split_name} ids", name)
-        for split_name, split, ids in (
-            ("training", dataset.train, labels.train_ids),
-            ("test", dataset.test, labels.test_ids),
-        )
-    )
+    train = _order(dataset.train.ids, labels.train_ids, f"{labels.what}: training ids", name)
+    test = _order(dataset.test.ids, labels.test_ids, f"{labels.what}: test ids", name)
     datasets.require_same_labels(dataset, labels.train[train], labels.test[test], labels.what)
     return Examples(dataset, (train, test))
 
 
 def _without_name(labels: Labels) -> datasets.Dataset:
+    def split(name: str, own: np.ndarray, ids: np.ndarray | None) -> datasets.Split:
+        return datasets.Split(own, datasets.numbered_ids(name, len(own)) if ids is None else ids)
+
     num_classes = 1 + int(max(labels.train.max(), labels.test.max()))
     try:
-        train, test = (
-            datasets.Split(own, datasets.numbered_ids(name, len(own)) if ids is None else ids)
-            for name, own, ids in (
-                ("train", labels.train, labels.train_ids),
-                ("test", labels.test, labels.test_ids),
-            )
-        )
+        train = split("train", labels.train, labels.train_ids)
+        test = split("test", labels.test, labels.test_ids)
         return datasets.Dataset("", train, test, tuple(map(str, range(num_classes))))
     except ValueError as error:
         raise ValueError(f"{labels.what}: {error}") from error
@@ -197,7 +188,7 @@ def class_difference_by_chance(trial: Trial, dataset: datasets.Dataset) -> float
       The tail probability of Pearson's chi-square statistic of right and wrong by class; None
       where it says nothing: fewer than 30 examples per class, or all of them right or wrong.
     """
-    from scipy import special  # Slow to import, and seldom needed.
+    from scipy import special  # It is slow to import, and seldom needed.
 
     unseen = ~trial.subset
     labels = np.concatenate([dataset.train.labels[unseen], dataset.test.labels])

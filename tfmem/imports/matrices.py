@@ -2,18 +2,18 @@
 
 import hashlib
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
 from etils import epath
 
-from tfmem import npz
+from tfmem.disk import npz
 from tfmem.imports.examples import Labels, checked_labels
 from tfmem.imports.source import require_some
-from tfmem.store import Predictions, Trial
+from tfmem.store.trials import Predictions, Trial
 
-# What each row says: which examples were seen, which training and which test examples were right.
+# A row says which examples were seen, and which training and test examples were right.
 _ARRAYS = ("subset_mask", "train_correct", "test_correct")
 _ARRAY_LABELS = ("train_labels", "test_labels")
 _DATAMODELS = ("train_masks", "train_margins", "test_margins")
@@ -62,10 +62,9 @@ class MatrixSource:
                     f"{array.what} has shape {list(array.shape)}, expected [{self.num_trials}, "
                     f"{count}] (trials of {next(iter(self._matrices))}, examples of the labels)"
                 )
-        labels = {}
-        if self.labels is not None:
-            both = self.labels.train, self.labels.test
-            labels = dict(zip(_ARRAY_LABELS, both, strict=True))
+        both = (self.labels.train, self.labels.test) if self.labels else ()
+        labels = dict(zip(_ARRAY_LABELS, both, strict=False))
+        blocks: Iterable[np.ndarray]
         digest = hashlib.sha256()
         for name in sorted([*self._matrices, *labels]):
             if name in labels:

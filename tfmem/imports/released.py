@@ -14,10 +14,10 @@ from collections.abc import Callable, Collection, Iterator
 import numpy as np
 from etils import epath
 
-from tfmem import npz
+from tfmem.disk import npz
 from tfmem.imports.examples import Labels
 from tfmem.imports.source import require_some
-from tfmem.store import Predictions, Trial
+from tfmem.store.trials import Predictions, Trial
 
 FILE = "aux_arrays.npz"
 _SPLITS = ("train", "removed", "test")
@@ -68,7 +68,7 @@ def find_runs(tree: epath.PathLike) -> list[str]:
 def _runs_below(folder: epath.Path) -> Iterator[epath.Path]:
     for child in folder.iterdir():
         if child.is_dir():
-            if (child / FILE).exists():  # What else a run has, such as checkpoints, is passed by.
+            if (child / FILE).exists():  # A run may have other files, such as checkpoints.
                 yield child
             else:
                 yield from _runs_below(child)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Iterator
 from typing import Protocol
 
 from tfmem.imports.examples import Labels
-from tfmem.store import Trial
+from tfmem.store.trials import Trial
 
 
 class Source(Protocol):

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 import keras
 import numpy as np
 
-from tfmem import seeds, tables
+from tfmem import seeds, words
 from tfmem.config import PRECISIONS
 from tfmem.models import cct, densenet, inception, mlp, resnet, vgg
 
@@ -28,17 +28,11 @@ BUILDERS: Mapping[str, Callable[..., keras.Model]] = {
 
 def require_turnover(name: str) -> None:
     """Raises ValueError if the architecture has no turn-over layers, or there is no such name."""
-    with_turnover = [
-        known
-        for known, builder in BUILDERS.items()
-        if "turnover" in inspect.signature(builder).parameters
-    ]
-    tables.lookup(BUILDERS, name, "model")
-    if name not in with_turnover:
-        raise ValueError(
-            f"model {name!r} has no turn-over layers; those that have are "
-            f"{', '.join(with_turnover)}"
-        )
+    words.lookup(BUILDERS, name, "model")
+    takes = {known: inspect.signature(builder).parameters for known, builder in BUILDERS.items()}
+    if "turnover" not in takes[name]:
+        those = ", ".join(known for known in BUILDERS if "turnover" in takes[known])
+        raise ValueError(f"model {name!r} has no turn-over layers; those that have are {those}")
 
 
 def build(
@@ -52,7 +46,7 @@ def build(
     """Returns a model that maps images [batch, *input_shape] to logits [batch, num_classes].
 
     Weights and logits are float32 under every precision. The global dtype policy stays as it was.
-    With turn-over dropout the model maps [images, ids, modes]: `tfmem.turnover.apply` calls it.
+    With turn-over dropout the model maps [images, ids, modes]: `turnover.apply` calls it.
 
     Args:
       name: one of `BUILDERS`.
@@ -66,7 +60,7 @@ def build(
       ValueError: unknown name or precision, a shape or option that the model does not take, or
         turn-over dropout in a model that has no layers for it.
     """
-    builder = tables.lookup(BUILDERS, name, "model")
+    builder = words.lookup(BUILDERS, name, "model")
     if precision not in PRECISIONS:
         raise ValueError(f"precision is {precision!r}, expected one of {', '.join(PRECISIONS)}")
     if turnover:
@@ -96,20 +90,10 @@ def features(model: keras.Model, layer: str | None = None) -> keras.Model:
       ValueError: the model has no such layer.
     """
     by_name = {known.name: known for known in model.layers}
-    found = tables.lookup(by_name, "logits" if layer is None else layer, "layer")
+    found = words.lookup(by_name, "logits" if layer is None else layer, "layer")
     tensor = found.input if layer is None else found.output
     outputs = keras.layers.Flatten(dtype="float32", name="features")(tensor)
     return keras.Model(model.input, outputs, name=f"{model.name}_features")
-
-
-def _initializer(layer: keras.Layer, variable) -> keras.initializers.Initializer:
-    initializer = getattr(layer, f"{variable.name}_initializer", None)
-    if initializer is None:
-        raise ValueError(
-            f"layer {layer.name!r} has the weight {variable.name!r} but no attribute "
-            f"{variable.name}_initializer to draw it from"
-        )
-    return initializer
 
 
 def initial_weights(model: keras.Model, base_seed: int, trial: int) -> list[np.ndarray]:
@@ -121,19 +105,23 @@ def initial_weights(model: keras.Model, base_seed: int, trial: int) -> list[np.n
     Raises:
       ValueError: a layer does not say how a weight of its is initialized.
     """
-    owners = {
-        id(variable): layer
+    initializers = {
+        id(variable): getattr(layer, f"{variable.name}_initializer")
         for layer in model._flatten_layers(include_self=False)
         for variable in layer.weights
         if hasattr(layer, f"{variable.name}_initializer")
     }
-    words = seeds.integers(base_seed, trial, "initial_weights", len(model.weights))
+    own_seeds = seeds.integers(base_seed, trial, "initial_weights", len(model.weights))
     drawn = []
-    for seed, variable in zip(words, model.weights, strict=True):
-        initializer = _initializer(owners.get(id(variable), model), variable)
+    for seed, variable in zip(own_seeds, model.weights, strict=True):
+        initializer = initializers.get(id(variable))
+        if initializer is None:
+            raise ValueError(
+                f"{model.name} has the weight {variable.path!r}, but its layer has no attribute "
+                f"{variable.name}_initializer to draw it from"
+            )
         config = initializer.get_config()
         if "seed" in config:
             initializer = type(initializer).from_config({**config, "seed": seed})
-        value = initializer(variable.shape, variable.dtype)
-        drawn.append(keras.ops.convert_to_numpy(value))
+        drawn.append(keras.ops.convert_to_numpy(initializer(variable.shape, variable.dtype)))
     return drawn

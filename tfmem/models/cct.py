@@ -5,8 +5,8 @@ import dataclasses
 import keras
 from keras import ops
 
-from tfmem import turnover as turnover_lib
 from tfmem.models import layers
+from tfmem.models.turnover import NetworkBuilder
 
 _STEM_FILTERS = 64  # Of all convolutions of the tokenizer but the last.
 
@@ -118,7 +118,7 @@ def cct(
         raise ValueError(f"variant is {variant!r}, expected one of {', '.join(VARIANTS)}")
     chosen = VARIANTS[variant]
     layers.require_image(input_shape, 4, "cct")
-    network = turnover_lib.builder(turnover)
+    network = NetworkBuilder(turnover)
     inputs = x = layers.images(input_shape)
     for index in range(1, chosen.convolutions + 1):
         name, last = f"tokenizer{index}", index == chosen.convolutions
@@ -133,8 +133,7 @@ def cct(
         )(x)
         x = network.drop(x, name)
         x = keras.layers.MaxPooling2D(3, strides=2, padding="same", name=f"{name}_pool")(x)
-    places = x.shape[1] * x.shape[2]
-    x = keras.layers.Reshape((places, chosen.width), name="tokens")(x)
+    x = keras.layers.Reshape((-1, chosen.width), name="tokens")(x)
     x = Positions(name="positions")(x)
     for index in range(1, chosen.blocks + 1):
         x = _block(x, chosen, network, f"block{index}")
@@ -143,22 +142,21 @@ def cct(
     return network.model(inputs, layers.logits(x, num_classes), "cct")
 
 
-def _block(x, variant: _Variant, network, name: str):
-    normed = _norm(x, f"{name}_norm1")
+def _block(x, variant: _Variant, network: NetworkBuilder, name: str):
+    width, normed = variant.width, _norm(x, f"{name}_norm1")
     parts = [
-        _dense(normed, variant.width, f"{name}_{part}", use_bias=False)
+        _dense(normed, width, f"{name}_{part}", use_bias=False)
         for part in ("queries", "keys", "values")
     ]
     attended = Attention(variant.heads, name=f"{name}_attention")(parts)
     attended = network.drop(attended, f"{name}_attention")
-    attended = _dense(attended, variant.width, f"{name}_projection")
+    attended = _dense(attended, width, f"{name}_projection")
     attended = network.drop(attended, f"{name}_projection")
     x = keras.layers.Add(name=f"{name}_add1")([x, attended])
-    hidden = _dense(
-        _norm(x, f"{name}_norm2"), variant.widening * variant.width, f"{name}_hidden", "relu"
-    )
+    normed = _norm(x, f"{name}_norm2")
+    hidden = _dense(normed, variant.widening * width, f"{name}_hidden", "relu")
     hidden = network.drop(hidden, f"{name}_hidden")
-    hidden = network.drop(_dense(hidden, variant.width, f"{name}_output"), f"{name}_output")
+    hidden = network.drop(_dense(hidden, width, f"{name}_output"), f"{name}_output")
     return keras.layers.Add(name=f"{name}_add2")([x, hidden])
 
 

@@ -47,10 +47,9 @@ def inception(
                 layers.conv_norm_relu(x, filters_3x3, 3, f"{name}_3x3"),
             ]
             x = keras.layers.Concatenate(name=f"{name}_concat")(branches)
-    if variant == "zhang":
-        x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
-    else:
-        x = keras.layers.GlobalMaxPooling2D(name="pool")(x)
+    release = variant == "release"
+    pool = keras.layers.GlobalMaxPooling2D if release else keras.layers.GlobalAveragePooling2D
+    x = pool(name="pool")(x)
     return keras.Model(inputs, layers.logits(x, num_classes), name="inception")
 
 

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import keras
 
-from tfmem import turnover as turnover_lib
 from tfmem.models import layers
+from tfmem.models.turnover import NetworkBuilder
 
 
 def mlp(
@@ -22,7 +22,7 @@ def mlp(
       hidden: units of each hidden layer.
       turnover: whether turn-over dropout follows every hidden layer.
     """
-    network = turnover_lib.builder(turnover)
+    network = NetworkBuilder(turnover)
     inputs = layers.images(input_shape)
     x = keras.layers.Flatten(name="flatten")(inputs)
     for index, units in enumerate(hidden, 1):

@@ -99,19 +99,11 @@ def _build(name: str, block: _Block, input_shape, num_classes: int, stem: str) -
 
 
 def _residual(x, block: _Block, width: int, strides: int, project: bool, name: str):
-    shortcut = x
-    convolutions = zip(block.kernels, block.widening, strict=True)
-    for index, (kernel, widening) in enumerate(convolutions):
+    shortcut, filters = x, [width * widening for widening in block.widening]
+    for index, kernel in enumerate(block.kernels):
         x = layers.norm_relu(x, name, index + 1)
         if index == 0 and project:
-            shortcut = layers.conv(
-                x, width * block.widening[-1], 1, f"{name}_shortcut_conv", strides
-            )
-        x = layers.conv(
-            x,
-            width * widening,
-            kernel,
-            f"{name}_conv{index + 1}",
-            strides if index == block.strided else 1,
-        )
+            shortcut = layers.conv(x, filters[-1], 1, f"{name}_shortcut_conv", strides)
+        own_strides = strides if index == block.strided else 1
+        x = layers.conv(x, filters[index], kernel, f"{name}_conv{index + 1}", own_strides)
     return keras.layers.Add(name=f"{name}_add")([x, shortcut])

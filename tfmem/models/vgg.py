@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import keras
 
-from tfmem import turnover as turnover_lib
 from tfmem.models import layers
+from tfmem.models.turnover import NetworkBuilder
 
 # Filters of the convolutions; a 2x2 max pool follows each group.
 _GROUPS = ((64,), (128,), (256, 256), (512, 512), (512, 512))
@@ -32,7 +32,7 @@ def vgg11(
       ValueError: not an image, or one smaller than the poolings.
     """
     layers.require_image(input_shape, 2 ** len(_GROUPS), "vgg11")
-    network = turnover_lib.builder(turnover)
+    network = NetworkBuilder(turnover)
     inputs = x = layers.images(input_shape)
     for group, filters in enumerate(_GROUPS, 1):
         for index, width in enumerate(filters, 1):
@@ -51,10 +51,7 @@ def vgg11(
     for index, units in enumerate(hidden, 1):
         name = f"hidden_{index}"
         x = keras.layers.Dense(
-            units,
-            activation="relu",
-            kernel_initializer=layers.before_relu(turnover),
-            name=name,
+            units, activation="relu", kernel_initializer=layers.before_relu(turnover), name=name
         )(x)
         x = network.drop(x, name)
     return network.model(inputs, layers.logits(x, num_classes), "vgg11")

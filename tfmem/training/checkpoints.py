@@ -13,8 +13,9 @@ import numpy as np
 from absl import logging
 from etils import epath
 
-from tfmem import atomic, epochs, npz, tfrecord
-from tfmem.epochs import Epoch
+from tfmem.disk import atomic, npz, tfrecord
+from tfmem.store import epochs
+from tfmem.store.epochs import Epoch
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,14 +27,14 @@ class Checkpoint:
       seconds: what they cost.
       weights: of the model, in its order.
       optimizer: variables of the optimizer, in its order.
-      followed: what is kept of each epoch of a run that is followed, by its number.
+      epochs: what is kept of each epoch of a run that is followed, by its number.
     """
 
     epoch: int
     seconds: float
     weights: list[np.ndarray]
     optimizer: list[np.ndarray]
-    followed: Mapping[int, Epoch] = dataclasses.field(default_factory=dict)
+    epochs: Mapping[int, Epoch] = dataclasses.field(default_factory=dict)
 
 
 class Checkpoints:
@@ -72,11 +73,9 @@ class Checkpoints:
             with npz.open_npz(path, names) as archive:
                 if str(archive["digest"]) != self._digest:
                     raise ValueError("it is of another configuration")
+                counts = zip(("weights", "optimizer"), archive["counts"].tolist(), strict=True)
                 weights, optimizer = (
-                    [archive[f"{name}_{index}"] for index in range(count)]
-                    for name, count in zip(
-                        ("weights", "optimizer"), archive["counts"].tolist(), strict=True
-                    )
+                    [archive[f"{name}_{index}"] for index in range(count)] for name, count in counts
                 )
                 numbers = archive["followed"].tolist()
                 followed = {number: self._read_epoch(trial, number) for number in numbers}
@@ -109,13 +108,13 @@ class Checkpoints:
             "epoch": np.array(checkpoint.epoch),
             "seconds": np.array(checkpoint.seconds),
             "counts": np.array([len(checkpoint.weights), len(checkpoint.optimizer)]),
-            "followed": np.array(list(checkpoint.followed), np.int64),
+            "followed": np.array(list(checkpoint.epochs), np.int64),
         }
         for name in ("weights", "optimizer"):
             for index, array in enumerate(getattr(checkpoint, name)):
                 arrays[f"{name}_{index}"] = array
         # Each epoch once: together they may be large, and the state says which there are.
-        for number, epoch in checkpoint.followed.items():
+        for number, epoch in checkpoint.epochs.items():
             if (trial, number) not in self._written:
                 content = tfrecord.encode([epochs.encode(number, epoch)])
                 atomic.write_bytes(self._epoch_path(trial, number), content)

@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Iterable, Iterator
 
-from tfmem.store import Trial
+from tfmem.store.trials import Trial
 
 
 class DivergedError(ValueError):

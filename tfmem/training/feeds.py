@@ -9,8 +9,10 @@ from collections.abc import Iterator
 import numpy as np
 import tensorflow as tf
 
-from tfmem import augmentation, pipeline, seeds
-from tfmem.training.common import Problem
+from tfmem import seeds
+from tfmem.datasets import ArrayDataset, StreamedDataset
+from tfmem.training import augmentation, batches
+from tfmem.training.problem import Problem
 
 _EVALUATION_BATCH = 512
 Batch = dict[str, tf.Tensor]
@@ -55,20 +57,17 @@ class Feed:
         if "draws" in batch:
             padding = self.problem.config.crop_padding
             images = augmentation.crop_and_flip(images, batch["draws"], padding)
-        images = tf.cast(images, tf.float32)
-        scale = self.problem.dataset.pixel_max
-        return images if scale is None else images / scale
+        return self.problem.scaled(images)
 
-    def _weighted(self, batches: tf.data.Dataset) -> tf.data.Dataset:
+    def _weighted(self, examples: tf.data.Dataset) -> tf.data.Dataset:
         """Takes the labels out and adds weights.
 
         Several replicas get the short last batch of an epoch spread to full length.
         """
         size = self.problem.config.batch_size
         short = self.problem.subset_size % size
-        slots, spread_weights = map(
-            tf.constant, pipeline.spread(short or size, size, self._replicas)
-        )
+        spread = batches.spread(short or size, size, self._replicas)
+        slots, spread_weights = map(tf.constant, spread)
 
         def weigh(batch: Batch) -> tuple[Batch, tf.Tensor, tf.Tensor]:
             count = tf.size(batch["labels"])
@@ -76,26 +75,25 @@ class Feed:
             if self._replicas > 1 and count < size:
                 batch = {name: tf.gather(value, slots) for name, value in batch.items()}
                 weights = spread_weights
-            labels = batch.pop("labels")
-            return batch, labels, weights
+            return batch, batch.pop("labels"), weights
 
-        return batches.map(weigh)
+        return examples.map(weigh)
 
 
 class ArrayFeed(Feed):
     """Examples in memory: images as they are, or representations.
 
     Args:
-      problem: its dataset has images.
+      problem: how trials are trained.
+      dataset: of the problem.
       strategy: every device of it holds all examples.
 
     Raises:
       ValueError: the config crops in a way that takes the files of the images.
     """
 
-    def __init__(self, problem: Problem, strategy: tf.distribute.Strategy):
+    def __init__(self, problem: Problem, dataset: ArrayDataset, strategy: tf.distribute.Strategy):
         super().__init__(problem, strategy.num_replicas_in_sync)
-        dataset = problem.dataset
         if problem.config.crop == "area_aspect":
             raise ValueError(
                 f"crop area_aspect is for images that are decoded while they are read, as those of "
@@ -110,53 +108,54 @@ class ArrayFeed(Feed):
         return tf.gather(self._images, batch["index"])
 
     def epochs(self, trial, subset, start):
-        config, dataset, augments = self.problem.config, self.problem.dataset, self._augments
+        config, train, augments = self.problem.config, self.problem.dataset.train, self._augments
 
         # TensorFlow keeps the generator for good: it must not hold the images on the device.
         def arrays() -> Iterator[dict[str, np.ndarray]]:
             for epoch in range(start, config.epochs):
-                order = pipeline.batch_order(config, subset, trial, epoch).astype(np.int64)
-                epoch_arrays = {"index": order, "labels": dataset.train.labels[order]}
+                order = batches.batch_order(config, subset, trial, epoch).astype(np.int64)
+                found = {"index": order, "labels": train.labels[order]}
                 if augments:
-                    draws = augmentation.draw(config, len(subset), trial, epoch)
-                    epoch_arrays["draws"] = draws[order]
-                yield epoch_arrays
+                    found["draws"] = augmentation.draw(config, len(subset), trial, epoch)[order]
+                yield found
 
-        signature = {name: tf.TensorSpec([None], tf.int64) for name in ("index", "labels")}
-        if self._augments:
+        signature = dict.fromkeys(("index", "labels"), tf.TensorSpec([None], tf.int64))
+        if augments:
             signature["draws"] = tf.TensorSpec([None, 3], tf.int64)
-        batches = tf.data.Dataset.from_generator(arrays, output_signature=signature).flat_map(
+        in_order = tf.data.Dataset.from_generator(arrays, output_signature=signature).flat_map(
             lambda epoch: tf.data.Dataset.from_tensor_slices(epoch).batch(config.batch_size)
         )
-        yield start, config.epochs, self._weighted(batches).prefetch(tf.data.AUTOTUNE)
+        yield start, config.epochs, self._weighted(in_order).prefetch(tf.data.AUTOTUNE)
 
     def evaluation(self):
-        dataset = self.problem.dataset
-        size = _full_batch(len(dataset.train) + len(dataset.test), self._replicas)
-
-        def batches(first: int, count: int) -> tf.data.Dataset:
-            index = first + pipeline.padded_batches(count, size).astype(np.int64)
-            return tf.data.Dataset.from_tensor_slices({"index": index})
-
-        return {
-            "train": batches(0, len(dataset.train)),
-            "test": batches(len(dataset.train), len(dataset.test)),
+        n, n_test = len(self.problem.dataset.train), len(self.problem.dataset.test)
+        size = _full_batch(n + n_test, self._replicas)
+        index = {
+            "train": batches.padded_batches(n, size).astype(np.int64),
+            "test": batches.padded_batches(n_test, size).astype(np.int64) + n,
         }
+        positions = tf.data.Dataset.from_tensor_slices
+        return {split: positions({"index": rows}) for split, rows in index.items()}
 
 
 class StreamFeed(Feed):
     """Examples that are read and decoded as they are needed (ImageNet).
 
     Args:
-      problem: its dataset has a stream.
+      problem: how trials are trained.
+      dataset: of the problem.
       replicas: how many share a batch.
     """
+
+    def __init__(self, problem: Problem, dataset: StreamedDataset, replicas: int):
+        super().__init__(problem, replicas)
+        self._dataset = dataset
 
     def images(self, batch: Batch) -> tf.Tensor:
         return batch["images"]
 
     def epochs(self, trial, subset, start):
-        config, dataset = self.problem.config, self.problem.dataset
+        config, dataset = self.problem.config, self._dataset
         size = dataset.stream.image_shape[0]
         labels = tf.constant(dataset.train.labels)
         for epoch in range(start, config.epochs):
@@ -176,15 +175,15 @@ class StreamFeed(Feed):
                     found["draws"] = tf.gather(draws, index)
                 return found
 
-            batches = (
+            in_order = (
                 dataset.stream.read("train", seed=order_seed, keep=subset)
                 .map(example, num_parallel_calls=tf.data.AUTOTUNE)
                 .batch(config.batch_size)
             )
-            yield epoch, epoch + 1, self._weighted(batches).prefetch(tf.data.AUTOTUNE)
+            yield epoch, epoch + 1, self._weighted(in_order).prefetch(tf.data.AUTOTUNE)
 
     def evaluation(self):
-        dataset = self.problem.dataset
+        dataset = self._dataset
         side = dataset.stream.image_shape[0]
         size = _full_batch(len(dataset.train), self._replicas)
         positions = tf.range(size)
@@ -204,6 +203,13 @@ class StreamFeed(Feed):
             .prefetch(tf.data.AUTOTUNE)
             for split in ("train", "test")
         }
+
+
+def build(problem: Problem, strategy: tf.distribute.Strategy) -> Feed:
+    """Returns what feeds the network of a problem, wherever its images are."""
+    if isinstance(problem.dataset, StreamedDataset):
+        return StreamFeed(problem, problem.dataset, strategy.num_replicas_in_sync)
+    return ArrayFeed(problem, problem.dataset, strategy)
 
 
 def _full_batch(count: int, replicas: int) -> int:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -11,16 +11,23 @@ import tensorflow as tf
 from absl import logging
 from etils import epath
 
-from tfmem import models, pipeline, turnover
-from tfmem.epochs import Epoch
-from tfmem.store import Trial
+from tfmem import models
+from tfmem.models import turnover
+from tfmem.store.epochs import Epoch
+from tfmem.store.trials import Trial
 from tfmem.subsets import Subsets
-from tfmem.training import feeds
+from tfmem.training import batches, feeds
 from tfmem.training.checkpoints import Checkpoint, Checkpoints
-from tfmem.training.common import Problem, Progress
 from tfmem.training.failures import Failed
+from tfmem.training.problem import Problem
+from tfmem.training.protocol import Progress
 
-STRATEGIES = ("default", "mirrored")
+_TRAINING_PASSES = 3  # What a training step costs, in evaluations of as many examples, about.
+
+# Called with the number of examples that were just evaluated.
+Evaluated = Callable[[int], None]
+# Applies a network to a batch on every replica.
+Apply = Callable[[feeds.Batch], Any]
 
 
 def build_strategy(name: str) -> tf.distribute.Strategy:
@@ -32,13 +39,8 @@ def build_strategy(name: str) -> tf.distribute.Strategy:
     """
     if name == "default":
         return tf.distribute.get_strategy()
-    kind = "GPU" if tf.config.list_logical_devices("GPU") else "CPU"
-    return tf.distribute.MirroredStrategy(
-        [device.name for device in tf.config.list_logical_devices(kind)]
-    )
-
-
-_TRAINING_PASSES = 3  # What a training step costs, in evaluations of as many examples, about.
+    devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+    return tf.distribute.MirroredStrategy([device.name for device in devices])
 
 
 class _Fed(keras.Model):
@@ -77,21 +79,24 @@ class _Rates(keras.optimizers.schedules.LearningRateSchedule):
         return tf.gather(self._rates, step)
 
 
-class _Work:
-    """Reports the work of one trial as it is done: its steps, then its evaluation.
+class TrialProgress:
+    """Reports the work of one trial as it is done: its steps, and examples that are evaluated.
 
     A continued trial is one trial's worth of work as well, so that all adds up.
+
+    Args:
+      problem: of the trial.
+      first: the first epoch that is left.
+      observed: how many examples are evaluated after each.
+      progress: called with the work done since the last call.
     """
 
-    def __init__(self, problem: Problem, first: int, progress: Progress, followed: int = 0):
-        """Takes the first epoch that is left, and how many examples are evaluated after each."""
-        self.first = first
+    def __init__(self, problem: Problem, first: int, observed: int, progress: Progress):
         epochs = problem.config.epochs - first
-        trained = (_TRAINING_PASSES * problem.subset_size + followed) * epochs
-        passes = trained + len(problem.dataset.train) + len(problem.dataset.test)
-        steps = max(epochs * problem.steps_per_epoch, 1)
-        self._step = _TRAINING_PASSES * problem.subset_size * epochs / passes / steps
-        self._example = 1 / passes
+        steps = _TRAINING_PASSES * problem.subset_size * epochs
+        ends = observed * epochs + len(problem.dataset.train) + len(problem.dataset.test)
+        self._step = steps / (steps + ends) / max(epochs * problem.steps_per_epoch, 1)
+        self._example = 1 / (steps + ends)
         self._progress = progress
 
     def end_step(self) -> None:
@@ -101,19 +106,8 @@ class _Work:
         self._progress(count * self._example)
 
 
-class _Steps(keras.callbacks.Callback):
-    """Reports the end of each step: an epoch may take minutes."""
-
-    def __init__(self, end_step: Callable[[], None]):
-        super().__init__()
-        self._end_step = end_step
-
-    def on_train_batch_end(self, batch, logs=None):
-        self._end_step()
-
-
 class FitTrainer:
-    """Trains trials of one problem one after another.
+    """Trains trials of one problem one after another; a `Trainer`.
 
     The model is built and compiled once; each trial starts from its own initial weights and an
     optimizer that has forgotten the last one.
@@ -150,10 +144,7 @@ class FitTrainer:
         self._strategy = strategy
         self._jit_compile = jit_compile
         self._tensorboard = tensorboard
-        if problem.dataset.stream is None:
-            self._feed: feeds.Feed = feeds.ArrayFeed(problem, strategy)
-        else:
-            self._feed = feeds.StreamFeed(problem, replicas)
+        self._feed = feeds.build(problem, strategy)
         with strategy.scope():
             self._network = problem.build_model()
             self._model = _Fed(self._network, self._feed)
@@ -174,9 +165,9 @@ class FitTrainer:
             self._build_losses(problem.dataset.num_classes)
         # The state of a new optimizer: its step count, velocities and loss scale. The rate is a
         # schedule, never a variable.
-        self._new_optimizer = [np.array(value) for value in self._optimizer_variables()]
+        self._new_optimizer = self._optimizer_values()
 
-        # Of the finished trial: what the logits of each split come from.
+        # What the predictions on each split come from.
         self._logits = dict.fromkeys(("train", "test"), self._on_replicas(self._network))
         self._take(problem)
 
@@ -186,24 +177,28 @@ class FitTrainer:
         # And one more: a log after the last step asks for the rate of the next one.
         self._rates.assign(problem.schedule()(tf.range(total_steps + 1)))
 
-    def for_subsets(self, subsets: Subsets) -> "FitTrainer":
-        """Returns what trains the same on other subsets: this trainer, compiled as it is."""
-        self._take(dataclasses.replace(self._problem, subsets=subsets))
-        return self
+    def set_subsets(self, subsets: Subsets) -> None:
+        """Trains on other subsets from now on, compiled as it is."""
+        self._take(dataclasses.replace(self._problem, given_subsets=subsets))
 
     def _build_losses(self, num_classes: int) -> None:
         """Builds what Keras would build from symbolic inputs, which lose integer types."""
         self._model.built = True
-        label, weight = tf.zeros([1], tf.int64), tf.ones([1])
-        logits = tf.zeros([1, num_classes])
-        self._model.compute_loss(None, label, logits, weight)
-        self._model.compute_metrics(None, label, logits, weight)
+        example = None, tf.zeros([1], tf.int64), tf.zeros([1, num_classes]), tf.ones([1])
+        self._model.compute_loss(*example)
+        self._model.compute_metrics(*example)
         self._model.reset_metrics()
 
-    batch_of_trials = 1  # How many trials are in training at once.
-    followed = 0  # Examples that `observe` evaluates after an epoch.
+    @property
+    def batch_of_trials(self) -> int:
+        return 1
 
-    def observe(self, trial: int, epoch: int, evaluated: Callable[[int], None]) -> Epoch | None:
+    @property
+    def observed(self) -> int:
+        """How many examples `observe` evaluates after an epoch."""
+        return 0
+
+    def observe(self, trial: int, epoch: int, evaluated: Evaluated) -> Epoch | None:
         """Returns what is kept of an epoch; a trainer of runs that are followed overrides it.
 
         Args:
@@ -216,11 +211,6 @@ class FitTrainer:
         """
         return None
 
-    def _follow(self, trial: int, epoch: int, epochs: dict[int, Epoch], work: _Work) -> None:
-        observed = self.observe(trial, epoch, work.evaluated)
-        if observed is not None:
-            epochs[epoch] = observed
-
     @property
     def network(self) -> keras.Model:
         """The network, as the last trial left it."""
@@ -231,18 +221,10 @@ class FitTrainer:
         trials: Iterable[int],
         progress: Progress = lambda trials: None,
         checkpoints: Checkpoints | None = None,
-    ) -> Iterator[Trial | Failed]:
-        """Yields each of the trials, in the order given, when it is finished or has failed.
-
-        Args:
-          trials: their numbers; each is taken when it is about to be trained.
-          progress: called with the work done since the last call.
-          checkpoints: where a trial in training is saved, and from where it is continued.
-
-        Raises:
-          ValueError: a checkpoint, or an image, is not what it should be.
-        """
+    ) -> Generator[Trial | Failed, None, None]:
+        """Yields each of the trials, in the order given (`Trainer.train`)."""
         for number in trials:
+            result: Trial | Failed
             try:
                 result = self._train(number, progress, checkpoints)
             except Exception as error:
@@ -250,20 +232,44 @@ class FitTrainer:
             yield result
 
     def _train(self, number: int, progress: Progress, checkpoints: Checkpoints | None) -> Trial:
+        """Trains a trial, from where it was left."""
         start = time.perf_counter()
         subset = self._start(number)
+        first = 0
+        epochs: dict[int, Epoch] = {}
         found = checkpoints.begin(number) if checkpoints else None
-        if found:
+        if checkpoints and found:
             self._restore(found, checkpoints.path(number))
             start -= found.seconds
-        work = _Work(self._problem, found.epoch if found else 0, progress, self.followed)
-        epochs = dict(found.followed) if found else {}
+            first = found.epoch
+            epochs |= found.epochs
+        work = TrialProgress(self._problem, first, self.observed, progress)
+
+        def keep(epoch: int) -> None:
+            observed = self.observe(number, epoch, work.evaluated)
+            if observed is not None:
+                epochs[epoch] = observed
+
+        def end_epoch(index: int, logs: Mapping[str, float]) -> None:
+            done, total = index + 1, self._problem.config.epochs
+            self._average_replicas()
+            keep(done)
+            logging.info("epoch %d of %d: loss %.4g", done, total, logs["loss"])
+            if checkpoints and checkpoints.is_due(number):
+                seconds = time.perf_counter() - start
+                state = self._network.get_weights(), self._optimizer_values()
+                checkpoints.save(number, Checkpoint(done, seconds, *state, epochs))
+
         if not found:
-            self._follow(number, 0, epochs, work)
-        self._fit(number, subset, work, start, epochs, checkpoints)
+            keep(0)
+        # Steps too: an epoch may take minutes.
+        callback = keras.callbacks.LambdaCallback(
+            on_epoch_end=end_epoch, on_train_batch_end=lambda step, logs: work.end_step()
+        )
+        self._fit(number, subset, first, [callback])
         predicted, probability = self._evaluate(work.evaluated)
         seconds = time.perf_counter() - start
-        return self._problem.finished(number, subset, predicted, probability, seconds, epochs)
+        return self._problem.to_trial(number, subset, predicted, probability, seconds, epochs)
 
     def warm_up(self, trials: Sequence[int]) -> None:
         """Compiles what `train` needs, at the cost of two steps and one evaluation."""
@@ -273,8 +279,8 @@ class FitTrainer:
     def weights_after(self, trial: int, steps: int) -> list[np.ndarray]:
         """Returns one trial's weights after so many steps of its first epoch."""
         subset = self._start(trial)
-        _, _, batches = next(self._feed.epochs(trial, subset, start=0))
-        self._model.fit(batches, epochs=1, steps_per_epoch=steps, shuffle=False, verbose=0)
+        _, _, in_order = next(self._feed.epochs(trial, subset, start=0))
+        self._model.fit(in_order, epochs=1, steps_per_epoch=steps, shuffle=False, verbose=0)
         return self._network.get_weights()
 
     def _start(self, trial: int) -> np.ndarray:
@@ -284,12 +290,12 @@ class FitTrainer:
         self._set_optimizer(self._new_optimizer)
         return self._problem.subset(trial)
 
-    def _optimizer_variables(self) -> list:
-        return self._model.optimizer.variables
-
     def _set_optimizer(self, values: Sequence[np.ndarray]) -> None:
-        for variable, value in zip(self._optimizer_variables(), values, strict=True):
+        for variable, value in zip(self._model.optimizer.variables, values, strict=True):
             variable.assign(value)
+
+    def _optimizer_values(self) -> list[np.ndarray]:
+        return [np.array(value) for value in self._model.optimizer.variables]
 
     def _restore(self, checkpoint: Checkpoint, path: epath.Path) -> None:
         kept = [(value.shape, len(checkpoint.weights)) for value in checkpoint.weights]
@@ -300,38 +306,15 @@ class FitTrainer:
         self._set_optimizer(checkpoint.optimizer)
 
     def _fit(
-        self,
-        number: int,
-        subset: np.ndarray,
-        work: _Work,
-        start: float,
-        epochs: dict[int, Epoch],
-        checkpoints: Checkpoints | None,
+        self, number: int, subset: np.ndarray, first: int, callbacks: list[keras.callbacks.Callback]
     ) -> None:
-        """Trains the epochs that are left."""
-        total = self._problem.config.epochs
-
-        def end_epoch(epoch: int, logs: Any) -> None:
-            self._average_replicas()
-            self._follow(number, epoch + 1, epochs, work)
-            logging.info("epoch %d of %d: loss %.4g", epoch + 1, total, logs["loss"])
-            if checkpoints and checkpoints.is_due(number):
-                seconds = time.perf_counter() - start
-                weights = self._network.get_weights()
-                optimizer = [np.array(value) for value in self._optimizer_variables()]
-                saved = Checkpoint(epoch + 1, seconds, weights, optimizer, epochs)
-                checkpoints.save(number, saved)
-
-        callbacks: list[keras.callbacks.Callback] = [
-            keras.callbacks.LambdaCallback(on_epoch_end=end_epoch),
-            _Steps(work.end_step),
-        ]
+        """Trains the epochs that are left, from `first` on."""
         if self._tensorboard:
             folder = epath.Path(self._tensorboard) / f"trial-{number:06d}"
             callbacks.append(keras.callbacks.TensorBoard(str(folder), write_graph=False))
-        for begin, end, batches in self._feed.epochs(number, subset, work.first):
+        for begin, end, in_order in self._feed.epochs(number, subset, first):
             self._model.fit(
-                batches,
+                in_order,
                 initial_epoch=begin,
                 epochs=end,
                 steps_per_epoch=self._problem.steps_per_epoch,
@@ -348,9 +331,7 @@ class FitTrainer:
         for weight in self._network.non_trainable_weights:
             shares = self._strategy.experimental_local_results(weight.value)
             if len(shares) > 1 and weight.dtype == "float32":
-                weight.assign(
-                    tf.add_n([tf.convert_to_tensor(share) for share in shares]) / len(shares)
-                )
+                weight.assign(tf.add_n(list(map(tf.convert_to_tensor, shares))) / len(shares))
 
     def features(self, split: str, layer: str | None = None) -> Iterator[np.ndarray]:
         """Yields what a layer of the network makes of a split, in index order (Sec. 3.6).
@@ -369,9 +350,7 @@ class FitTrainer:
             network = models.features(self._network, layer)
         return self._outputs(split, self._on_replicas(network))
 
-    def _on_replicas(
-        self, network: keras.Model, mode: str | None = None
-    ) -> Callable[[feeds.Batch], Any]:
+    def _on_replicas(self, network: keras.Model, mode: str | None = None) -> Apply:
         """Returns what applies a network, in evaluation mode, to a batch on every replica."""
 
         @tf.function(jit_compile=self._jit_compile)
@@ -380,30 +359,32 @@ class FitTrainer:
 
         return tf.function(lambda batch: self._strategy.run(apply, args=(batch,)))
 
-    def _outputs(self, split: str, apply: Callable[[feeds.Batch], Any]) -> Iterator[np.ndarray]:
-        """Yields what `apply` makes of a split's examples, without the padding."""
+    def _outputs(
+        self, split: str, apply: Apply, evaluated: Evaluated = lambda count: None
+    ) -> Iterator[np.ndarray]:
+        """Yields what `apply` makes of a split's examples, in index order, without the padding."""
         left = len(getattr(self._problem.dataset, split))
-        batches = self._feed.evaluation()[split]
-        for batch in self._strategy.experimental_distribute_dataset(batches):
+        examples = self._feed.evaluation()[split]
+        for batch in self._strategy.experimental_distribute_dataset(examples):
             shares = self._strategy.experimental_local_results(apply(batch))
             output = np.concatenate([share.numpy() for share in shares])[:left]
             left -= len(output)
+            evaluated(len(output))
             yield output
 
-    def _evaluate(
-        self, done: Callable[[int], None] = lambda count: None
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Returns predicted labels and probabilities of the true ones, on train and then test.
+    def _correct(self, split: str, evaluated: Evaluated) -> np.ndarray:
+        """Returns which examples of a split are predicted right, bool [n]."""
+        outputs = self._outputs(split, self._logits[split], evaluated)
+        predicted = np.concatenate([logits.argmax(axis=-1) for logits in outputs])
+        return predicted == getattr(self._problem.dataset, split).labels
 
-        Args:
-          done: called with the number of examples that were just evaluated.
-        """
+    def _evaluate(self, evaluated: Evaluated = lambda count: None) -> tuple[np.ndarray, np.ndarray]:
+        """Returns predicted labels and probabilities of the true ones, on train and then test."""
         parts = []
         for split in ("train", "test"):
             labels = getattr(self._problem.dataset, split).labels
-            for logits in self._outputs(split, self._logits[split]):
+            for logits in self._outputs(split, self._logits[split], evaluated):
                 part, labels = np.split(labels, [len(logits)])
-                parts.append(pipeline.evaluate(logits, part))
-                done(len(logits))
+                parts.append(batches.evaluate(logits, part))
         predicted, probability = zip(*parts, strict=True)
         return np.concatenate(predicted), np.concatenate(probability)

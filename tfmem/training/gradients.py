@@ -19,7 +19,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfmem import pipeline
+from tfmem.training import batches
 from tfmem.training.stacked import dense_layers
 
 _CHUNK_BYTES = 256 * 2**20  # Of per-example gradients that are in memory at once.
@@ -92,27 +92,16 @@ class Measurement:
         for batch in batches:
             labels = tf.constant(np.asarray(batch.labels, np.int32))
             members = batch.groups.astype(np.float32)
-            norms, projections, unit_sums = self._of_batch(
-                batch.images, labels, tf.constant(members)
-            )
+            found = self._of_batch(batch.images, labels, tf.constant(members))
+            norms, projections, unit_sums = (part.numpy() for part in found)
             seen += batch.groups.sum(axis=1)
-            directed += batch.groups[:, norms.numpy() > 0].sum(axis=1)
-            projected += batch.groups @ projections.numpy().astype(np.float64)
-            sums = sums + unit_sums.numpy().astype(np.float64)
+            directed += batch.groups[:, norms > 0].sum(axis=1)
+            projected += batch.groups @ projections.astype(np.float64)
+            sums = sums + unit_sums.astype(np.float64)
         squares = np.square(sums).sum(axis=-1) if directed.any() else np.zeros(groups)
         pairs = np.where(directed > 1, directed * (directed - 1.0), np.nan)
         similarity = (squares - directed) / pairs
         return Statistics(similarity, projected / np.where(seen > 0, seen, np.nan), seen)
-
-
-def _reciprocal(norms: tf.Tensor) -> tf.Tensor:
-    """Returns 1 / |v_i|, and 0 of a gradient that is 0."""
-    return tf.math.divide_no_nan(1.0, norms)
-
-
-def _projections(products: tf.Tensor, squared_norm: tf.Tensor) -> tf.Tensor:
-    """Returns (v_i . g) / |g| from v_i . g and |g|^2."""
-    return tf.math.divide_no_nan(products, tf.sqrt(squared_norm))
 
 
 def _factored(layers: list[keras.layers.Dense]):
@@ -134,7 +123,7 @@ def _factored(layers: list[keras.layers.Dense]):
             for x, delta in zip(inputs, deltas, strict=True)
         )
         norms = tf.sqrt(squared)
-        weights = members * _reciprocal(norms)
+        weights = members * tf.math.divide_no_nan(1.0, norms)  # 0 of a gradient that is 0.
         count = tf.cast(tf.shape(labels)[0], tf.float32)
         products, squared_mean, sums = 0.0, 0.0, []
         for x, delta in zip(inputs, deltas, strict=True):
@@ -146,7 +135,8 @@ def _factored(layers: list[keras.layers.Dense]):
             unit_kernel = tf.einsum("bi,gbo->gio", x, weighted)
             sums.append(tf.reshape(unit_kernel, [tf.shape(members)[0], -1]))
             sums.append(tf.reduce_sum(weighted, axis=1))
-        return norms, _projections(products, squared_mean), tf.concat(sums, axis=1)
+        projections = tf.math.divide_no_nan(products, tf.sqrt(squared_mean))
+        return norms, projections, tf.concat(sums, axis=1)
 
     return of_batch
 
@@ -157,23 +147,15 @@ def _formed(network: keras.Model, chunk_bytes: int):
     parameters = sum(int(np.prod(weight.shape)) for weight in network.trainable_weights)
     chunk = max(1, chunk_bytes // (4 * parameters))
 
-    def flat(gradients) -> tf.Tensor:
-        return tf.concat([tf.reshape(gradient, [-1]) for gradient in gradients], axis=0)
-
-    def loss(images, labels) -> tf.Tensor:
-        logits = tf.cast(network(images, training=False), tf.float32)
-        return tf.reduce_mean(
-            tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits)
-        )
-
     def gradient(images, labels) -> tf.Tensor:
         with tf.GradientTape() as tape:
-            value = loss(images, labels)
-        return flat(tape.gradient(value, variables, unconnected_gradients="zero"))
+            logits = tf.cast(network(images, training=False), tf.float32)
+            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits)
+            loss = tf.reduce_mean(losses)
+        found = tape.gradient(loss, variables, unconnected_gradients="zero")
+        return tf.concat([tf.reshape(part, [-1]) for part in found], axis=0)
 
-    @tf.function(reduce_retracing=True)
-    def mean_gradient(images, labels):
-        return gradient(images, labels)
+    mean_gradient = tf.function(gradient, reduce_retracing=True)
 
     @tf.function(reduce_retracing=True)
     def of_chunk(images, labels, members, mean):
@@ -181,21 +163,21 @@ def _formed(network: keras.Model, chunk_bytes: int):
             lambda example: gradient(example[0][None], example[1][None]), (images, labels)
         )
         norms = tf.norm(each, axis=1)
-        weights = members * _reciprocal(norms)
+        weights = members * tf.math.divide_no_nan(1.0, norms)
         return norms, tf.linalg.matvec(each, mean), weights @ each
 
     def of_batch(images, labels, members):
         mean = mean_gradient(images, labels)
         count, size = len(labels), min(chunk, len(labels))
         parts = []
-        for index in pipeline.padded_batches(count, size):  # Chunks of one size, compiled once.
+        for index in batches.padded_batches(count, size):  # Chunks of one size, compiled once.
             # What repeats the last example is in no group.
             weights = tf.gather(members, index, axis=1) * (np.diff(index, prepend=-1) > 0)
-            parts.append(
-                of_chunk(tf.gather(images, index), tf.gather(labels, index), weights, mean)
-            )
+            chosen = tf.gather(images, index), tf.gather(labels, index)
+            parts.append(of_chunk(*chosen, weights, mean))
         norms, products, sums = zip(*parts, strict=True)
         norms, products = (tf.concat(part, axis=0)[:count] for part in (norms, products))
-        return norms, _projections(products, tf.reduce_sum(mean**2)), tf.add_n(sums)
+        projections = tf.math.divide_no_nan(products, tf.sqrt(tf.reduce_sum(mean**2)))
+        return norms, projections, tf.add_n(sums)
 
     return of_batch

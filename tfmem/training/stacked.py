@@ -13,18 +13,21 @@ import operator
 import os
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from tfmem import models, pipeline
-from tfmem.store import Trial
+from tfmem import models
+from tfmem.datasets import ArrayDataset
+from tfmem.store.trials import Trial
 from tfmem.subsets import Subsets
+from tfmem.training import batches
 from tfmem.training.checkpoints import Checkpoints
-from tfmem.training.common import Problem, Progress
 from tfmem.training.failures import Failed
+from tfmem.training.problem import Problem
+from tfmem.training.protocol import Progress
 
 # On a CPU, a stack is as many trials as work within these bytes, at most 8: that is 8 trials of 38
 # thousand weights on batches of 64, and one trial of 205 thousand on 512 representations of 2,048.
@@ -40,34 +43,35 @@ def dense_layers(model: keras.Model) -> list[keras.layers.Dense] | None:
 
     Returns None for every other model: those cannot be stacked.
     """
-    layers = [
-        layer
-        for layer in model.layers
-        if not isinstance(layer, keras.layers.InputLayer | keras.layers.Flatten)
-    ]
-    if not layers or not all(
-        isinstance(layer, keras.layers.Dense) and layer.use_bias for layer in layers
-    ):
+    shapes = keras.layers.InputLayer | keras.layers.Flatten
+    layers = [layer for layer in model.layers if not isinstance(layer, shapes)]
+    if not all(isinstance(layer, keras.layers.Dense) and layer.use_bias for layer in layers):
         return None
     activations = [layer.activation for layer in layers]
     relu, linear = keras.activations.relu, keras.activations.linear
-    if activations != [relu] * (len(layers) - 1) + [linear]:
-        return None
-    return layers
+    return layers if activations == [relu] * (len(layers) - 1) + [linear] else None
 
 
-def why_not(problem: Problem) -> str | None:
-    """Returns why a problem's trials cannot be stacked, or None if they can."""
-    config = problem.config
-    if problem.dataset.stream is not None:
-        return f"{config.dataset} does not fit into memory"
-    if config.precision != "float32":
-        return f"stacked training computes in float32, not in {config.precision}"
-    if config.crop != "none" or config.flip:
-        return "its training images are cropped or flipped"
-    if dense_layers(problem.build_model()) is None:
-        return f"model {config.model!r} is not a dense ReLU network"
-    return None
+class NotStackableError(ValueError):
+    """A problem whose trials cannot be stacked."""
+
+
+def _stackable(problem: Problem) -> tuple[ArrayDataset, keras.Model, list[keras.layers.Dense]]:
+    """Returns a problem's dataset, model and layers; NotStackableError if it cannot be stacked."""
+    config, dataset = problem.config, problem.dataset
+    if not isinstance(dataset, ArrayDataset):
+        reason = f"{config.dataset} does not fit into memory"
+    elif config.precision != "float32":
+        reason = f"stacked training computes in float32, not in {config.precision}"
+    elif config.crop != "none" or config.flip:
+        reason = "its training images are cropped or flipped"
+    elif (layers := dense_layers(model := problem.build_model())) is not None:
+        return dataset, model, layers
+    else:
+        reason = f"model {config.model!r} is not a dense ReLU network"
+    raise NotStackableError(
+        f"trials of {config.name} cannot be stacked: {reason}; use --stack=none"
+    )
 
 
 def _cpu_stack_size(layers: list[keras.layers.Dense], batch_size: int) -> int:
@@ -81,15 +85,8 @@ def _cpu_stack_size(layers: list[keras.layers.Dense], batch_size: int) -> int:
     return max(1, min(_LARGEST_STACK, _STACK_BYTES // trial_bytes))
 
 
-def _num_cores() -> int:
-    """Returns how many CPU cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 class StackedTrainer:
-    """Trains trials of one problem, `stack_size` in one compiled step.
+    """Trains trials of one problem, `stack_size` in one compiled step; a `Trainer`.
 
     Args:
       problem: its model must be one that `dense_layers` accepts.
@@ -97,32 +94,30 @@ class StackedTrainer:
       workers: stacks in training at once; None is one for each CPU core, or one on a GPU.
 
     Raises:
-      ValueError: the model cannot be stacked.
+      NotStackableError: the model cannot be stacked.
     """
 
     def __init__(self, problem: Problem, stack_size: int | None = None, workers: int | None = None):
-        reason = why_not(problem)
-        if reason:
-            raise ValueError(
-                f"trials of {problem.config.name} cannot be stacked: {reason}; use --stack=none"
-            )
-        self._problem = problem
-        self._model = problem.build_model()
-        layers = dense_layers(self._model)
+        self._dataset, self._model, layers = _stackable(problem)
         # A kernel that narrows, [in, out] with in > out, is trained as [out, in]: its gradient is
         # then a product whose transposed operand is the narrower one, which is several times
         # faster with XLA on a CPU.
         self._narrows = [layer.kernel.shape[0] > layer.kernel.shape[1] for layer in layers]
         on_gpu = bool(tf.config.list_logical_devices("GPU"))
-        self._workers = workers or (1 if on_gpu else _num_cores())
-        config, train = problem.config, problem.dataset.train
+        has_affinity = hasattr(os, "sched_getaffinity")  # Not on a Mac.
+        cores = len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
+        self._workers = workers or (1 if on_gpu else cores)
+        config, train = problem.config, self._dataset.train
         by_device = _GPU_STACK if on_gpu else _cpu_stack_size(layers, config.batch_size)
         self._stack_size = stack_size or by_device
         # Of the training examples only: the others are evaluated on and handed over batch by batch.
         self._images = tf.constant(train.images.reshape(len(train), -1))
         self._labels = tf.constant(train.labels.astype(np.int32))
-        total_steps = config.epochs * problem.steps_per_epoch
-        rates = problem.schedule()(tf.range(total_steps))
+        self._take(problem)
+
+    def _take(self, problem: Problem) -> None:
+        self._problem, config = problem, problem.config
+        rates = problem.schedule()(tf.range(config.epochs * problem.steps_per_epoch))
         self._rates = tf.reshape(rates, [config.epochs, problem.steps_per_epoch])
         # The last batch of an epoch may be short: it is padded, and its padding weighs nothing.
         padded = problem.steps_per_epoch * config.batch_size
@@ -130,81 +125,62 @@ class StackedTrainer:
         weights = present / present.sum(axis=1, keepdims=True)
         self._example_weights = tf.constant(weights.astype(np.float32))
 
+    def set_subsets(self, subsets: Subsets) -> None:
+        """Trains on other subsets from now on; another number of steps is compiled anew."""
+        self._take(dataclasses.replace(self._problem, given_subsets=subsets))
+
     @property
     def batch_of_trials(self) -> int:
-        """How many trials are in training at once."""
         return self._stack_size * self._workers
-
-    def for_subsets(self, subsets: Subsets) -> "StackedTrainer":
-        """Returns what trains the same on other subsets; their size is part of what is compiled."""
-        problem = dataclasses.replace(self._problem, subsets=subsets)
-        return StackedTrainer(problem, self._stack_size, self._workers)
 
     def train(
         self,
         trials: Iterable[int],
         progress: Progress = lambda trials: None,
         checkpoints: Checkpoints | None = None,
-    ) -> Iterator[Trial | Failed]:
-        """Yields each of the trials when it is finished or has failed; stacks end in any order.
+    ) -> Generator[Trial | Failed, None, None]:
+        """Yields each of the trials (`Trainer.train`); stacks end in any order.
 
-        Args:
-          trials: their numbers; each is taken when its stack is about to be trained.
-          progress: called, from several threads, with the work done since the last call.
-          checkpoints: not used: a stack takes a minute or so, and is begun anew.
-
-        Raises:
-          ValueError: an input is not what it should be.
+        Checkpoints are not used: a stack takes a minute or so, and is begun anew.
         """
         stop = threading.Event()
         pool = concurrent.futures.ThreadPoolExecutor(self._workers)
         try:
             # Two stacks a worker: none of them waits for whoever takes the finished trials, and
             # these never pile up.
-            groups, waiting = self._groups(trials), {}
+            groups = self._groups(trials)
+            waiting: dict[concurrent.futures.Future[list[Trial | Failed]], Sequence[int]] = {}
             while True:
                 for group in itertools.islice(groups, 2 * self._workers - len(waiting)):
                     waiting[pool.submit(self._train_group, group, progress, stop)] = group
                 if not waiting:
                     break
-                done, _ = concurrent.futures.wait(
-                    waiting, return_when=concurrent.futures.FIRST_COMPLETED
-                )
+                done, _ = concurrent.futures.wait(waiting, return_when="FIRST_COMPLETED")
                 for future in done:
-                    yield from self._results(waiting.pop(future), future)
+                    group = waiting.pop(future)
+                    try:
+                        results = future.result()
+                    except Exception as error:
+                        results = [Failed(number, error) for number in group]
+                    yield from results
         finally:
             stop.set()  # Where this generator is left early, the stacks in training are dropped.
             pool.shutdown(wait=True, cancel_futures=True)
-
-    def _results(
-        self, group: Sequence[int], future: concurrent.futures.Future
-    ) -> Iterator[Trial | Failed]:
-        """Yields what became of the trials of a stack."""
-        error = future.exception()
-        if error is not None:
-            yield from (Failed(number, error) for number in group)
-            return
-        for number, *finished in future.result():
-            try:
-                result = self._problem.finished(number, *finished)
-            except Exception as error:
-                result = Failed(number, error)
-            yield result
 
     def warm_up(self, trials: Sequence[int]) -> None:
         """Compiles what `train` needs for so many trials, at the cost of an epoch of one stack."""
         group = next(self._groups(trials))
         weights, velocities, subsets = self._start(group)
-        weights, _ = self._epoch(
-            weights, velocities, self._order(group, subsets, epoch=0), self._rates[0]
-        )
+        order = self._order(group, subsets, epoch=0)
+        weights, _ = self._epoch(weights, velocities, order, self._rates[0], self._example_weights)
         self._evaluate(weights)
 
     def weights_after(self, trial: int, steps: int) -> list[np.ndarray]:
         """Returns one trial's weights after so many steps of its first epoch."""
         weights, velocities, subsets = self._start([trial])
         order = self._order([trial], subsets, epoch=0)[:, :steps]
-        weights, _ = self._epoch(weights, velocities, order, self._rates[0, :steps])
+        rates = self._rates[0, :steps]
+        weights, _ = self._epoch(weights, velocities, order, rates, self._example_weights)
         return [weight[0].numpy() for weight in self._turn(weights)]
 
     def _groups(self, trials: Iterable[int]) -> Iterator[Sequence[int]]:
@@ -215,14 +191,18 @@ class StackedTrainer:
         while group := list(itertools.islice(left, size)):
             yield group
 
-    def _train_group(self, group: Sequence[int], progress: Progress, stop: threading.Event):
-        """Trains the group; returns what `Problem.finished` takes of each trial."""
+    def _train_group(
+        self, group: Sequence[int], progress: Progress, stop: threading.Event
+    ) -> list[Trial | Failed]:
+        """Trains the group; returns what became of each trial, or nothing if it was stopped."""
         start = time.perf_counter()
         epochs = self._problem.config.epochs
         weights, velocities, subsets = self._start(group)
         for epoch in range(epochs):
             order = self._order(group, subsets, epoch)
-            weights, velocities = self._epoch(weights, velocities, order, self._rates[epoch])
+            weights, velocities = self._epoch(
+                weights, velocities, order, self._rates[epoch], self._example_weights
+            )
             weights[-1].numpy()  # Waits for the epoch, so that progress is what was done.
             progress(len(group) / epochs)
             if stop.is_set():
@@ -230,16 +210,19 @@ class StackedTrainer:
         predicted, probability = self._evaluate(weights)
         # Seconds of this machine: the other workers were training too.
         seconds = (time.perf_counter() - start) / len(group) / self._workers
-        return [
-            (number, subset, predicted[row], probability[row], seconds)
-            for row, (number, subset) in enumerate(zip(group, subsets, strict=True))
-        ]
+        results: list[Trial | Failed] = []
+        for row, (number, subset) in enumerate(zip(group, subsets, strict=True)):
+            found = predicted[row], probability[row]
+            try:
+                results.append(self._problem.to_trial(number, subset, *found, seconds))
+            except Exception as error:
+                results.append(Failed(number, error))
+        return results
 
     def _start(self, group: Sequence[int]):
         seed = self._problem.config.seed
         drawn = [models.initial_weights(self._model, seed, trial) for trial in group]
-        weights = [tf.constant(np.stack(values)) for values in zip(*drawn, strict=True)]
-        weights = self._turn(weights)
+        weights = self._turn([tf.constant(np.stack(values)) for values in zip(*drawn, strict=True)])
         velocities = [tf.zeros_like(weight) for weight in weights]
         return weights, velocities, [self._problem.subset(trial) for trial in group]
 
@@ -248,14 +231,9 @@ class StackedTrainer:
         shape = self._example_weights.shape
         order = np.zeros((len(group), shape.num_elements()), np.int32)
         for row, (trial, subset) in enumerate(zip(group, subsets, strict=True)):
-            examples = pipeline.batch_order(self._problem.config, subset, trial, epoch)
+            examples = batches.batch_order(self._problem.config, subset, trial, epoch)
             order[row, : len(examples)] = examples
         return tf.constant(order.reshape(-1, *shape))
-
-    def _inputs(self, images: tf.Tensor) -> tf.Tensor:
-        images = tf.cast(images, tf.float32)
-        scale = self._problem.dataset.pixel_max
-        return images if scale is None else images / scale
 
     def _forward(self, weights: list[tf.Tensor], x: tf.Tensor) -> list[tf.Tensor]:
         """Returns the layers' outputs, [K, batch, width] each: x first, the logits last."""
@@ -272,10 +250,10 @@ class StackedTrainer:
     ) -> list[tf.Tensor]:
         """Returns the gradients of the weighted cross-entropy, in the order of the weights."""
         images = tf.gather(self._images, index)
-        *inputs, logits = self._forward(weights, self._inputs(images))
+        *inputs, logits = self._forward(weights, self._problem.scaled(images))
         truth = tf.one_hot(tf.gather(self._labels, index), logits.shape[-1])
         delta = (tf.nn.softmax(logits) - truth) * example_weights[:, None]
-        gradients = []
+        gradients: list[tf.Tensor] = []
         for layer in reversed(range(len(inputs))):
             narrows = self._narrows[layer]
             left, right = (delta, inputs[layer]) if narrows else (inputs[layer], delta)
@@ -293,29 +271,25 @@ class StackedTrainer:
         velocities: list[tf.Tensor],
         order: tf.Tensor,
         rates: tf.Tensor,
+        example_weights: tf.Tensor,
     ):
         """Takes one SGD step for every batch of `order`, as `keras.optimizers.SGD` does."""
         config = self._problem.config
 
         def step(number, weights, velocities):
             rate = rates[number]
-            gradients = self._gradients(weights, order[:, number], self._example_weights[number])
+            gradients = self._gradients(weights, order[:, number], example_weights[number])
             velocities = [
                 config.momentum * velocity - rate * gradient
                 for velocity, gradient in zip(velocities, gradients, strict=True)
             ]
             if config.weight_decay:
                 weights = [weight - weight * config.weight_decay * rate for weight in weights]
-            weights = [
-                weight + velocity for weight, velocity in zip(weights, velocities, strict=True)
-            ]
-            return number + 1, weights, velocities
+            return number + 1, list(map(operator.add, weights, velocities)), velocities
 
         steps = order.shape[1]
-        _, weights, velocities = tf.while_loop(
-            lambda number, *_: number < steps, step, [0, weights, velocities]
-        )
-        return weights, velocities
+        end = tf.while_loop(lambda number, *_: number < steps, step, [0, weights, velocities])
+        return end[1:]
 
     def _turn(self, weights: list[tf.Tensor]) -> list[tf.Tensor]:
         """Turns the narrowing kernels among the weights, from Keras's layout or back to it."""
@@ -331,20 +305,19 @@ class StackedTrainer:
         Batch by batch: the logits of all examples at once would be most of the memory of a stack.
         """
         parts = []
-        for split in (self._problem.dataset.train, self._problem.dataset.test):
+        for split in (self._dataset.train, self._dataset.test):
             # As few batches as there must be, of even size: next to nothing is padding.
             size = -(-len(split) // -(-len(split) // _EVALUATION_BATCH))
-            for batch in pipeline.padded_batches(len(split), size):
+            for batch in batches.padded_batches(len(split), size):
                 images = split.images[batch].reshape(size, -1)
                 logits = self._logits(weights, tf.constant(images)).numpy()
                 count = 1 + batch[-1] - batch[0]  # The last batch repeats its last example.
-                parts.append(pipeline.evaluate(logits[:, :count], split.labels[batch[:count]]))
+                parts.append(batches.evaluate(logits[:, :count], split.labels[batch[:count]]))
         predicted, probability = zip(*parts, strict=True)
         return np.concatenate(predicted, axis=1), np.concatenate(probability, axis=1)
 
     @tf.function(jit_compile=True)
     def _logits(self, weights: list[tf.Tensor], images: tf.Tensor) -> tf.Tensor:
         """Returns the logits of the same examples by every trial, [K, batch, classes]."""
-        x = self._inputs(images)
-        stack = weights[0].shape[0]
-        return self._forward(weights, tf.broadcast_to(x, [stack, *x.shape]))[-1]
+        x = self._problem.scaled(images)
+        return self._forward(weights, tf.broadcast_to(x, [weights[0].shape[0], *x.shape]))[-1]

@@ -1,0 +1,120 @@
+"""Flags that several programs have, and how their values are read."""
+
+import pathlib
+import re
+from collections.abc import Sequence
+
+from absl import flags
+
+from tfmem import experiments
+
+# A flag counts as defined by the program that defines it through this.
+FLAGS = flags.FLAGS
+flags.disclaim_key_flags()
+ESTIMATES = "Estimates file, ours or a published one."
+_RANGE = re.compile(r"(\d+):(\d+)")
+
+
+def define_text(name: str, text: str, required: bool = False) -> None:
+    """Defines a flag for a text, such as a path, that has no default."""
+    flags.DEFINE_string(name, None, text, required=required)
+
+
+def define_texts(name: str, text: str, required: bool = False) -> None:
+    """Defines a flag for texts: it can be given again."""
+    flags.DEFINE_multi_string(name, None, text, required=required)
+
+
+def define_count(name: str, default: int | None, text: str, lowest: int = 1) -> None:
+    """Defines a flag for a whole number that is at least the lowest."""
+    flags.DEFINE_integer(name, default, text, lower_bound=lowest)
+
+
+def define_store() -> None:
+    """Defines --store, of a store that is read."""
+    define_text("store", "Directory of the store.", required=True)
+
+
+def define_thresholds(
+    mem: str = "memorization of the training example in a pair",
+    infl: str = "influence on the test example in a pair",
+) -> None:
+    """Defines --mem_threshold and --infl_threshold, the lowest of what the arguments name."""
+    for name, default, what in (
+        ("mem_threshold", experiments.MEM_THRESHOLD, mem),
+        ("infl_threshold", experiments.INFL_THRESHOLD, infl),
+    ):
+        text = f"Lowest {what}, inclusive."
+        flags.DEFINE_float(name, default, text, lower_bound=-1, upper_bound=1)
+
+
+def define_formats() -> None:
+    """Defines --formats, of figures in a folder."""
+    flags.DEFINE_list("formats", ["png", "pdf"], "Kinds of files to write: png, pdf, svg.")
+
+
+def define_data_dir() -> None:
+    """Defines --data_dir."""
+    define_text("data_dir", "Where TFDS keeps its data; TFDS's own default if empty.")
+
+
+def chosen_trials() -> range | None:
+    """Returns what --trials asks for, or None if it is not given; see `parse_range`."""
+    return parse_range(FLAGS.trials) if FLAGS.trials else None
+
+
+def parse_range(text: str) -> range:
+    """Turns `START:STOP` into a range of trials.
+
+    Raises:
+      ValueError: it is no such range, or an empty one.
+    """
+    match = _RANGE.fullmatch(text)
+    if not match:
+        raise ValueError(f"--trials={text}: expected START:STOP, such as 0:1000")
+    start, stop = int(match[1]), int(match[2])
+    if start >= stop:
+        raise ValueError(f"--trials={text} is empty: START must be below STOP")
+    return range(start, stop)
+
+
+def named_paths(texts: Sequence[str]) -> list[tuple[str, str]]:
+    """Turns each `NAME=PATH` into (name, path).
+
+    A path without a name is called by its file's name without the suffix, or by all of it where
+    that would name two.
+
+    Raises:
+      ValueError: two have the same name.
+    """
+    pairs = []
+    for text in texts:
+        name, equals, path = text.partition("=")
+        # What has a slash is a folder, such as in STORE/date=today/estimates.npz.
+        pairs.append((name, path) if equals and name and "/" not in name else ("", text))
+    stems = [name or pathlib.PurePath(path).stem for name, path in pairs]
+    names = [
+        name or (stem if stems.count(stem) == 1 else path)
+        for (name, path), stem in zip(pairs, stems, strict=True)
+    ]
+    for index, name in enumerate(names):
+        if name in names[:index]:
+            raise ValueError(f"two files are called {name}: give them names, as in NAME=PATH")
+    return [(name, path) for name, (_, path) in zip(names, pairs, strict=True)]
+
+
+def parse_thresholds(text: str) -> tuple[float, ...]:
+    """Turns `0.1,0.2` into ascending numbers; nothing into none.
+
+    Raises:
+      ValueError: a part is no number, or not in (0, 1].
+    """
+    try:
+        values = [float(part) for part in text.split(",")] if text else []
+    except ValueError:
+        values = [float("nan")]
+    if not all(0 < value <= 1 for value in values):
+        raise ValueError(
+            f"--thresholds={text}: expected memorization values in (0, 1], such as 0.1,0.2,0.3"
+        )
+    return tuple(sorted(set(values)))

@@ -1,0 +1,178 @@
+"""What every program shares: how it starts and ends, its one-line errors, its progress bars."""
+
+import contextlib
+import os
+import re
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from logging import LogRecord
+from typing import NoReturn
+
+from absl import app, flags, logging
+
+from analysis.cli import usage
+
+FLAGS = flags.FLAGS
+_HELP = {"h", "?", "help", "helpshort", "helpfull"}
+# Notices that TensorFlow's C++ prints while it is imported, before it can be told not to.
+_NOTICES = re.compile(
+    "All log messages before absl|oneDNN custom operations|Could not find cuda drivers|cuInit"
+    "|This TensorFlow binary is optimized|rebuild TensorFlow with"
+)
+_REMOTE = re.compile("(?:^|=)(?:gs|s3|az|hf)://")
+
+
+@contextlib.contextmanager
+def group(title: str) -> Iterator[None]:
+    """Puts the flags that are defined in the context under a heading of --help."""
+    before = set(FLAGS)
+    yield
+    for name in FLAGS:
+        if name not in before:
+            FLAGS.register_key_flag_for_module(title, FLAGS[name])
+
+
+def _parse_flags(argv: list[str]) -> list[str]:
+    """Parses flags; a wrong one ends the program with one line instead of a page of help."""
+    asked = {word.lstrip("-") for word in argv if word.startswith("-")} & _HELP
+    if asked:
+        print(usage.text(full="helpfull" in asked))
+        sys.exit(0)
+    try:
+        return FLAGS(argv)
+    except flags.UnrecognizedFlagError as error:
+        near = usage.nearest(error.flagname, usage.own_flags())
+        hint = f": did you mean --{near}?" if near else ""
+        _fail(f"Unknown command line flag {error.flagname!r}{hint} (--help lists the flags)")
+    except flags.Error as error:
+        missing = usage.MISSING.search(str(error))
+        _fail(f"--{missing[1]} is required" if missing else f"{error} (--help lists the flags)")
+
+
+def _fail(message: str) -> NoReturn:
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(2)
+
+
+def _is_for_users(record: LogRecord) -> bool:
+    """Whether a message says something to who runs a program, or else wants to see all."""
+    # TFDS warns of folders that are not there yet, and of its own use of what it deprecates.
+    of_tfds = "tensorflow_datasets" in record.pathname
+    return not of_tfds or logging.get_verbosity() > logging.WARNING
+
+
+def run(main: Callable[[], int | None]) -> None:
+    """Parses the flags and runs a program's main function.
+
+    A ValueError, which is how the library and flags report bad input, becomes one line on stderr
+    and exit code 2, and so does a file that cannot be read or written; other exceptions keep their
+    traceback. SIGTERM, by which Slurm and preemptible machines announce the end, ends the program
+    cleanly with exit code 143, and an interruption with 130.
+    """
+    # TensorFlow's notices about CPU instructions and absent GPUs say nothing about a trial.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    logging.set_verbosity(logging.WARNING)
+    logging.set_stderrthreshold(logging.WARNING)
+    logging.get_absl_logger().addFilter(_is_for_users)
+
+    def guarded(argv: list[str]) -> int | None:
+        try:
+            if len(argv) > 1:
+                raise ValueError(f"unexpected argument {argv[1]!r}: flags look like --name=value")
+            if any(_REMOTE.search(word) for word in sys.argv):
+                import_tensorflow(find_devices=False)  # It reads such paths.
+            return main()
+        except ValueError as error:
+            logging.debug("", exc_info=True)
+            _fail(str(error))
+        except OSError as error:
+            if error.filename is None:
+                raise
+            logging.debug("", exc_info=True)
+            _fail(f"{error.filename}: {error.strerror}; mend that, and the same command continues")
+        except KeyboardInterrupt:
+            print("interrupted; the same command continues", file=sys.stderr)
+            return 130
+        except _Terminated:
+            print("terminated; the same command continues", file=sys.stderr)
+            return 128 + signal.SIGTERM
+
+    signal.signal(signal.SIGTERM, _end)
+    app.run(guarded, flags_parser=_parse_flags)
+
+
+class _Terminated(BaseException):
+    """SIGTERM: like an interruption, it passes all that handles errors."""
+
+
+def _end(signum: int, frame: object) -> None:
+    if signum == signal.SIGTERM:
+        raise _Terminated
+    raise KeyboardInterrupt
+
+
+@contextlib.contextmanager
+def signals_noted() -> Iterator[Callable[[], None]]:
+    """Notes SIGTERM and SIGINT instead of ending the program where it is.
+
+    For what does not bear an exception at any moment: it calls, every now and then, what the
+    context yields, which ends the program if it was told to end.
+    """
+    noted: list[int] = []
+    before = {
+        number: signal.signal(number, lambda number, frame: noted.append(number))
+        for number in (signal.SIGTERM, signal.SIGINT)
+    }
+
+    def check() -> None:
+        if noted:
+            _end(noted[0], None)
+
+    try:
+        yield check
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def import_tensorflow(find_devices: bool = True) -> None:
+    """Imports TensorFlow and finds its devices, which are then taken, without its notices."""
+    import tempfile
+
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as captured:
+        os.dup2(captured.fileno(), 2)
+        try:
+            import tensorflow as tf
+
+            if find_devices:
+                tf.config.list_logical_devices()
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+            captured.seek(0)
+            for line in captured.read().decode(errors="replace").splitlines():
+                if not _NOTICES.search(line):
+                    print(line, file=sys.stderr)
+
+
+@contextlib.contextmanager
+def progress_bar(total: float, what: str, delay: float = 0.0) -> Iterator[Callable[[float], None]]:
+    """Shows a bar with the time left on stderr; yields the function that advances it.
+
+    What is over before `delay` seconds shows none.
+    """
+    import tqdm
+
+    layout = "{desc} {percentage:3.0f}%|{bar:30}| {n:.0f}/{total:.0f}"
+    layout += ", {elapsed} so far, {remaining} left"
+    with tqdm.tqdm(total=total, desc=what, bar_format=layout, mininterval=0.5, delay=delay) as bar:
+
+        def advance(amount: float) -> None:
+            with bar.get_lock():
+                bar.update(min(amount, bar.total - bar.n))
+
+        yield advance

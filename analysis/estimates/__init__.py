@@ -1,0 +1,1 @@
+"""Memorization, influence and scores: what they are, how they are estimated, their files."""

@@ -1,0 +1,257 @@
+"""Memorization and influence from trials: Algorithm 1 of Feldman & Zhang, as counts.
+
+With M [t, n] (which trial saw which training example) and C [t, n'] (which trial got which example
+right), everything follows from integers: M'C counts the trials that saw i and were right on j, and
+the column sums give the rest. Integers are exact in float32 products up to 2^24 trials, so any
+order of trials or blocks gives the same bits, and one product does for both terms. Both are kept
+eight trials to a byte, a row per example, so that an example's trials lie together.
+
+The second estimator, `PROBABILITY`, has in the place of whether a trial is right the probability
+that it gives to the true label. It estimates how much more probable that label is, not how much
+more often it is predicted, and varies less from trial to trial, so that fewer trials will do.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from analysis.estimates.values import (
+    CORRECTNESS,
+    PROBABILITY,
+    ClassInfluence,
+    Estimates,
+    Influences,
+    Memorization,
+)
+from tfmem.datasets import Dataset
+from tfmem.disk.bits import BitMatrix
+from tfmem.store.trials import TrialSet
+
+# Influence is estimated within classes, there and as a full matrix, or not at all.
+CLASS, FULL, NONE = INFLUENCE = ("class", "full", "none")
+_ADDED = 2  # Successes, and failures, that `rate_variance` adds.
+_ROWS = 512  # Training examples in one block of the full influence matrix.
+_COLUMNS = 2048  # Training examples whose probabilities are worked on at once.
+
+
+def estimate(
+    trials: TrialSet,
+    dataset: Dataset | None = None,
+    influence: str = CLASS,
+    estimator: str = CORRECTNESS,
+) -> Estimates:
+    """Estimates memorization and influence from trials.
+
+    Influence is computed whenever it is asked for, one class or block of rows at a time.
+
+    Args:
+      trials: with probabilities, if the estimator needs them.
+      dataset: of the trials, whose ids name the examples; None leaves them without.
+      influence: one of `INFLUENCE`.
+      estimator: `CORRECTNESS` or `PROBABILITY`.
+    """
+    accuracies = test_accuracies(trials)
+    details = memorization(trials, estimator)
+    influences = Influences(
+        trials.num_classes,
+        lambda labels: (class_influence(trials, label, estimator) for label in labels),
+    )
+    return Estimates(
+        memorization=details.value,
+        train_labels=trials.train_labels,
+        test_labels=trials.test_labels,
+        influences=() if influence == NONE else influences,
+        full=full_influence(trials, estimator) if influence == FULL else None,
+        details=details,
+        num_trials=len(trials),
+        train_ids=None if dataset is None else dataset.train.ids,
+        test_ids=None if dataset is None else dataset.test.ids,
+        test_accuracy=float(accuracies.mean()),
+        test_accuracy_deviation=float(accuracies.std()),
+        estimator=estimator,
+    )
+
+
+def rate(successes: np.ndarray, trials: np.ndarray) -> np.ndarray:
+    """Returns successes / trials, and 1/2 where there are no trials (proof of Lemma 2.1)."""
+    return np.where(trials > 0, successes / np.maximum(trials, 1), 0.5)
+
+
+def rate_variance(successes: np.ndarray, trials: np.ndarray) -> np.ndarray:
+    """Returns the estimated variance of `rate`, never 0.
+
+    The plug-in p (1 - p) / trials is 0 for an example that was right in all its trials. Two
+    successes and two failures are added to p (Agresti & Coull, 1998), so that two standard errors
+    cover the truth in at least 93% of repetitions, whatever the two probabilities, at 100 trials or
+    more (docs/decisions/statistics.md).
+    """
+    smoothed = (successes + _ADDED) / (trials + 2 * _ADDED)
+    return smoothed * (1 - smoothed) / np.maximum(trials, 1)
+
+
+def difference(
+    in_successes: np.ndarray, num_in: np.ndarray, out_successes: np.ndarray, num_out: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns P[right | in] - P[right | out] and its standard error, float64, from counts."""
+    value = rate(in_successes, num_in) - rate(out_successes, num_out)
+    variance = rate_variance(in_successes, num_in) + rate_variance(out_successes, num_out)
+    return value, np.sqrt(variance)
+
+
+def mean_difference(
+    inside: tuple[np.ndarray, np.ndarray, np.ndarray],
+    outside: tuple[np.ndarray, np.ndarray, np.ndarray],
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the difference of two means of probabilities and its standard error.
+
+    Args:
+      inside: the sum, the sum of squares and the number of the values of the first mean.
+      outside: of the second.
+    """
+    (a, a_variance), (b, b_variance) = (_mean(*group) for group in (inside, outside))
+    return a - b, np.sqrt(a_variance + b_variance)
+
+
+def _mean(
+    total: np.ndarray, squares: np.ndarray, count: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns a mean in [0, 1] and its variance; without a value 1/2 and, at the most, 1/4."""
+    some = np.maximum(count, 1)
+    mean = np.where(count > 0, total / some, 0.5)
+    # The sample's variance; of a single value it is unknown, and 1/4 is the most it can be.
+    sample = np.maximum(squares - total * mean, 0) / np.maximum(count - 1, 1)
+    return mean, np.where(count > 1, sample, 0.25) / some
+
+
+def memorization(trials: TrialSet, estimator: str = CORRECTNESS) -> Memorization:
+    """Estimates the memorization of every training example (Algorithm 1, line 5).
+
+    By either estimator, the held-out accuracy is the share of right predictions.
+    """
+    subset, correct = trials.subset.transposed, trials.train_correct.transposed
+    num_in, successes = subset.row_sums(), correct.row_sums()
+    in_successes = (subset & correct).row_sums()
+    num_out = len(trials) - num_in
+    heldout_accuracy = rate(successes - in_successes, num_out)
+    if estimator == PROBABILITY:
+        value, error = _more_probable(trials, num_in, num_out)
+    else:
+        value, error = difference(in_successes, num_in, successes - in_successes, num_out)
+    return Memorization(value, error, heldout_accuracy, num_in, num_out)
+
+
+def _more_probable(
+    trials: TrialSet, num_in: np.ndarray, num_out: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns how much more probable a label is to those that saw it, and the standard error."""
+    count = trials.subset.count
+    sums = np.empty((4, count))
+    for start in range(0, count, _COLUMNS):
+        block = slice(start, start + _COLUMNS)
+        subset = trials.subset.transposed.rows(block).columns()
+        probability = _known(trials.train_probability)[:, block].T.astype(np.float64)
+        squares = probability**2
+        sums[:, block] = (
+            (probability * subset).sum(axis=1),
+            (squares * subset).sum(axis=1),
+            probability.sum(axis=1),
+            squares.sum(axis=1),
+        )
+    in_sum, in_squares, total, total_squares = sums
+    return mean_difference(
+        (in_sum, in_squares, num_in), (total - in_sum, total_squares - in_squares, num_out)
+    )
+
+
+def _known(probability: np.ndarray | None) -> np.ndarray:
+    if probability is None:
+        raise ValueError("the trials were loaded without the probabilities of the true label")
+    return probability
+
+
+def test_accuracies(trials: TrialSet) -> np.ndarray:
+    """Returns the accuracy of each trial on the test examples, float64 [t]."""
+    return trials.test_correct.row_means()
+
+
+def in_counts(subset: np.ndarray, correct: np.ndarray) -> np.ndarray:
+    """Returns M'C: in how many trials i was seen and j was right.
+
+    Args:
+      subset: bool [a, t], M'.
+      correct: bool or float32 [b, t], C'.
+
+    Returns:
+      float32 [a, b] of exact integers; t is at most 2^24.
+    """
+    return subset.astype(np.float32) @ correct.astype(np.float32, copy=False).T
+
+
+def class_influence(trials: TrialSet, label: int, estimator: str = CORRECTNESS) -> ClassInfluence:
+    """Estimates influence within one class (Algorithm 1, line 7, for y_i = y_j = label)."""
+    train_index = np.flatnonzero(trials.train_labels == label)
+    test_index = np.flatnonzero(trials.test_labels == label)
+    subset = trials.subset.transposed.rows(train_index)
+    num_in = subset.row_sums()[:, None]
+    num_out = len(trials) - num_in
+    if estimator == PROBABILITY:
+        # In float64: variances are small differences of sums of squares.
+        seen = subset.columns().astype(np.float64)
+        probability = _known(trials.test_probability)[:, test_index].astype(np.float64)
+        squares = probability**2
+        in_sum, in_squares = seen @ probability, seen @ squares
+        value, error = mean_difference(
+            (in_sum, in_squares, num_in),
+            (probability.sum(axis=0) - in_sum, squares.sum(axis=0) - in_squares, num_out),
+        )
+    else:
+        correct = trials.test_correct.transposed.rows(test_index)
+        successes = correct.row_sums()[None, :]
+        counts = in_counts(subset.columns(), correct.columns()).astype(np.int64)
+        value, error = difference(counts, num_in, successes - counts, num_out)
+    return ClassInfluence(train_index, test_index, value, error.astype(np.float32))
+
+
+def class_influences(trials: TrialSet, estimator: str = CORRECTNESS) -> Iterator[ClassInfluence]:
+    """Yields `class_influence` of every class, in label order."""
+    for label in range(trials.num_classes):
+        yield class_influence(trials, label, estimator)
+
+
+def full_influence(trials: TrialSet, estimator: str = CORRECTNESS) -> Iterator[np.ndarray]:
+    """Estimates influence of every training on every test example (Algorithm 1, line 7).
+
+    Yields:
+      float32 [rows, n'], the next rows of the [n, n'] matrix; their concatenation is the matrix.
+    """
+    if estimator == PROBABILITY:
+        return influence_rows(trials.subset, _known(trials.test_probability).T)
+    return influence_rows(trials.subset, trials.test_correct.transposed.columns())
+
+
+def influence_rows(subset: BitMatrix, outcome: np.ndarray) -> Iterator[np.ndarray]:
+    """Yields the rows of mean outcome with i minus mean outcome without it, in blocks.
+
+    Args:
+      subset: [t, n], which trial saw which training example.
+      outcome: [n', t], what each trial achieved on each test example, such as 0 or 1.
+
+    Yields:
+      float32 [rows, n'].
+    """
+    num_trials, count = subset.shape
+    total = outcome.sum(axis=1, dtype=np.float64)
+    outcome = outcome.astype(np.float32)
+    for start in range(0, count, _ROWS):
+        block = subset.transposed.rows(slice(start, start + _ROWS))
+        sums = in_counts(block.columns(), outcome)
+        num_in = block.row_sums()
+        num_out = num_trials - num_in
+        # yes / in - (total - yes) / out, rearranged to two passes over a row in the cache.
+        per_out = np.where(num_out > 0, 1 / np.maximum(num_out, 1), 0.0)
+        per_yes = np.where(num_in > 0, 1 / np.maximum(num_in, 1), 0.0) + per_out
+        # 1/2 for a term without trials (proof of Lemma 2.1).
+        constant = 0.5 * (num_in == 0) - 0.5 * (num_out == 0)
+        for row, yes in enumerate(sums):
+            sums[row] = yes * per_yes[row] - (total * per_out[row] - constant[row])
+        yield sums

@@ -1,0 +1,1 @@
+"""What the papers measure with estimates and runs: pure functions on arrays, and their words."""

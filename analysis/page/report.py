@@ -1,0 +1,119 @@
+"""From a store to its page."""
+
+from collections.abc import Callable
+
+from absl import logging
+from etils import epath
+
+from analysis.estimates import estimators, files, pairs
+from analysis.estimates.values import PROBABILITY, Estimates
+from analysis.measures import settling
+from tfmem import datasets, experiments
+from tfmem.datasets import Dataset
+from tfmem.disk import atomic
+from tfmem.store.pictures import load_pictures
+from tfmem.store.store import Store
+from tfmem.store.trials import TrialSet
+
+_SPLITS = 3  # Random splits into halves that are averaged.
+
+
+def steps(store: Store, trials: TrialSet | None = None) -> int:
+    """Returns how far `make_report` of the store, and of trials if given, calls its progress."""
+    if trials is not None:
+        return _SPLITS * len(settling.split_sizes(len(trials)))
+    num_trials = len(store.numbers())
+    return num_trials + _SPLITS * len(settling.split_sizes(num_trials))
+
+
+def make_report(
+    store: Store,
+    out_path: epath.PathLike,
+    *,
+    trials: TrialSet | None = None,
+    estimates: Estimates | None = None,
+    estimates_path: epath.PathLike | None = None,
+    mem_threshold: float = experiments.MEM_THRESHOLD,
+    infl_threshold: float = experiments.INFL_THRESHOLD,
+    data_dir: str | None = None,
+    progress: Callable[[float], None] = lambda amount: None,
+) -> None:
+    """Writes the report of a store.
+
+    Args:
+      store: with at least one finished trial.
+      out_path: where the page goes, atomically.
+      trials: all of the store, if they are loaded already.
+      estimates: of these trials, if they are known already.
+      estimates_path: a file with other estimates of this dataset, to show instead.
+      mem_threshold: theta_mem, inclusive.
+      infl_threshold: theta_infl, inclusive.
+      data_dir: where TFDS keeps the pictures' data; without it the page shows ids.
+      progress: called with 1 after each of `steps`.
+
+    Raises:
+      ValueError: no trials, a damaged one, or estimates that are not of this dataset.
+    """
+    from analysis.page import render  # It and matplotlib take a second that --help does not need.
+
+    given = None
+    if estimates_path is not None:
+        given = _read_estimates(estimates_path, store.dataset), epath.Path(estimates_path).name
+    if trials is None:
+        trials = store.load(on_trial=lambda number: progress(1))
+    dataset, notes = _with_images(store, data_dir)
+    if given is None:
+        shown = estimates = estimates or estimators.estimate(trials).in_memory()
+    else:
+        shown, name = given
+        notes += _about(shown, name, len(trials))
+    found = pairs.select(shown.memorization, shown.influences, mem_threshold, infl_threshold)
+    measured = settling.measure(trials, mem_threshold, infl_threshold, _SPLITS, progress, estimates)
+    if len(found) and not measured.enough:
+        notes.append(
+            f"{len(trials):,} trials are too few to rely on the pairs below: "
+            "the section on trust says why."
+        )
+    html = render.to_html(
+        config=store.config,
+        dataset=dataset,
+        fingerprint=store.fingerprint,
+        trials=render.summarize(trials),
+        estimates=shown,
+        pairs=found,
+        settled=measured,
+        versions=store.versions,
+        notes=notes,
+    )
+    atomic.write_bytes(out_path, html.encode())
+
+
+def _read_estimates(path: epath.PathLike, dataset: Dataset) -> Estimates:
+    found = files.read(path)
+    datasets.require_same_labels(dataset, found.train_labels, found.test_labels, str(path))
+    found.require_influences(str(path))
+    return found
+
+
+def _about(given: Estimates, name: str, num_trials: int) -> list[str]:
+    """Returns what the page says of estimates that are not those of its trials."""
+    made_from = "" if given.num_trials is None else f" (from {given.num_trials:,} trials)"
+    notes = [
+        f"Memorization and influence come from {name}{made_from}; "
+        f"accuracies and the section on trust from the store's {num_trials:,} trials."
+    ]
+    if given.estimator == PROBABILITY:
+        notes.append(
+            "They are differences of the probability of the label, not of how often it is "
+            "predicted."
+        )
+    return notes
+
+
+def _with_images(store: Store, data_dir: str | None) -> tuple[Dataset, list[str]]:
+    """Returns the store's dataset, with images if they can be had; if not, a note says why."""
+    try:
+        return load_pictures(store, data_dir), []
+    except ValueError as reason:
+        logging.warning("no pictures in the report: %s", reason)
+        return store.dataset, [f"There are no pictures, ids stand in their place: {reason}."]

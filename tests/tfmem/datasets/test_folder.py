@@ -1,0 +1,145 @@
+"""Folders of images."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.sources import random_image, write_picture
+from tfmem import datasets
+from tfmem.datasets import images
+
+
+@pytest.fixture
+def pictures(tmp_path, rng):
+    """(folder, {id: pixels}) of 2 classes, grey, 4x6; the test split has one class."""
+    written = {
+        name: random_image(rng, 4, 6, 1)
+        for name in (
+            "train/cat/b.png",
+            "train/cat/a.PNG",
+            "train/ant/z.bmp",
+            "train/ant/10.png",
+            "test/cat/c.png",
+        )
+    }
+    for name, pixels in written.items():
+        write_picture(tmp_path / name, pixels)
+    (tmp_path / "train/cat/notes.txt").write_text("not an image")
+    (tmp_path / "train/cat/.hidden.png").write_text("not an image")
+    (tmp_path / "train/.cache").mkdir()
+    return tmp_path, written
+
+
+def test_folder(pictures):
+    folder, written = pictures
+    dataset = datasets.load(f"folder:{folder}")
+    assert dataset.name == f"folder:{folder}"
+    assert not datasets.needs_download(dataset.name)
+    assert dataset.class_names == ("ant", "cat")
+    assert dataset.pixel_max == 255
+    assert dataset.input_shape == (4, 6, 1)
+    assert dataset.train.ids.tolist() == [
+        *("train/ant/10.png", "train/ant/z.bmp"),
+        *("train/cat/a.PNG", "train/cat/b.png"),
+    ]
+    assert dataset.train.labels.tolist() == [0, 0, 1, 1]
+    assert dataset.test.ids.tolist() == ["test/cat/c.png"]
+    assert dataset.test.labels.tolist() == [1]
+    for split in (dataset.train, dataset.test):
+        np.testing.assert_array_equal(split.images, [written[name] for name in split.ids])
+
+
+def test_folder_fingerprint_does_not_depend_on_the_place(pictures):
+    folder, _ = pictures
+    before = datasets.load(f"folder:{folder}").fingerprint
+    moved = folder.rename(folder.with_name(folder.name + "_moved"))
+    assert datasets.load(f"folder:{moved}").fingerprint == before
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "P"])
+def test_one_colour_image_makes_all_colour(pictures, mode):
+    folder, written = pictures
+    red = np.full((4, 6, 3), (255, 0, 0), np.uint8)
+    write_picture(folder / "test/ant/red.png", red, mode)
+    dataset = datasets.load(f"folder:{folder}")
+    assert dataset.input_shape == (4, 6, 3)
+    np.testing.assert_array_equal(dataset.test.images[0], red)
+    np.testing.assert_array_equal(
+        dataset.train.images, [np.repeat(written[name], 3, axis=-1) for name in dataset.train.ids]
+    )
+
+
+def test_alpha_is_dropped(pictures):
+    folder, written = pictures
+    grey = written["train/cat/b.png"]
+    faint = np.concatenate([grey, np.full_like(grey, 3)], axis=-1)
+    Image.fromarray(faint, "LA").save(folder / "train/cat/b.png")
+    dataset = datasets.load(f"folder:{folder}")
+    np.testing.assert_array_equal(dataset.train.images[3], grey)
+
+
+def test_folder_with_image_size(pictures, rng):
+    folder, written = pictures
+    large = random_image(rng, 9, 5, 1)
+    write_picture(folder / "test/ant/large.png", large)
+    dataset = datasets.load(f"folder:{folder}", image_size=4)
+    assert dataset.input_shape == (4, 4, 1)
+    np.testing.assert_array_equal(dataset.train.images[2], written["train/cat/a.PNG"][:, 1:5])
+    np.testing.assert_array_equal(dataset.test.images[0], images.square(large[2:7], 4))
+
+
+def remove(path):
+    for below in sorted(path.rglob("*"), reverse=True):
+        below.rmdir() if below.is_dir() else below.unlink()
+    path.rmdir()
+
+
+def only_text(folder):
+    for path in folder.iterdir():
+        path.unlink()
+    (folder / "a.txt").touch()
+
+
+FOLDER_ERRORS = {
+    "absent": (remove, "is not a folder; expected .*/train/CLASS/IMAGE"),
+    "no train": (
+        lambda f: remove(f / "train"),
+        "has no folder train; expected .*train/CLASS/IM",
+    ),
+    "no test": (lambda f: remove(f / "test"), "has no folder test; expected .*test/CLASS/IMAGE"),
+    "no classes": (
+        lambda f: (remove(f / "train/ant"), remove(f / "train/cat")),
+        "train has no classes; expected one folder of images a class",
+    ),
+    "new class": (
+        lambda f: (f / "test/dog").mkdir(),
+        "test has the class 'dog', which .*train lacks",
+    ),
+    "empty class": (lambda f: (f / "train/dog").mkdir(), "train/dog has no images; expected files"),
+    "no images": (lambda f: only_text(f / "test/cat"), "test/cat has no images; expected files"),
+    "no image": (
+        lambda f: (f / "train/cat/a.PNG").write_text("no"),
+        "train/cat/a.PNG cannot be read as an image",
+    ),
+    "half an image": (
+        lambda f: (f / "test/cat/c.png").write_bytes((f / "test/cat/c.png").read_bytes()[:60]),
+        "test/cat/c.png cannot be read as an image",
+    ),
+    "16 bits": (
+        lambda f: Image.fromarray(np.zeros((4, 6), np.uint16)).save(f / "train/ant/10.png"),
+        r"10.png has more than 8 bits a channel \(Pillow mode I;16\): convert it",
+    ),
+    "sizes": (
+        lambda f: Image.fromarray(np.zeros((3, 5), np.uint8)).save(f / "test/cat/d.png"),
+        "train/ant/10.png is 4 x 6 .*test/cat/d.png is 3 x 5: give --image_size",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", FOLDER_ERRORS)
+def test_folder_that_will_not_do(pictures, case):
+    spoil, message = FOLDER_ERRORS[case]
+    spoil(pictures[0])
+    with pytest.raises(ValueError, match=message) as caught:
+        datasets.load(f"folder:{pictures[0]}")
+    assert "\n" not in str(caught.value)

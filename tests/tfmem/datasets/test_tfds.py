@@ -1,0 +1,146 @@
+"""Datasets of TFDS that fit into memory, on files that TFDS wrote."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.sources import random_image, write_cifar, write_tfds
+from tfmem import datasets
+
+
+@pytest.mark.parametrize(("name", "classes"), [("cifar10", 10), ("cifar100", 100)])
+def test_cifar_is_in_its_original_order(name, classes, tmp_path, rng):
+    # Files that TFDS wrote, and so shuffled, in three shards.
+    import tensorflow_datasets as tfds
+
+    assert datasets.needs_download(name, str(tmp_path))
+    pixels, labels = write_cifar(tmp_path, name, rng, count=60, shards=3)
+    in_files = tfds.as_numpy(tfds.builder(name, data_dir=tmp_path).as_dataset(split="train"))
+    ids = [f"train_{index:05d}" for index in range(60)]
+    assert [example["id"].decode() for example in in_files] != ids
+
+    assert not datasets.needs_download(name, str(tmp_path))
+    dataset = datasets.load(name, str(tmp_path))
+    assert dataset.name == name
+    assert dataset.num_classes == classes
+    for split_name in ("train", "test"):
+        split = getattr(dataset, split_name)
+        np.testing.assert_array_equal(split.images, pixels[split_name])
+        np.testing.assert_array_equal(split.labels, labels[split_name])
+    assert dataset.train.ids.tolist() == ids
+    assert dataset.test.ids.tolist() == [f"test_{index:05d}" for index in range(20)]
+    assert datasets.load(f"tfds:{name}", str(tmp_path)).fingerprint == dataset.fingerprint
+
+
+@pytest.mark.parametrize("wrong", ["train_00003", "test", "train_-0001"])
+def test_cifar_ids_must_number_the_examples(tmp_path, wrong, rng):
+    import tensorflow_datasets as tfds
+
+    features = tfds.builder("cifar10", data_dir=tmp_path).info.features
+    ids = ["train_00000", wrong, "train_00002"]
+    examples = [{"image": random_image(rng, 32, 32), "label": 0, "id": key} for key in ids]
+    write_tfds(tmp_path, "cifar10", "3.0.2", features, {"train": examples, "test": examples})
+    message = "cifar10 train: ids do not number its 3 examples from 0 .*prepare it again"
+    with pytest.raises(ValueError, match=message):
+        datasets.load("cifar10", str(tmp_path))
+
+
+def classification_features(**changes):
+    import tensorflow_datasets as tfds
+
+    known = {
+        "image": tfds.features.Image(shape=(4, 6, 3)),
+        "label": tfds.features.ClassLabel(names=["cat", "dog"]),
+    }
+    return tfds.features.FeaturesDict({**known, **changes})
+
+
+def test_any_tfds_classification(tmp_path, rng):
+    # No test split: validation is. Three shards: in the order of the files.
+    pixels = rng.integers(0, 256, (40, 4, 6, 3), dtype=np.uint8)
+    examples = [{"image": image, "label": index % 2} for index, image in enumerate(pixels)]
+    splits = {"train": examples, "validation": examples[:5]}
+    write_tfds(tmp_path, "pets", "1.0.0", classification_features(), splits, shards=3)
+    dataset = datasets.load("tfds:pets", str(tmp_path))
+    assert dataset.name == "tfds:pets"
+    assert dataset.class_names == ("cat", "dog")
+    assert dataset.input_shape == (4, 6, 3)
+    assert dataset.train.ids[[0, 39]].tolist() == ["train_00000", "train_00039"]
+    assert dataset.test.ids[4] == "validation_00004"
+    order = [np.flatnonzero((pixels == image).all((1, 2, 3)))[0] for image in dataset.train.images]
+    assert sorted(order) == list(range(40))
+    np.testing.assert_array_equal(dataset.train.labels, np.array(order) % 2)
+    shards = []
+    for shard in sorted((tmp_path / "pets" / "1.0.0").glob("pets-train*")):
+        import tensorflow as tf
+
+        for record in tf.data.TFRecordDataset(str(shard)):
+            encoded = tf.train.Example.FromString(record.numpy()).features.feature["image"]
+            shards.append(np.asarray(Image.open(io.BytesIO(encoded.bytes_list.value[0]))))
+    np.testing.assert_array_equal(dataset.train.images, shards)
+
+
+@pytest.mark.parametrize(("ids", "kept"), [("abc", True), ("aba", False)])
+def test_unique_tfds_ids_are_kept(tmp_path, rng, ids, kept):
+    import tensorflow_datasets as tfds
+
+    features = classification_features(id=tfds.features.Text())
+    examples = [{"image": random_image(rng, 4, 6), "label": 1, "id": key} for key in ids]
+    write_tfds(tmp_path, "pets", "1.0.0", features, {"train": examples, "test": examples})
+    found = datasets.load("tfds:pets", str(tmp_path)).train.ids
+    expected = list(ids) if kept else ["train_00000", "train_00001", "train_00002"]
+    assert sorted(found) == expected
+
+
+def test_tfds_images_of_varying_sizes(tmp_path, rng):
+    import tensorflow_datasets as tfds
+
+    features = classification_features(image=tfds.features.Image(shape=(None, None, 3)))
+    examples = [{"image": random_image(rng, 5, width), "label": 0} for width in (5, 7, 9)]
+    write_tfds(tmp_path, "pets", "1.0.0", features, {"train": examples, "test": examples[:1]})
+    with pytest.raises(ValueError, match=r"train example . is 5 x . x 3 .*--image_size"):
+        datasets.load("tfds:pets", str(tmp_path))
+    dataset = datasets.load("tfds:pets", str(tmp_path), image_size=5)
+    assert dataset.input_shape == (5, 5, 3)
+    # The sides are as they were: the central squares, in the order of the files.
+    squares = {
+        example["image"][:, example["image"].shape[1] // 2 - 2 :][:, :5].tobytes()
+        for example in examples
+    }
+    assert {image.tobytes() for image in dataset.train.images} == squares
+    np.testing.assert_array_equal(dataset.test.images[0], examples[0]["image"])
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("tfds:cifarr", r"^TFDS has no dataset 'cifarr' \(Dataset cifarr not found.*tfds:kmnist"),
+        ("tfds:emnist/leters", "^TFDS has no dataset 'emnist/leters' .*leters not found"),
+        ("tfds:mnist:9.9.9", "^TFDS has no dataset 'mnist:9.9.9' .*only: 3.0.1"),
+        ("tfds:glue", "^TFDS's glue is no image classification: expected .* has sentence"),
+        ("tfds:coco", "^TFDS's coco is no image classification: expected .*image/filename"),
+        ("tfds:imagenet2012", "^tfds:imagenet2012 does not fit into memory: give imagenet2012"),
+        ("tfds:one_split", "^TFDS's one_split has the splits train, expected .* test or valid"),
+    ],
+)
+def test_tfds_that_will_not_do(tmp_path, rng, name, message):
+    examples = [{"image": random_image(rng, 4, 6), "label": 1}]
+    write_tfds(tmp_path, "one_split", "1.0.0", classification_features(), {"train": examples})
+    with pytest.raises(ValueError, match=message) as caught:
+        datasets.load(name, str(tmp_path))
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_data_says_what_to_do(tmp_path, monkeypatch):
+    import tensorflow_datasets as tfds
+
+    def offline(self, **kwargs):
+        raise ConnectionError("no route to host")
+
+    monkeypatch.setattr(tfds.core.DatasetBuilder, "download_and_prepare", offline)
+    assert datasets.needs_download("mnist", str(tmp_path))
+    assert not datasets.needs_download("digits")
+    with pytest.raises(ValueError, match=r"mnist is not in .*no route to host.*--data_dir"):
+        datasets.load("mnist", str(tmp_path))

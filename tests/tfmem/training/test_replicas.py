@@ -1,0 +1,185 @@
+"""MirroredStrategy on logical CPU devices, each script in a process of its own.
+
+Logical devices must be made before TensorFlow starts, and two mirrored models in one process
+mistake each other's all-reduces.
+"""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.programs import ROOT
+
+# Imports once what all scripts need, which starts nothing, and forks for each of them. It takes
+# a line of JSON for a script, and returns one of its exit code and what it wrote.
+_SERVER = """
+import dataclasses, json, os, sys, tempfile, traceback
+import keras
+import numpy as np
+import tensorflow as tf
+
+for line in sys.stdin:
+    with tempfile.TemporaryFile("w+") as said:
+        child = os.fork()
+        if not child:
+            os.dup2(said.fileno(), 1)
+            os.dup2(said.fileno(), 2)
+            code = 1
+            try:
+                exec(json.loads(line), globals())
+                code = 0
+            except BaseException:
+                traceback.print_exc()
+            sys.stderr.flush()
+            os._exit(code)
+        _, status = os.waitpid(child, 0)
+        said.seek(0)
+        print(json.dumps([status, said.read()]), flush=True)
+"""
+_DEVICES = """
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * {})
+from tests.networks import small_batch_norm
+from tfmem import datasets, experiments, models
+from tfmem.training import fit
+from tfmem.training.problem import Problem
+
+digits = datasets.load("digits")
+config = dataclasses.replace(experiments.get("digits_mlp"), epochs=2)
+models.BUILDERS["small_batch_norm"] = small_batch_norm
+batch_norm = dataclasses.replace(config, model="small_batch_norm", model_options={{}})
+
+def trainer(config, strategy, dataset=digits):
+    return fit.FitTrainer(Problem(config, dataset), fit.build_strategy(strategy))
+"""
+_SAME_WEIGHTS = """
+mirrored, single = trainer(config, "mirrored"), trainer(config, "default")
+assert mirrored._strategy.num_replicas_in_sync == 8
+for steps in (5, 14):  # The 14th batch has 48 examples, 6 replicas' share.
+    for one, two in zip(mirrored.weights_after(1, steps), single.weights_after(1, steps)):
+        np.testing.assert_allclose(one, two, rtol=0, atol=1e-6)
+one, two = next(iter(mirrored.train([1]))), next(iter(single.train([1])))
+assert np.mean(one.test.predicted == two.test.predicted) > 0.99
+"""
+_SAME_WEIGHTS_AUGMENTED = """
+config = dataclasses.replace(config, crop="padded", crop_padding=1, flip=True)
+mirrored, single = trainer(config, "mirrored"), trainer(config, "default")
+plain = trainer(dataclasses.replace(config, crop="none", crop_padding=0, flip=False), "default")
+ours, theirs, others = (some.weights_after(1, 14) for some in (mirrored, single, plain))
+for one, two in zip(ours, theirs):
+    np.testing.assert_allclose(one, two, rtol=0, atol=1e-6)
+assert np.abs(theirs[0] - others[0]).max() > 1e-3
+"""
+_SAME_ACCURACY = """
+config = dataclasses.replace(batch_norm, epochs=8)
+one = next(iter(trainer(config, "mirrored").train([0])))
+two = next(iter(trainer(config, "default").train([0])))
+assert min(one.test_accuracy, two.test_accuracy) > 0.93, (one.test_accuracy, two.test_accuracy)
+assert abs(one.test_accuracy - two.test_accuracy) < 0.03
+"""
+_REPLICAS_LEFT_EMPTY = """
+# 7 of 10 examples in batches of 8: one batch, of 7 examples for 8 replicas. 10 and 541 examples
+# are evaluated in batches that would leave replicas with nothing.
+split, more = digits.train, digits.test
+few = datasets.ArraySplit(split.labels[:10], split.ids[:10], split.images[:10])
+odd = datasets.ArraySplit(
+    np.append(more.labels, 0),
+    np.append(more.ids, "again"),
+    np.append(more.images, more.images[:1], 0),
+)
+dataset = dataclasses.replace(digits, train=few, test=odd)
+some = trainer(dataclasses.replace(batch_norm, batch_size=8, epochs=2), "mirrored", dataset)
+trial = next(iter(some.train([0])))
+for part, found in ((few, trial.train), (odd, trial.test)):
+    logits = some.network(part.images.astype(np.float32) / 16, training=False).numpy()
+    assert np.array_equal(found.predicted, logits.argmax(axis=1))
+# Each replica keeps batch norm statistics of its own; in the end they agree.
+(mean,) = [weight for weight in some.network.weights if "moving_mean" in weight.path]
+shares = [share.numpy() for share in some._strategy.experimental_local_results(mean.value)]
+assert len(shares) == 8 and all(np.array_equal(share, shares[0]) for share in shares)
+"""
+_CONTINUES = """
+import tempfile
+from tests.interrupting import Interrupted, InterruptingCheckpoints
+from tfmem.training.checkpoints import Checkpoints
+config = dataclasses.replace(batch_norm, epochs=4)
+folder = tempfile.mkdtemp()
+some = trainer(config, "mirrored")
+whole = next(iter(some.train([0])))
+expected = some.network.get_weights()
+try:
+    next(iter(some.train([0], checkpoints=InterruptingCheckpoints(folder, after=2))))
+except Interrupted:
+    pass
+continued = next(iter(some.train([0], checkpoints=Checkpoints(folder, "digest", 0))))
+for one, two in zip(some.network.get_weights(), expected):
+    np.testing.assert_allclose(one, two, rtol=0, atol=1e-6)
+assert np.array_equal(continued.test.predicted, whole.test.predicted)
+"""
+_TURNOVER = """
+from tfmem.subsets import FixedSubset
+from tfmem.training.turnover import TurnoverTrainer
+everything = FixedSubset(np.ones(len(digits.train), bool))
+problem = Problem(config, digits, everything, turnover=True)
+mirrored, single = (
+    TurnoverTrainer(problem, fit.build_strategy(name)) for name in ("mirrored", "default")
+)
+assert mirrored._strategy.num_replicas_in_sync == 8
+# The 20th batch has 41 examples: they and their masks are spread together.
+for one, two in zip(mirrored.weights_after(1, 20), single.weights_after(1, 20)):
+    np.testing.assert_allclose(one, two, rtol=0, atol=1e-6)
+"""
+_UNEVEN = """
+for batch in (66, 4):
+    try:
+        trainer(dataclasses.replace(config, batch_size=batch), "mirrored")
+    except ValueError as error:
+        assert f"{batch} cannot be spread evenly over 8 replicas" in str(error), error
+    else:
+        raise AssertionError(f"a batch of {batch} over 8 replicas")
+"""
+
+
+@pytest.fixture(scope="module")
+def run():
+    """Runs a script in a process of its own; returns its exit status and what it wrote."""
+    # A thread for each replica: they wait for one another.
+    environment = {**os.environ, "TF_NUM_INTEROP_THREADS": "8"}
+    with subprocess.Popen(
+        [sys.executable, "-c", _SERVER],
+        cwd=ROOT,
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as server:
+
+        def run(script):
+            server.stdin.write(json.dumps(script) + "\n")
+            server.stdin.flush()
+            return json.loads(server.stdout.readline())
+
+        yield run
+        server.stdin.close()
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        _SAME_WEIGHTS,
+        _SAME_WEIGHTS_AUGMENTED,
+        _SAME_ACCURACY,
+        _REPLICAS_LEFT_EMPTY,
+        _CONTINUES,
+        _TURNOVER,
+        _UNEVEN,
+    ],
+    ids=["weights", "augmented", "accuracy", "empty", "continues", "turnover", "uneven"],
+)
+def test_eight_replicas(script, run):
+    status, said = run(_DEVICES.format(8) + script)
+    assert status == 0, said

@@ -1,0 +1,271 @@
+"""Two ways to train a trial, one result."""
+
+import dataclasses
+import re
+
+import keras
+import numpy as np
+import pytest
+
+from tests.trials import assert_same_trial
+from tests.twins import numpy_sgd
+from tfmem import datasets, experiments, models
+from tfmem.subsets import FixedSubset
+from tfmem.training import failures, fit, stacked, trainers
+from tfmem.training.problem import Problem
+
+
+@pytest.fixture(scope="module")
+def digits_problem(digits):
+    return Problem(experiments.get("digits_mlp"), digits)
+
+
+@pytest.fixture(scope="module")
+def digits_fit(digits_problem):
+    return fit.FitTrainer(digits_problem, fit.build_strategy("default"))
+
+
+@pytest.fixture(scope="module")
+def digits_stacked(digits_problem):
+    return stacked.StackedTrainer(digits_problem)
+
+
+def tiny_problem(config, dataset, **changes):
+    return Problem(dataclasses.replace(config, **changes), dataset)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"model_options": {"hidden": []}},
+        {"model_options": {"hidden": [5, 7]}},
+        {"weight_decay": 0.3, "momentum": 0.0},
+    ],
+)
+def test_one_epoch_equals_the_slow_twin(tiny, tiny_config, changes):
+    """15 of 21 examples in batches of 4: the last batch has 3."""
+    problem = tiny_problem(tiny_config, tiny, **changes)
+    assert (problem.subset_size, problem.steps_per_epoch) == (15, 4)
+    expected = numpy_sgd(problem, trial=2, steps=4)
+    initial = models.initial_weights(problem.build_model(), 0, 2)
+    assert np.abs(expected[0] - initial[0]).max() > 1e-3
+    default = fit.build_strategy("default")
+    for trainer in (stacked.StackedTrainer(problem), fit.FitTrainer(problem, default)):
+        for ours, twin in zip(trainer.weights_after(2, 4), expected, strict=True):
+            np.testing.assert_allclose(ours, twin, atol=1e-6)
+
+
+def test_stacked_and_fit_take_the_same_steps(digits_problem, digits_fit, digits_stacked):
+    """Equal to float32 rounding: weights are near 0.1, whose spacing in float32 is 7.5e-9."""
+    initial = models.initial_weights(digits_problem.build_model(), 0, 3)
+    for steps in (2, 14):
+        ours, theirs = (t.weights_after(3, steps) for t in (digits_stacked, digits_fit))
+        for one, two in zip(ours, theirs, strict=True):
+            np.testing.assert_allclose(one, two, rtol=0, atol=1e-7)
+    assert np.abs(ours[0] - initial[0]).max() > 1e-3
+
+
+def test_stacked_and_fit_finish_alike(digits_problem, digits_fit, digits_stacked):
+    trials = [0, 1, 2]
+    ours = {trial.number: trial for trial in digits_stacked.train(trials)}
+    for theirs in digits_fit.train(trials):
+        mine = ours[theirs.number]
+        np.testing.assert_array_equal(mine.subset, theirs.subset)
+        same = [mine.train.predicted == theirs.train.predicted]
+        same += [mine.test.predicted == theirs.test.predicted]
+        assert np.concatenate(same).mean() >= 0.995
+        gap = mine.test.label_probability.astype(float) - theirs.test.label_probability
+        assert np.abs(gap).mean() < 0.005
+        assert 0.94 < mine.test_accuracy < 0.99
+        assert mine.subset_accuracy > 0.99
+
+
+def test_a_trial_does_not_depend_on_its_stack(digits_problem, digits_stacked):
+    """Bit for bit: alone, in another place, in a stack of another size, after others."""
+    problem = dataclasses.replace(
+        digits_problem, config=dataclasses.replace(digits_problem.config, epochs=4)
+    )
+    alone = {t.number: t for t in stacked.StackedTrainer(problem, 1).train([5, 90])}
+    together = stacked.StackedTrainer(problem, 6)
+    for trials in (range(2, 12), [90, 91, 5], [7, 5]):
+        found = {trial.number: trial for trial in together.train(trials)}
+        assert set(found) == set(trials)
+        for number in set(found) & set(alone):
+            assert_same_trial(found[number], alone[number])
+
+
+def test_a_fit_trial_does_not_depend_on_those_before(tiny, tiny_config):
+    problem = tiny_problem(tiny_config, tiny)
+    trainer = fit.FitTrainer(problem, fit.build_strategy("default"))
+    first = list(trainer.train([4, 1, 2]))
+    assert [trial.number for trial in first] == [4, 1, 2]
+    fresh = fit.FitTrainer(problem, fit.build_strategy("default"))
+    assert_same_trial(first[2], next(iter(fresh.train([2]))))
+
+
+def test_other_subsets_take_nothing_from_those_before(tiny, tiny_config):
+    """11 instead of 15 examples: fewer steps, another schedule, another short batch."""
+    kept = FixedSubset(np.arange(21) % 2 == 0)
+    for kind in (fit.FitTrainer, stacked.StackedTrainer):
+        more = (fit.build_strategy("default"),) if kind is fit.FitTrainer else ()
+        used = kind(tiny_problem(tiny_config, tiny), *more)
+        list(used.train([3]))
+        used.set_subsets(kept)
+        ours = next(iter(used.train([3])))
+        fresh = kind(Problem(tiny_config, tiny, kept), *more)
+        assert_same_trial(ours, next(iter(fresh.train([3]))))
+        assert ours.subset.sum() == 11
+
+
+def test_predictions_are_the_models_own(tiny, tiny_config):
+    """Evaluated without batches at all, on every example in index order."""
+    changes = {"model": "inception", "model_options": {}, "base_learning_rate": 1e-3}
+    problem = tiny_problem(tiny_config, tiny, **changes)
+    trainer = fit.FitTrainer(problem, fit.build_strategy("default"))
+    trial = next(iter(trainer.train([0])))
+    for split, predictions in ((tiny.train, trial.train), (tiny.test, trial.test)):
+        for index in range(len(split)):
+            image = split.images[index : index + 1].astype(np.float32) / 255
+            logits = trainer.network(image, training=False)
+            probability = keras.ops.convert_to_numpy(keras.ops.softmax(logits))[0]
+            expected = probability[split.labels[index]]
+            assert predictions.label_probability[index] == pytest.approx(expected, abs=2e-3)
+            assert predictions.predicted[index] == probability.argmax()
+    np.testing.assert_array_equal(trial.subset, problem.subset(0))
+
+
+def test_progress_adds_up(tiny, tiny_config):
+    problem = tiny_problem(tiny_config, tiny)
+    for trainer in (
+        stacked.StackedTrainer(problem, 2),
+        fit.FitTrainer(problem, fit.build_strategy("default")),
+    ):
+        done = []
+        list(trainer.train(range(5), done.append))
+        assert sum(done) == pytest.approx(5)
+        assert len(done) > 5
+
+
+def test_stacks_in_training_are_dropped_when_nobody_waits_for_them(tiny, tiny_config):
+    trainer = stacked.StackedTrainer(tiny_problem(tiny_config, tiny), 1)
+    done = []
+    trials = trainer.train(range(1000), done.append)
+    first = next(trials)
+    trials.close()
+    assert first.number in range(1000)
+    assert sum(done) < 500
+
+
+def test_a_diverged_trial_is_named_and_the_others_kept(tiny, tiny_config):
+    class Diverging(Problem):
+        def to_trial(self, number, subset, predicted, probability, *others):
+            probability = np.where(number == 1, np.nan, probability)
+            return super().to_trial(number, subset, predicted, probability, *others)
+
+    problem = Diverging(tiny_config, tiny)
+    for trainer in (
+        stacked.StackedTrainer(problem, 2),
+        fit.FitTrainer(problem, fit.build_strategy("default")),
+    ):
+        results = list(trainer.train(range(4)))
+        assert sorted(result.number for result in results) == [0, 1, 2, 3]
+        (failed,) = (result for result in results if isinstance(result, failures.Failed))
+        assert failed.number == 1
+        assert isinstance(failed.error, failures.DivergedError)
+        with pytest.raises(failures.DivergedError, match=r"diverged .*--base_learning_rate=0.1"):
+            list(failures.succeeded(results))
+
+
+def test_trials_of_a_stack_that_breaks_fail_and_the_others_are_kept(tiny, tiny_config):
+    """One that runs out of memory, say: what broke it is not known, but which trials it was is."""
+
+    class Broken(Problem):
+        def subset(self, trial):
+            if trial == 2:
+                raise MemoryError
+            return super().subset(trial)
+
+    problem = Broken(tiny_config, tiny)
+    results = list(stacked.StackedTrainer(problem, 2, workers=1).train(range(6)))
+    failed = [result.number for result in results if isinstance(result, failures.Failed)]
+    assert failed == [2, 3]
+    assert sorted(result.number for result in results) == [0, 1, 2, 3, 4, 5]
+    (one,) = fit.FitTrainer(problem, fit.build_strategy("default")).train([2])
+    assert isinstance(one.error, MemoryError)
+
+
+def test_what_is_wrong_for_all_trials_is_no_failure_of_one(tiny, tiny_config):
+    class Wrong(Problem):
+        def subset(self, trial):
+            raise ValueError("no such input")
+
+    problem = Wrong(tiny_config, tiny)
+    for trainer in (
+        stacked.StackedTrainer(problem, 2),
+        fit.FitTrainer(problem, fit.build_strategy("default")),
+    ):
+        with pytest.raises(ValueError, match="no such input"):
+            list(trainer.train(range(4)))
+
+
+def test_what_can_be_stacked():
+    assert len(stacked.dense_layers(models.build("mlp", (8, 8, 1), 10, hidden=[5, 6]))) == 3
+    assert len(stacked.dense_layers(models.build("linear", (8, 8, 1), 10))) == 1
+    assert stacked.dense_layers(models.build("inception", (8, 8, 1), 10)) is None
+    inputs = keras.Input((4,))
+    tanh = keras.layers.Dense(3, activation="tanh")(inputs)
+    model = keras.Model(inputs, keras.layers.Dense(2)(tanh))
+    assert stacked.dense_layers(model) is None
+
+
+def test_make_trainer(tiny, tiny_config):
+    inception = dataclasses.replace(tiny_config, model="inception", model_options={})
+
+    def make(config, stack, strategy="auto", **others):
+        return trainers.make_trainer(config, tiny, trainers.Options(stack, strategy, **others))
+
+    def kind(config, stack, strategy):
+        return type(make(config, stack, strategy)).__name__
+
+    assert kind(tiny_config, "auto", "auto") == "StackedTrainer"
+    assert kind(tiny_config, 3, "default") == "StackedTrainer"
+    assert kind(tiny_config, "auto", "default") == "FitTrainer"
+    assert kind(tiny_config, "none", "auto") == "FitTrainer"
+    assert kind(inception, "auto", "auto") == "FitTrainer"
+    with pytest.raises(ValueError, match="use --stack=none"):
+        make(inception, 4)
+    with pytest.raises(ValueError, match=r"--strategy=mirrored goes with .* add --stack=none"):
+        make(tiny_config, 4, "mirrored")
+    with pytest.raises(ValueError, match=r"--xla goes with .* add --stack=none"):
+        make(tiny_config, "auto", jit_compile=True)
+    with pytest.raises(ValueError, match=r"--tensorboard goes with .* add --stack=none"):
+        make(tiny_config, "auto", tensorboard="logs")
+    # What stacked training does not do is trained one at a time, or refused.
+    for changes, words in (
+        ({"precision": "mixed_bfloat16"}, "float32, not in mixed_bfloat16"),
+        ({"flip": True}, "cropped or flipped"),
+    ):
+        config = dataclasses.replace(tiny_config, **changes)
+        assert kind(config, "auto", "auto") == "FitTrainer"
+        with pytest.raises(ValueError, match=words):
+            make(config, 2)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (
+            {"model": "resnet50", "model_options": {"stem": "large"}},
+            "at least 32x32 pixels as (height, width, channels), got (8, 8, 1)",
+        ),
+        ({"model": "resnet18", "image_size": 7}, "at least 8x8 pixels"),
+        ({"model_options": {"depth": 3}}, "unexpected keyword argument 'depth'"),
+        ({"crop": "area_aspect"}, "digits is in memory: give --crop=padded or --crop=none"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(overrides, words):
+    config = experiments.resolve("digits_mlp", overrides)
+    dataset = datasets.load_for(config)
+    with pytest.raises(ValueError, match=re.escape(words)):
+        trainers.make_trainer(config, dataset)

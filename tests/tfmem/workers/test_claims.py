@@ -1,0 +1,225 @@
+"""Who trains which trial."""
+
+import dataclasses
+import itertools
+import json
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests.conftest import ROOT
+from tests.interrupting import kill_everywhere
+from tfmem.disk import processes
+from tfmem.disk.processes import Process
+from tfmem.workers import claims
+from tfmem.workers.claims import Claim, Claims
+
+
+@pytest.fixture(scope="module")
+def ended():
+    """A process of this machine that has ended."""
+    code = "from tfmem.disk import processes; print(processes.current())"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    return Process.parse(done.stdout.strip())
+
+
+@pytest.fixture(autouse=True)
+def _without_waiting(monkeypatch):
+    monkeypatch.setattr(claims, "_CONFIRM_SECONDS", 0)
+
+
+def write_claim(folder, trial, process, launch="theirs", seconds_ago=0.0):
+    folder.mkdir(exist_ok=True)
+    path = folder / f"trial-{trial:06d}.json"
+    path.write_bytes(Claim(trial, process, f"{trial:032x}", launch, 0.5).encode())
+    then = time.time() - seconds_ago
+    os.utime(path, (then, then))
+    return path
+
+
+def test_a_process_is_told_apart_by_when_it_began(ended):
+    this = processes.current()
+    assert this.is_running() is True
+    assert this.pid == os.getpid()
+    assert ended.is_running() is False
+    assert dataclasses.replace(this, start=this.start + 1).is_running() is False
+    assert dataclasses.replace(this, host="another").is_running() is None
+    assert Process.parse(str(this)) == this
+    with pytest.raises(ValueError, match=r"'vm\.5' is not a process, expected HOST\.PID\.START"):
+        Process.parse("vm.5")
+
+
+def test_a_zombie_has_ended():
+    code = "from tfmem.disk import processes; print(processes.current(), flush=True)"
+    child = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE)
+    process = Process.parse(child.stdout.readline().decode().strip())
+    child.stdout.read()
+    deadline = time.monotonic() + 60
+    while process.is_running() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert process.is_running() is False  # Nobody has waited for it yet.
+    child.wait()
+
+
+def test_one_of_two_takes_a_trial_and_gives_it_back(tmp_path):
+    with Claims(tmp_path, "a") as ours, Claims(tmp_path, "b") as theirs:
+        assert ours.take([7]) == [7]
+        assert theirs.take([7]) == []
+        assert theirs.take([8]) == [8]
+        assert {claim.trial: claim.launch for claim in claims.held(tmp_path)} == {7: "a", 8: "b"}
+        ours.release(7)
+        assert theirs.take([7]) == [7]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_trial_of_a_process_that_has_ended_is_taken_over(tmp_path, ended):
+    write_claim(tmp_path, 3, ended)
+    assert list(claims.held(tmp_path)) == []
+    found = []
+    with Claims(tmp_path, "ours", lambda claim: found.append(claim) or True) as ours:
+        assert ours.take([3]) == [3]
+        (claim,) = claims.held(tmp_path)
+        assert claim.process == processes.current()
+    assert [(claim.trial, claim.process, claim.launch) for claim in found] == [(3, ended, "theirs")]
+
+
+def test_a_trial_that_is_not_to_be_taken_over_is_nobodys(tmp_path, ended):
+    write_claim(tmp_path, 3, ended)
+    with Claims(tmp_path, "ours", lambda claim: False) as ours:
+        assert ours.take([3]) == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_claims_of_other_machines_count_while_they_are_renewed(tmp_path):
+    elsewhere = dataclasses.replace(processes.current(), host="another")
+    write_claim(tmp_path, 1, elsewhere, seconds_ago=claims.LEASE_SECONDS - 60)
+    write_claim(tmp_path, 2, elsewhere, seconds_ago=claims.LEASE_SECONDS + 60)
+    assert [claim.trial for claim in claims.held(tmp_path)] == [1]
+    with Claims(tmp_path, "ours") as ours:
+        assert ours.take([1]) == []
+        assert ours.take([2]) == [2]
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"process": "x"}', b'{"progress": null}'])
+def test_a_claim_that_cannot_be_read_is_that_of_an_unknown_process(tmp_path, content):
+    path = tmp_path / "trial-000005.json"
+    path.write_bytes(content)
+    with Claims(tmp_path, "ours") as ours:
+        assert ours.take([5]) == []
+        os.utime(path, (1, 1))
+        assert ours.take([5]) == [5]
+
+
+def test_claims_are_renewed_with_their_progress(tmp_path, monkeypatch):
+    monkeypatch.setattr(claims, "RENEW_SECONDS", 0.01)
+    with Claims(tmp_path, "ours") as ours:
+        ours.take([1, 2])
+        ours.advance(0.5)  # Of the two together: a quarter of each.
+        assert ours.progress() == {1: 0.25, 2: 0.25}
+        path = tmp_path / "trial-000001.json"
+        deadline = time.monotonic() + 60
+        while json.loads(path.read_bytes())["progress"] == 0 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert json.loads(path.read_bytes())["progress"] == 0.25
+        ours.advance(0.75)
+        ours.release(1)  # It was one trial's worth of the 1.25.
+        assert ours.progress() == {2: 0.25}
+
+
+def test_a_claim_that_others_have_taken_over_is_theirs(tmp_path, monkeypatch):
+    """As after a machine that slept for longer than a lease."""
+    monkeypatch.setattr(claims, "RENEW_SECONDS", 0.01)
+    with Claims(tmp_path, "ours") as ours:
+        ours.take([1])
+        path = write_claim(tmp_path, 1, processes.current())
+        content = path.read_bytes()
+        time.sleep(0.1)  # Several times that it would be renewed.
+        assert path.read_bytes() == content
+    assert path.read_bytes() == content
+
+
+def test_of_many_processes_one_takes_over(tmp_path, ended):
+    """Each of 4 processes tries to take 50 abandoned trials; nobody gives one back."""
+    folder = tmp_path / "claims"
+    for trial in range(50):
+        write_claim(folder, trial, ended)
+    code = (
+        "import sys, time; from tfmem.workers.claims import Claims;"
+        "ours = Claims(sys.argv[1], 'x');"
+        "print('ready', flush=True); sys.stdin.readline();"
+        "print(*ours.take(range(50)), flush=True);"
+        "sys.stdin.readline()"
+    )
+    racers = [
+        subprocess.Popen(
+            [sys.executable, "-c", code, str(folder)],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(4)
+    ]
+    for racer in racers:
+        assert racer.stdout.readline() == "ready\n"
+    for racer in racers:
+        racer.stdin.write("\n")
+        racer.stdin.flush()
+    taken = [int(word) for racer in racers for word in racer.stdout.readline().split()]
+    for racer in racers:
+        racer.communicate("\n")
+    assert sorted(taken) == list(range(50))
+    claims.remove_abandoned(folder)
+    assert list(folder.iterdir()) == []
+
+
+def test_of_two_that_take_over_at_once_who_wrote_last_has_it(tmp_path, ended, monkeypatch):
+    write_claim(tmp_path, 3, ended)
+    write_claim(tmp_path, 4, ended)
+
+    def another_writes(seconds):
+        write_claim(tmp_path, 3, processes.current())
+
+    taken_over = []
+    with Claims(tmp_path, "ours", lambda claim: taken_over.append(claim.trial) or True) as ours:
+        monkeypatch.setattr(claims.time, "sleep", another_writes)
+        assert ours.take([3, 4, 5]) == [4, 5]
+        assert sorted(ours.progress()) == [4, 5]
+    assert taken_over == [4]
+    assert [path.name for path in tmp_path.iterdir()] == ["trial-000003.json"]
+
+
+def test_killed_at_any_moment_a_claim_is_taken_over_and_nothing_is_left(tmp_path, ended):
+    folders = (tmp_path / str(number) for number in itertools.count())
+
+    def begin():
+        folder = next(folders)
+        write_claim(folder, 1, ended)
+        return folder
+
+    def claim_and_give_back(folder):
+        with Claims(folder, "killed") as ours:
+            assert ours.take([1, 2]) == [1, 2]
+
+    def another_takes_all(folder):
+        with Claims(folder, "another") as theirs:
+            assert theirs.take([1, 2]) == [1, 2]
+        claims.remove_abandoned(folder)
+        assert list(folder.iterdir()) == []
+
+    assert kill_everywhere(begin, claim_and_give_back, another_takes_all) > 6
+
+
+@pytest.mark.parametrize("key", ["../../../etc/x", "", "A" * 32, 5, None])
+def test_no_name_of_a_file_comes_from_what_a_claim_holds(tmp_path, key, ended):
+    folder = tmp_path / "claims"
+    path = write_claim(folder, 3, ended)
+    found = json.loads(path.read_bytes())
+    path.write_bytes(json.dumps({**found, "key": key}).encode())
+    with Claims(folder, "ours") as ours:
+        assert ours.take([3]) == [3]
+        assert [entry.name for entry in folder.iterdir()] == ["trial-000003.json"]
+    assert [entry.name for entry in tmp_path.rglob("*")] == ["claims"]

@@ -1,0 +1,1 @@
+"""Files that are whole or absent, arrays and records as bytes, processes."""

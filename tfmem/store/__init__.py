@@ -1,0 +1,1 @@
+"""Where trials are kept: the only reader and writer of their files."""

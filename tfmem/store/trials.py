@@ -1,0 +1,112 @@
+"""What a trial leaves behind, and what the estimators need of many."""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+
+import numpy as np
+
+from tfmem.disk.bits import BitMatrix
+from tfmem.store.epochs import Epoch
+
+
+@dataclasses.dataclass(frozen=True)
+class Predictions:
+    """What one trial's model says of one split, in index order.
+
+    Attributes:
+      correct: bool [n], whether the predicted label is the true one.
+      predicted: uint16 [n], the predicted label, or None when the source does not know it.
+      label_probability: float16 [n], the probability given to the true label, or None.
+    """
+
+    correct: np.ndarray
+    predicted: np.ndarray | None = None
+    label_probability: np.ndarray | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Trial:
+    """One finished trial.
+
+    Attributes:
+      number: the trial's number, 0 or more.
+      base_seed: the experiment's seed, or None when the source does not know it.
+      subset: bool [n], the training examples that the model was trained on.
+      train: predictions on all n training examples.
+      test: predictions on all n' test examples.
+      seconds: what the trial cost, or None when the source does not know it.
+      epochs: by its number, what is kept of each epoch of a run that is followed
+        (`tfmem.store.epochs`).
+    """
+
+    number: int
+    base_seed: int | None
+    subset: np.ndarray
+    train: Predictions
+    test: Predictions
+    seconds: float | None = None
+    epochs: Mapping[int, Epoch] = dataclasses.field(default_factory=dict)
+
+    @property
+    def subset_accuracy(self) -> float:
+        """Accuracy on the training examples that it saw."""
+        return float(self.train.correct[self.subset].mean())
+
+    @property
+    def heldout_accuracy(self) -> float:
+        """Accuracy on the training examples that it did not see; nan if it saw all of them."""
+        return math.nan if self.subset.all() else float(self.train.correct[~self.subset].mean())
+
+    @property
+    def test_accuracy(self) -> float:
+        return float(self.test.correct.mean())
+
+
+@dataclasses.dataclass(frozen=True)
+class TrialSet:
+    """What the estimators need of t trials, rows in the order of `numbers`.
+
+    Attributes:
+      numbers: int64 [t], the trials.
+      subset: [t, n], M of Algorithm 1: who saw what.
+      train_correct: [t, n].
+      test_correct: [t, n'].
+      train_labels: int64 [n].
+      test_labels: int64 [n'].
+      train_probability: float16 [t, n], given to the true label; None unless asked for.
+      test_probability: float16 [t, n'], or None.
+    """
+
+    numbers: np.ndarray
+    subset: BitMatrix
+    train_correct: BitMatrix
+    test_correct: BitMatrix
+    train_labels: np.ndarray
+    test_labels: np.ndarray
+    train_probability: np.ndarray | None = None
+    test_probability: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    @property
+    def num_classes(self) -> int:
+        """One more than the highest label."""
+        return int(max(self.train_labels.max(), self.test_labels.max())) + 1
+
+    def take(self, index: np.ndarray) -> "TrialSet":
+        """Returns the trials at these positions."""
+        return dataclasses.replace(
+            self,
+            numbers=self.numbers[index],
+            subset=self.subset.rows(index),
+            train_correct=self.train_correct.rows(index),
+            test_correct=self.test_correct.rows(index),
+            train_probability=_rows(self.train_probability, index),
+            test_probability=_rows(self.test_probability, index),
+        )
+
+
+def _rows(array: np.ndarray | None, index: np.ndarray) -> np.ndarray | None:
+    return None if array is None else array[index]

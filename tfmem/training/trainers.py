@@ -1,0 +1,192 @@
+"""Chooses what trains trials; `tfmem.workers.launch` lets it train them."""
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tfmem import datasets
+from tfmem.config import DynamicsConfig, ExperimentConfig
+from tfmem.datasets import ImageDataset, StreamedDataset
+from tfmem.subsets import FixedSubset, Subsets, of_condition
+from tfmem.training.protocol import Trainer
+
+if TYPE_CHECKING:  # They import TensorFlow.
+    from tfmem.training.dynamics import DynamicsTrainer
+    from tfmem.training.fit import FitTrainer
+    from tfmem.training.turnover import TurnoverTrainer
+
+STACK_AUTO = "auto"
+STACK_NONE = "none"
+STRATEGY_AUTO = "auto"
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """How trials are trained; what they are is up to their config.
+
+    Attributes:
+      stack: `auto` stacks models that can be stacked, `none` does not, a number stacks so many.
+      strategy: `auto`, `default` or `mirrored` (`training.fit.build_strategy`). `auto` is
+        `mirrored` for a dataset that does not fit into memory (ImageNet), where a trial needs all
+        GPUs, and one device a trial for others. Stacked trials run on one device.
+      jit_compile: whether XLA compiles unstacked training; stacked training always is.
+      tensorboard: folder for TensorBoard logs of unstacked trials, or None.
+      cores: CPU cores to compute on, beside other processes; None is all of them, or a GPU.
+    """
+
+    stack: str | int = STACK_AUTO
+    strategy: str = STRATEGY_AUTO
+    jit_compile: bool = False
+    tensorboard: str | None = None
+    cores: int | None = None
+
+
+def load_trainer(
+    config: ExperimentConfig, data_dir: str | None, options: Options, cores: int | None
+) -> Trainer:
+    """Returns what trains the config's trials, in a process that has only just begun.
+
+    Args:
+      config: what a trial is.
+      data_dir: where TFDS keeps its data; None is TFDS's own default.
+      options: how it is trained.
+      cores: CPU cores to compute on; None is all of them, or a GPU.
+
+    Raises:
+      ValueError: as `datasets.load_for` and `make_trainer`.
+    """
+    import tensorflow as tf
+
+    if cores is not None:
+        tf.config.threading.set_intra_op_parallelism_threads(cores)
+        tf.config.threading.set_inter_op_parallelism_threads(cores)
+    dataset = datasets.load_for(config, data_dir)
+    return make_trainer(config, dataset, dataclasses.replace(options, cores=cores))
+
+
+def make_trainer(
+    config: ExperimentConfig,
+    dataset: ImageDataset,
+    options: Options = Options(),
+    subsets: Subsets | None = None,
+) -> Trainer:
+    """Returns what trains the config's trials, a `StackedTrainer` or a `FitTrainer`.
+
+    Args:
+      config: what a trial is.
+      dataset: with images, representations or a stream.
+      options: how it is trained.
+      subsets: what each trial is trained on; None is the config's random subsets.
+
+    Raises:
+      ValueError: the model cannot be stacked, or options contradict each other.
+    """
+    from tfmem.training import fit, stacked
+    from tfmem.training.problem import Problem
+
+    problem = Problem(config, dataset, subsets)
+    # Strategies are for trials that are not stacked: to name one is to ask for these.
+    chooses = options.stack == STACK_AUTO and options.strategy == STRATEGY_AUTO
+    if isinstance(options.stack, int) or chooses:
+        size = options.stack if isinstance(options.stack, int) else None
+        try:
+            trainer = stacked.StackedTrainer(problem, size, options.cores)
+        except stacked.NotStackableError:
+            if not chooses:
+                raise
+        else:
+            _require_nothing_unstacked(options)
+            return trainer
+    return fit.FitTrainer(problem, *_placed(dataset, options))
+
+
+def _require_nothing_unstacked(options: Options) -> None:
+    """Raises ValueError, naming the flag, if an option goes with unstacked trials alone."""
+    for given, flag in (
+        (options.strategy == "mirrored", "--strategy=mirrored"),
+        (options.jit_compile, "--xla"),
+        (options.tensorboard, "--tensorboard"),
+    ):
+        if given:
+            raise ValueError(
+                f"{flag} goes with trials that are trained one at a time, and these are stacked: "
+                "add --stack=none"
+            )
+
+
+def make_network_trainer(
+    config: ExperimentConfig, dataset: ImageDataset, options: Options
+) -> "FitTrainer":
+    """Returns what trains a network on all of a dataset, never stacked, and has it afterwards."""
+    from tfmem.training import fit
+    from tfmem.training.problem import Problem
+
+    problem = Problem(config, dataset, _everything(dataset))
+    return fit.FitTrainer(problem, *_placed(dataset, options))
+
+
+def make_turnover_trainer(
+    config: ExperimentConfig, dataset: ImageDataset, options: Options, store: str
+) -> "TurnoverTrainer":
+    """Returns what trains models with turn-over dropout on all of a dataset, never stacked.
+
+    Args:
+      config: how a model is trained.
+      dataset: with images.
+      options: where it is trained.
+      store: where networks are kept.
+
+    Raises:
+      ValueError: as `TurnoverTrainer`.
+    """
+    from tfmem import models
+    from tfmem.training import turnover
+    from tfmem.training.problem import Problem
+
+    models.require_turnover(config.model)
+    problem = Problem(config, dataset, _everything(dataset), turnover=True)
+    return turnover.TurnoverTrainer(problem, *_placed(dataset, options), store)
+
+
+def make_dynamics_trainer(
+    config: DynamicsConfig,
+    dataset: ImageDataset,
+    subsets: dict[str, np.ndarray],
+    options: Options = Options(),
+) -> "DynamicsTrainer":
+    """Returns what trains models and follows them epoch by epoch, never stacked.
+
+    Args:
+      config: how, on its first condition.
+      dataset: with images, or a stream.
+      subsets: bool [n], `tr_easy` and `tr_difficult`, whose gradients are told apart.
+      options: where they are trained.
+
+    Raises:
+      ValueError: as `DynamicsTrainer`.
+    """
+    from tfmem.training import dynamics
+    from tfmem.training.problem import Problem
+
+    easy, difficult = subsets["tr_easy"], subsets["tr_difficult"]
+    return dynamics.DynamicsTrainer(
+        Problem(config.experiment, dataset, of_condition(config.conditions[0], subsets)),
+        *_placed(dataset, options),
+        groups=np.stack([np.ones_like(easy), easy, difficult]),
+        gradient_batches=config.gradient_batches,
+    )
+
+
+def _everything(dataset: ImageDataset) -> FixedSubset:
+    return FixedSubset(np.ones(len(dataset.train), bool))
+
+
+def _placed(dataset: ImageDataset, options: Options) -> tuple[Any, bool, str | None]:
+    """Returns the strategy of unstacked trials, whether XLA compiles, the TensorBoard folder."""
+    from tfmem.training import fit
+
+    strategy = options.strategy
+    if strategy == STRATEGY_AUTO:
+        strategy = "mirrored" if isinstance(dataset, StreamedDataset) else "default"
+    return fit.build_strategy(strategy), options.jit_compile, options.tensorboard

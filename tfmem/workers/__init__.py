@@ -1,0 +1,1 @@
+"""Who trains which trial: launches, claims, logs, Ray."""

@@ -1,0 +1,224 @@
+"""Which trial is being trained by whom, so that all who train for one store share its trials.
+
+    STORE/claims/trial-000042.json        while that trial is in training
+    STORE/claims/compaction-000000.json   while files are moved (`tfmem.workers.compaction`)
+
+A claim saves work, no more: what two have trained is stored once all the same (`Store.write`). It
+is renewed as long as its trial is in training. Who finds one whose process has ended, or that has
+not been renewed for long, writes its own in its place, and after a while reads which one is there.
+"""
+
+import contextlib
+import dataclasses
+import json
+import re
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+
+from absl import logging
+from etils import epath
+
+from tfmem.disk import atomic, processes
+from tfmem.disk.processes import Process
+
+FOLDER = "claims"  # It lies in a store.
+RENEW_SECONDS = 10.0
+# Another machine's claim that is not renewed for so long is nobody's. The clocks of machines that
+# share a store have to agree to less than that.
+LEASE_SECONDS = 300.0
+# A claim counts, unless it was created exclusively, if it is still there after so long.
+_CONFIRM_SECONDS = 1.0
+TRIAL, COMPACTION = "trial", "compaction"
+_NAME = re.compile(rf"({TRIAL}|{COMPACTION})-\d{{6,}}\.json")
+
+
+@dataclasses.dataclass(frozen=True)
+class Claim:
+    """Who trains a trial.
+
+    Attributes:
+      trial: its number in the store.
+      process: the process, or None if the file does not tell.
+      key: of the `Claims` that made it.
+      launch: of which launch it is part.
+      progress: the share of its work that is done, in [0, 1].
+    """
+
+    trial: int
+    process: Process | None
+    key: str
+    launch: str
+    progress: float
+
+    def encode(self) -> bytes:
+        return json.dumps({**dataclasses.asdict(self), "process": str(self.process)}).encode()
+
+    @classmethod
+    def decode(cls, trial: int, content: bytes) -> "Claim":
+        """The inverse of `encode`; of other content, the claim of an unknown process."""
+        try:
+            found = json.loads(content)
+            process = Process.parse(found["process"])
+            key, launch, progress = found["key"], found["launch"], float(found["progress"])
+            return cls(trial, process, str(key), str(launch), min(max(progress, 0.0), 1.0))
+        except (ValueError, TypeError, KeyError):
+            return cls(trial, None, "", "", 0.0)
+
+
+class Claims:
+    """The claims of one process for one store, renewed in the background until it is closed.
+
+    Args:
+      folder: where claims are.
+      launch: names what the process is part of.
+      on_taken_over: called with the claim of a process that has ended, when its trial was taken
+        over; it may say no by returning False.
+      kind: what is claimed, TRIAL or COMPACTION.
+    """
+
+    def __init__(
+        self,
+        folder: epath.PathLike,
+        launch: str,
+        on_taken_over: Callable[[Claim], bool] = lambda claim: True,
+        kind: str = TRIAL,
+    ):
+        self._folder, self._launch, self._kind = epath.Path(folder), launch, kind
+        self._on_taken_over = on_taken_over
+        self._process = processes.current()
+        self._key = uuid.uuid4().hex
+        self._held: set[int] = set()
+        self._work = 0.0  # It counts the work on all that are held; 1 is a trial's.
+        self._lock = threading.Lock()
+        self._closed = threading.Event()
+        self._renewing = threading.Thread(target=self._renew_often, daemon=True)
+        self._renewing.start()
+
+    def __enter__(self) -> "Claims":
+        return self
+
+    def __exit__(self, *error) -> None:
+        self._closed.set()
+        self._renewing.join()
+        for trial in list(self._held):
+            # The store may not be writable any more, which is said elsewhere.
+            with contextlib.suppress(OSError):
+                self.release(trial)
+
+    def take(self, trials: Iterable[int]) -> list[int]:
+        """Claims trials; returns those that may be trained now.
+
+        Raises:
+          OSError: a claim cannot be written.
+        """
+        taken: list[int] = []
+        abandoned: dict[int, Claim] = {}
+        for trial in trials:
+            path, content = self._path(trial), self._claim(trial, 0.0)
+            if not atomic.create_bytes(path, content, durable=False):
+                claim = read(path)
+                if claim is None or not _is_abandoned(path, claim):
+                    continue
+                abandoned[trial] = claim
+                atomic.write_bytes(path, content, durable=False)
+            with self._lock:
+                self._held.add(trial)
+            taken.append(trial)
+        if abandoned or (taken and not atomic.is_local(self._folder)):
+            time.sleep(_CONFIRM_SECONDS)
+            for trial in taken:
+                claim, is_mine = abandoned.get(trial), self._is_mine(self._path(trial))
+                if not is_mine or (claim and not self._on_taken_over(claim)):
+                    self.release(trial)
+        return [trial for trial in taken if trial in self._held]
+
+    def release(self, trial: int) -> None:
+        """Gives a trial back, trained or not."""
+        with self._lock:
+            self._held.discard(trial)
+            self._work = max(self._work - 1, 0.0) if self._held else 0.0
+        path = self._path(trial)
+        if self._is_mine(path):
+            path.unlink(missing_ok=True)
+
+    def advance(self, trials: float) -> None:
+        """Counts work that was just done on the trials that are held, 1 being a trial's."""
+        with self._lock:
+            self._work += trials
+
+    def progress(self) -> dict[int, float]:
+        """Returns the share of its work that is done, by trial that is held: the same for all."""
+        with self._lock:
+            share = min(self._work / len(self._held), 1.0) if self._held else 0.0
+            return dict.fromkeys(sorted(self._held), share)
+
+    def _path(self, trial: int) -> epath.Path:
+        return self._folder / f"{self._kind}-{trial:06d}.json"
+
+    def _claim(self, trial: int, progress: float) -> bytes:
+        return Claim(trial, self._process, self._key, self._launch, progress).encode()
+
+    def _is_mine(self, path: epath.Path) -> bool:
+        claim = read(path)
+        return claim is not None and claim.key == self._key
+
+    def _renew_often(self) -> None:
+        while not self._closed.wait(RENEW_SECONDS):
+            for trial, progress in self.progress().items():
+                path = self._path(trial)
+                try:
+                    with self._lock:
+                        if trial in self._held and self._is_mine(path):
+                            content = self._claim(trial, progress)
+                            atomic.write_bytes(path, content, durable=False)
+                except OSError as error:
+                    logging.warning("the claim of trial %d is not renewed: %s", trial, error)
+
+
+def read(path: epath.Path) -> Claim | None:
+    """Returns the claim in a file, or None if there is no such file."""
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    return Claim.decode(int(path.stem.rpartition("-")[2]), content)
+
+
+def held(folder: epath.PathLike, kind: str = TRIAL) -> Iterator[Claim]:
+    """Yields the claims of trials that are being trained, or of another kind."""
+    for path, claim in _all(folder):
+        if path.name.startswith(kind) and not _is_abandoned(path, claim):
+            yield claim
+
+
+def remove_abandoned(folder: epath.PathLike, but_of: str | None = None) -> None:
+    """Removes what is left of those that do not train any more.
+
+    Claims of the launch `but_of` stay, because whoever takes them over has to know.
+
+    Raises:
+      OSError: it cannot be removed.
+    """
+    atomic.remove_abandoned(folder)
+    for path, claim in _all(folder):
+        if claim.launch != but_of and _is_abandoned(path, claim):
+            path.unlink(missing_ok=True)
+
+
+def _all(folder: epath.PathLike) -> Iterator[tuple[epath.Path, Claim]]:
+    for name in filter(_NAME.fullmatch, atomic.names(folder)):
+        path = epath.Path(folder) / name
+        if claim := read(path):
+            yield path, claim
+
+
+def _is_abandoned(path: epath.Path, claim: Claim) -> bool:
+    running = claim.process.is_running() if claim.process else None
+    if running is None:
+        try:
+            running = time.time() - path.stat().mtime < LEASE_SECONDS
+        except FileNotFoundError:
+            return False  # It has just been given back.
+    return not running

@@ -142,6 +142,13 @@ def test_the_version(tfmem_says):
     )
 
 
+@pytest.mark.parametrize("name", ["experiments", "--version", "--help"])
+def test_what_takes_no_words_refuses_them(name, tfmem_says):
+    done = tfmem_says(name, "digits_mlp")
+    assert_refused(done, f"unexpected argument 'digits_mlp': tfmem {name} takes none")
+    assert done.stdout == ""
+
+
 def test_the_experiments(tfmem_says):
     lines = tfmem_says("experiments").stdout.splitlines()
     assert [line.split()[0] for line in lines] == ["experiment", *experiments.EXPERIMENTS]
@@ -262,12 +269,14 @@ def test_help_says_which_values_a_flag_takes(monkeypatch):
         ("dir", "data_dir"),
         ("gpus", "gpus_per_trial"),
         ("random_seed", "seed"),
+        ("scores", "consistency_scores"),
         ("colour", None),
         ("nonsense", None),
     ],
 )
 def test_the_flag_that_was_meant(name, nearest):
     own = ["experiment", "trials", "store", "data_dir", *experiments.OVERRIDES, "gpus_per_trial"]
+    own += ["max_score", "consistency_scores"]
     assert usage.nearest(name, own) == nearest
 
 

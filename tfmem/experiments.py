@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tfmem import words
-from tfmem.config import CROPS, PRECISIONS, SCHEDULES, ExperimentConfig
+from tfmem.config import ExperimentConfig
 
 SUBSET_RATIO = 0.7  # Sec. 2: m = 0.7 n in all experiments.
 MEM_THRESHOLD = 0.25  # Sec. 2: theta_mem, "a significant level of memorization".
@@ -202,15 +202,15 @@ OVERRIDES: Mapping[str, str] = {
     "base_learning_rate": "Highest learning rate.",
     "momentum": "Momentum of SGD.",
     "weight_decay": "Decoupled weight decay.",
-    "schedule": f"Learning-rate schedule: {', '.join(SCHEDULES)}.",
+    "schedule": "Learning-rate schedule.",
     "warmup_fraction": "Share of the steps that warm up, with the warmup_linear schedule.",
     "warmup_epochs": "Epochs that warm up, with the warmup_steps schedule.",
     "decay_epochs": "Epochs at which the rate decays, such as 30,60,90, with warmup_steps.",
     "decay_factor": "What the rate is multiplied by there.",
-    "crop": f"Cropping of training images: {', '.join(CROPS)}.",
+    "crop": "Cropping of training images.",
     "crop_padding": "Pixels of padding on every side, with --crop=padded.",
     "flip": "Whether training images are flipped left to right at random.",
-    "precision": f"Numbers the model computes with: {', '.join(PRECISIONS)}.",
+    "precision": "Numbers the model computes with.",
     "seed": "Base seed of every random choice.",
     "corrupted_labels": "Training labels that are replaced by uniform random ones.",
 }

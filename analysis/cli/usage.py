@@ -57,14 +57,16 @@ def own_flags() -> list[str]:
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """Returns the known name that was meant: one spelt alike, or one that holds it or is in it."""
+    """Returns the known name that was meant: one that holds it or is in it, or one spelt alike."""
     name = name.replace("-", "_")
 
-    def likeness(other: str) -> float:
-        return difflib.SequenceMatcher(None, name, other).ratio()
+    def likeness(other: str) -> tuple[bool, float]:
+        holds = name in other or other in name
+        return holds, difflib.SequenceMatcher(None, name, other).ratio()
 
-    alike = [other for other in known if name in other or other in name or likeness(other) > 0.6]
-    return max(alike, key=likeness, default=None)
+    return max(
+        (other for other in known if likeness(other) > (False, 0.6)), key=likeness, default=None
+    )
 
 
 def _wrapped(paragraph: str, width: int) -> str:

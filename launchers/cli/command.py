@@ -52,24 +52,23 @@ _USAGE = (
 
 
 def main() -> None:
-    """Runs what the command line asks for; a wrong name is one line, and exit code 2."""
+    """Runs what the command line asks for; a wrong word is one line, and exit code 2."""
     name = sys.argv[1] if len(sys.argv) > 1 else "--help"
     if name in PROGRAMS:
         del sys.argv[0]
         _import_ours()
         runpy.run_module(PROGRAMS[name], run_name="__main__", alter_sys=True)
-    elif name in ("--help", "-h"):
-        print(listing())
-    elif name == "--version":
-        print(versions())
-    elif name == _EXPERIMENTS:
-        print(experiments())
-    else:
-        try:
+        return
+    own = {"--help": listing, "-h": listing, "--version": versions, _EXPERIMENTS: experiments}
+    try:
+        if name not in own:
             words.lookup({**PROGRAMS, _EXPERIMENTS: ""}, name, "program")
-        except ValueError as error:
-            print(f"error: {error}", file=sys.stderr)
-            sys.exit(2)
+        if len(sys.argv) > 2:
+            raise ValueError(f"unexpected argument {sys.argv[2]!r}: tfmem {name} takes none")
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    print(own[name]())
 
 
 def listing() -> str:

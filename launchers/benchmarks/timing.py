@@ -15,6 +15,7 @@ from typing import TypeVar
 from tfmem.words import duration
 
 T = TypeVar("T")
+_ROOT = pathlib.Path(__file__).parents[2]  # Where `python -m` finds our programs, and no others.
 
 
 def seconds(function: Callable[..., object], *args) -> float:
@@ -78,7 +79,9 @@ def program(name: str, *flags: str) -> Cost:
 def _program(name: str, flags: tuple[str, ...]) -> Cost:
     start = time.perf_counter()
     command = [sys.executable, "-m", name, *flags]
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    done = subprocess.run(
+        command, cwd=_ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
     took = time.perf_counter() - start
     if done.returncode:
         raise RuntimeError(f"{name} failed: {done.stdout.strip().splitlines()[-1]}")

@@ -11,6 +11,7 @@ from analysis.estimates import estimators, files
 from tests import foreign
 from tests.conftest import ROOT, run_program
 from tests.printed import run_printed
+from tests.stores import imported_arrays
 from tests.trials import trial_set
 from tfmem import words
 from tfmem.disk import processes
@@ -21,13 +22,7 @@ from tfmem.workers.claims import Claim
 
 @pytest.fixture
 def arrays(rng):
-    return {
-        "subset_mask": np.arange(6 * 10).reshape(6, 10) % 3 != 0,
-        "train_correct": rng.random((6, 10)) < 0.7,
-        "test_correct": rng.random((6, 4)) < 0.7,
-        "train_labels": np.arange(10) % 2,
-        "test_labels": np.array([0, 1, 1, 0]),
-    }
+    return imported_arrays(rng)
 
 
 def import_arrays(folder, arrays, *flags, check=True):

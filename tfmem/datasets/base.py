@@ -41,7 +41,7 @@ class Split:
         object.__setattr__(self, "ids", np.asarray(self.ids, np.str_))
         if len(self.ids) != len(self.labels):
             raise ValueError(f"{len(self.ids)} ids for {len(self.labels)} labels")
-        if len(np.unique(self.ids)) != len(self.ids):
+        if len(set(self.ids.tolist())) != len(self.ids):
             raise ValueError("example ids repeat; each example needs an id of its own")
 
     def __len__(self) -> int:

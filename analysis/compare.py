@@ -99,14 +99,14 @@ def main() -> None:
 
 if __name__ == "__main__":
     with program.group("What is read and written"):
-        define_text, named = arguments.define_text, "PATH or NAME=PATH"
-        define_text("estimates_a", f"Estimates file, {named}.", required=True)
-        define_text("estimates_b", f"Estimates file of the same dataset, {named}.")
-        define_text(
+        define_path, named = arguments.define_path, "PATH or NAME=PATH"
+        define_path("estimates_a", f"Estimates file, {named}.", required=True)
+        define_path("estimates_b", f"Estimates file of the same dataset, {named}.")
+        define_path(
             "consistency_scores", "Consistency scores of the training examples, an npy file."
         )
-        define_text("turnover", f"Scores file of turn-over dropout of the same dataset, {named}.")
-        arguments.define_texts("out", "Where to write the figure: a .png, .pdf or .svg file.")
+        define_path("turnover", f"Scores file of turn-over dropout of the same dataset, {named}.")
+        arguments.define_pictures("the figure")
     with program.group("What is computed"):
         flags.DEFINE_float(
             "max_score", None, "Compare scores below this one too: most examples have nearly 1."

@@ -45,10 +45,10 @@ def main() -> None:
 if __name__ == "__main__":
     with program.group("What is read and written"):
         text = "Estimates file that all others are compared with, PATH or NAME=PATH."
-        arguments.define_text("estimates_a", text, required=True)
+        arguments.define_path("estimates_a", text, required=True)
         text = "Estimates file of the same dataset, PATH or NAME=PATH."
-        arguments.define_texts("estimates_b", text, required=True)
-        arguments.define_texts("out", "Where to write Fig. 7: a .png, .pdf or .svg file.")
+        arguments.define_paths("estimates_b", text, required=True)
+        arguments.define_pictures("Fig. 7")
     with program.group("What is computed"):
         arguments.define_thresholds()
     program.run(main)

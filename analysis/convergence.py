@@ -48,7 +48,7 @@ def main() -> None:
 if __name__ == "__main__":
     with program.group("What is read and written"):
         arguments.define_store()
-        arguments.define_text("out", "Where to write the figure: a .png, .pdf or .svg file.")
+        arguments.define_picture("out", "the figure")
     with program.group("What is computed"):
         flags.DEFINE_bool(
             "probability",

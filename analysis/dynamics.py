@@ -101,9 +101,9 @@ def main() -> None:
 if __name__ == "__main__":
     with program.group("What is read and written"):
         text = "Directory of a store, PATH or NAME=PATH."
-        arguments.define_texts("store", text, required=True)
-        arguments.define_text("out", "Where to write the figure: a .png, .pdf or .svg file.")
-        arguments.define_text("gradients_out", "Where to write the figure of gradients.")
+        arguments.define_paths("store", text, required=True)
+        arguments.define_picture("out", "the figure")
+        arguments.define_picture("gradients_out", "the figure of gradients")
     with program.group("What is computed"):
         flags.DEFINE_integer("smooth", 1, "Epochs of the sliding mean in figures, odd; 1 is none.")
     program.run(main)

@@ -42,7 +42,7 @@ def main() -> None:
 if __name__ == "__main__":
     with program.group("What is read and written"):
         arguments.define_store()
-        arguments.define_text("out", "Where to write the estimates, an npz file.", required=True)
+        arguments.define_out("Where to write the estimates, an npz file.", required=True)
     with program.group("What is computed"):
         arguments.define_text("trials", "START:STOP, to use only those; all by default.")
         flags.DEFINE_enum(

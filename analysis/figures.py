@@ -43,8 +43,6 @@ def _load_dataset() -> ImageDataset | None:
             if FLAGS[flag].value:
                 raise ValueError(f"--{flag} is about pictures, which need --dataset")
         return None
-    if datasets.uses_tensorflow(FLAGS.dataset):
-        program.import_tensorflow()  # It would print notices.
     return datasets.load(FLAGS.dataset, FLAGS.data_dir, FLAGS.image_size)
 
 
@@ -122,11 +120,10 @@ def main() -> None:
 
 if __name__ == "__main__":
     with program.group("What is read and written"):
-        arguments.define_text("estimates", arguments.ESTIMATES, required=True)
-        arguments.define_text("out", "Folder to write the figures into.", required=True)
+        arguments.define_path("estimates", arguments.ESTIMATES, required=True)
+        arguments.define_path("out", "Folder to write the figures into.", required=True)
         arguments.define_formats()
-        text = f"The dataset of the estimates, for the pictures: {datasets.known()}."
-        arguments.define_text("dataset", text)
+        arguments.define_dataset("The dataset of the estimates, for the pictures")
         arguments.define_data_dir()
     with program.group("What is shown"):
         text = "Side in pixels that pictures are resized to, where a dataset's differ in size."

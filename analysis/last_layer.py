@@ -47,14 +47,14 @@ def main() -> None:
 
 if __name__ == "__main__":
     with program.group("What is read and written"):
-        arguments.define_text("estimates", "Estimates file of whole networks.", required=True)
+        arguments.define_path("estimates", "Estimates file of whole networks.", required=True)
         text = "Estimates file of linear classifiers, of the same dataset."
-        arguments.define_text("last_layer", text, required=True)
+        arguments.define_path("last_layer", text, required=True)
         text = (
             "Store of the linear classifiers, for the test accuracy of the network that it holds."
         )
-        arguments.define_text("last_layer_store", text)
-        arguments.define_texts("out", "Where to write Fig. 8: a .png, .pdf or .svg file.")
+        arguments.define_path("last_layer_store", text)
+        arguments.define_pictures("Fig. 8")
     with program.group("What is computed"):
         arguments.define_thresholds("memorization of a memorized example", "influence in a pair")
     program.run(main)

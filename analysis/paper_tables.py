@@ -24,7 +24,7 @@ import shutil
 from absl import flags
 from etils import epath
 
-from analysis.cli import program
+from analysis.cli import arguments, program
 from analysis.paper.inputs import INPUTS, collect
 from analysis.paper.rows import WRITERS, to_text
 from tfmem.disk import atomic
@@ -34,21 +34,17 @@ _WIDTH = 100  # Characters in a line where there is no terminal.
 
 
 def main() -> None:
-    out = FLAGS.out or ()
-    for path in out:
-        if epath.Path(path).suffix not in WRITERS:
-            raise ValueError(f"--out={path}: expected a name that ends in .csv or .md")
     findings, others = collect({flag: getattr(FLAGS, flag) or () for flag in INPUTS})
     rows = findings.rows(others)
     print(to_text(rows, shutil.get_terminal_size((_WIDTH, 24)).columns))
-    for path in out:
-        atomic.write_bytes(path, WRITERS[epath.Path(path).suffix](rows).encode())
+    for path in FLAGS.out or ():
+        atomic.write_bytes(path, WRITERS[epath.Path(path).suffix.lower()](rows).encode())
         print(f"table: {path}")
 
 
 if __name__ == "__main__":
     with program.group("What is read and written"):
         for name, (form, answers) in INPUTS.items():
-            flags.DEFINE_multi_string(name, None, f"{form}. {answers}")
-        flags.DEFINE_multi_string("out", None, "Where to write the table: a .csv or .md file.")
+            arguments.define_paths(name, f"{form}. {answers}")
+        arguments.define_outs("Where to write the table: a .csv or .md file.", list(WRITERS))
     program.run(main)

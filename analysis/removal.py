@@ -54,7 +54,7 @@ def main() -> None:
 if __name__ == "__main__":
     with program.group("What is read and written"):
         arguments.define_store()
-        arguments.define_text("out", "Where to write the figure: a .png, .pdf or .svg file.")
+        arguments.define_picture("out", "the figure")
         text = "Where the estimates file of the runs is now, if it was moved."
-        arguments.define_text("estimates", text)
+        arguments.define_path("estimates", text)
     program.run(main)

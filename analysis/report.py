@@ -35,9 +35,9 @@ def main() -> None:
 if __name__ == "__main__":
     with program.group("What is read and written"):
         arguments.define_store()
-        flags.DEFINE_string("out", "report.html", "Where to write the page.")
+        arguments.define_out("Where to write the page.", default="report.html")
         text = "Estimates file of this dataset to show, instead of computing them."
-        arguments.define_text("estimates", text)
+        arguments.define_path("estimates", text)
         arguments.define_data_dir()
     with program.group("What is shown"):
         arguments.define_thresholds()

@@ -31,10 +31,9 @@ def main() -> None:
 
 if __name__ == "__main__":
     with program.group("What is read and written"):
-        arguments.define_text("estimates", arguments.ESTIMATES, required=True)
-        arguments.define_text("out", "Where to write the pairs, an npz file.", required=True)
-        text = f"Dataset whose labels a file without labels goes by: {datasets.known()}."
-        arguments.define_text("dataset", text)
+        arguments.define_path("estimates", arguments.ESTIMATES, required=True)
+        arguments.define_out("Where to write the pairs, an npz file.", required=True)
+        arguments.define_dataset("Dataset whose labels a file without labels goes by")
         arguments.define_data_dir()
     with program.group("What is computed"):
         arguments.define_thresholds()

@@ -26,7 +26,6 @@ from analysis.cli.stores import config_of
 from analysis.estimates import scores
 from analysis.estimates.scores import Scores
 from analysis.measures import turnover
-from tfmem import datasets
 from tfmem.config import TurnoverConfig
 from tfmem.datasets import ImageDataset
 from tfmem.store.artifacts import read_influence
@@ -48,8 +47,6 @@ def _load_pictures(store: Store) -> ImageDataset:
     from analysis.plots import folder
 
     try:
-        if datasets.uses_tensorflow(store.config.dataset):
-            program.import_tensorflow()  # It would print notices.
         dataset = load_pictures(store, FLAGS.data_dir)
     except ValueError as error:
         raise folder.LeftOut(f"there are no pictures, {error}") from error
@@ -148,8 +145,8 @@ def main() -> None:
 if __name__ == "__main__":
     with program.group("What is read and written"):
         arguments.define_store()
-        arguments.define_text("out", "Where to write the scores, an npz file.")
-        arguments.define_text("figures", "Folder to write the figures into.")
+        arguments.define_out("Where to write the scores, an npz file.")
+        arguments.define_path("figures", "Folder to write the figures into.")
         arguments.define_formats()
         arguments.define_data_dir()
     with program.group("What is computed"):

@@ -14,7 +14,7 @@ from absl import flags
 
 from analysis.cli import arguments, program
 from launchers.cli import training_flags
-from tfmem import datasets, experiments
+from tfmem import datasets, experiments, quiet
 from tfmem.training import trainers
 from tfmem.training.failures import succeeded
 from tfmem.words import counted, duration
@@ -29,7 +29,7 @@ def time_experiment() -> None:
     training_flags.require_images(config)
     options = training_flags.options()
     dataset = datasets.load_for(config, FLAGS.data_dir)
-    program.import_tensorflow()
+    quiet.import_tensorflow()
     trainer = trainers.make_trainer(config, dataset, options)
     trials = range(FLAGS.num_trials or trainer.batch_of_trials)
     trainer.warm_up(trials)
@@ -60,7 +60,7 @@ def main() -> None:
         raise ValueError(f"--{ignored[0]} has no effect with --suite: give --experiment instead")
     from launchers import benchmarks
 
-    program.import_tensorflow()
+    quiet.import_tensorflow()
     benchmarks.run(FLAGS.data_dir)
 
 

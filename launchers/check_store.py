@@ -79,11 +79,10 @@ def report(
 
 if __name__ == "__main__":
     with program.group("What is read and written"):
-        flags.DEFINE_string("store", None, "Directory of the store.", required=True)
+        arguments.define_store()
     with program.group("What is done"):
-        flags.DEFINE_string(
+        arguments.define_text(
             "trials",
-            None,
             "START:STOP that should be there; all that the experiment asks for by default.",
         )
         flags.DEFINE_bool("quarantine", False, "Move damaged files to STORE/quarantine.")

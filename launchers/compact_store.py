@@ -11,7 +11,7 @@ trials are left where they are, and the exit code is then 1.
 
 from absl import flags
 
-from analysis.cli import program
+from analysis.cli import arguments, program
 from tfmem.store.store import Store
 from tfmem.words import counted
 from tfmem.workers import compaction
@@ -47,7 +47,7 @@ def main() -> int:
 
 if __name__ == "__main__":
     with program.group("What is read and written"):
-        flags.DEFINE_string("store", None, "Directory of the store.", required=True)
+        arguments.define_store()
         flags.DEFINE_float(
             "max_gib",
             4.0,

@@ -16,7 +16,7 @@ from analysis.cli import arguments, program
 from analysis.estimates import estimators, files, pairs
 from analysis.page import report
 from launchers.cli import progress
-from tfmem import datasets, experiments
+from tfmem import datasets, experiments, quiet
 from tfmem.config import ExperimentConfig
 from tfmem.store.store import Store
 from tfmem.training import trainers
@@ -34,7 +34,7 @@ def train(
     missing, _ = store.missing_trials(trials)
     if not missing:
         return f"{len(trials):,} trials were already in the store"
-    program.import_tensorflow()
+    quiet.import_tensorflow()
     trainer = trainers.make_trainer(config, dataset)
     start = time.perf_counter()
     with Launch(store) as launch, progress.shown(store, trials, launch.claims.progress):
@@ -80,5 +80,6 @@ if __name__ == "__main__":
         text = "How many trials; more make the estimates more precise."
         arguments.define_count("num_trials", experiments.get(_EXPERIMENT).num_trials, text)
     with program.group("What is read and written"):
-        flags.DEFINE_string("out", "demo", "Directory for the store, the estimates and the page.")
+        text = "Directory for the store, the estimates and the page."
+        arguments.define_path("out", text, default="demo")
     program.run(main)

@@ -35,6 +35,7 @@ from analysis.cli import arguments, program
 from launchers.cli import launching
 from tfmem import datasets, imports
 from tfmem.config import ImportConfig
+from tfmem.disk import atomic
 from tfmem.store.store import Store
 
 FLAGS = flags.FLAGS
@@ -85,11 +86,11 @@ def main() -> None:
         )
     config = ImportConfig(
         format=FLAGS.format,
-        source=FLAGS.source,
+        source=atomic.absolute(FLAGS.source),
         source_digest=examples.digest(digest),
-        dataset=FLAGS.dataset,
+        dataset=datasets.located(FLAGS.dataset),
         num_trials=source.num_trials,
-        labels=FLAGS.labels or "",
+        labels=atomic.absolute(FLAGS.labels) if FLAGS.labels else "",
     )
     store = Store.create(FLAGS.store, config, dataset, launching.command("import_trials"))
     import_missing(store, source, examples)
@@ -109,17 +110,11 @@ if __name__ == "__main__":
         flags.DEFINE_enum(
             "format", None, list(imports.FORMATS), "Layout of the source.", required=True
         )
-        flags.DEFINE_string("source", None, "The file or the folder, see above.", required=True)
-        flags.DEFINE_string(
-            "store", None, "Directory of the store; made if it is not there.", required=True
-        )
-        flags.DEFINE_string(
-            "dataset", "", f"Dataset that the examples belong to: {datasets.known()}."
-        )
-        flags.DEFINE_string(
-            "labels",
-            None,
-            "npz file of labels, and ids if it has them, in the order of the source.",
-        )
+        arguments.define_path("source", "The file or the folder, see above.", required=True)
+        text = "Directory of the store; made if it is not there."
+        arguments.define_path("store", text, required=True)
+        arguments.define_dataset("Dataset that the examples belong to", default="")
+        text = "npz file of labels, and ids if it has them, in the order of the source."
+        arguments.define_path("labels", text)
         arguments.define_data_dir()
     program.run(main)

@@ -27,7 +27,7 @@ from launchers.cli import launching, training_flags
 from tfmem import datasets, experiments
 from tfmem.config import EVERYTHING, FOLLOWED, DynamicsConfig, ExperimentConfig
 from tfmem.datasets import Dataset
-from tfmem.disk import npz
+from tfmem.disk import atomic, npz
 from tfmem.store import artifacts
 from tfmem.store.store import Store
 from tfmem.subsets import by_corruption, by_score, of_condition
@@ -77,7 +77,7 @@ def main() -> int:
         runs=FLAGS.runs,
         subset_size=size,
         gradient_batches=FLAGS.gradient_batches,
-        scores=FLAGS.scores or "",
+        scores=atomic.absolute(FLAGS.scores) if FLAGS.scores else "",
         subsets_digest=artifacts.subsets_digest(subsets),
     )
     kept = {condition: of_condition(condition, subsets) for condition in config.conditions}
@@ -116,7 +116,7 @@ if __name__ == "__main__":
     training_flags.define_store()
     with program.group("What is read and written"):
         text = "Scores file (tfmem turnover): its lowest are easy examples, its highest difficult."
-        arguments.define_text("scores", text)
+        arguments.define_path("scores", text)
     training_flags.define_overrides(without=["subset_ratio"])
     training_flags.define_training(stacks=False)
     training_flags.define_launch()

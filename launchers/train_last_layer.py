@@ -13,7 +13,7 @@ from etils import epath
 
 from analysis.cli import arguments, program
 from launchers.cli import launching, training_flags
-from tfmem import datasets, experiments
+from tfmem import datasets, experiments, quiet
 from tfmem.config import LastLayerConfig, digest
 from tfmem.datasets import ImageDataset
 from tfmem.store import representations
@@ -69,7 +69,7 @@ def main() -> int:
     dataset = datasets.load_for(config, FLAGS.data_dir)
     folder = epath.Path(FLAGS.store) / representations.FOLDER
     if not representations.exist(folder):
-        program.import_tensorflow()
+        quiet.import_tensorflow()
         train_network(config, dataset, folder)
     features, about = representations.read(folder, config, dataset)
     note = (

@@ -20,6 +20,7 @@ from analysis.estimates.values import Estimates, Pairs
 from launchers.cli import launching, training_flags
 from tfmem import datasets, experiments
 from tfmem.config import ExperimentConfig, RemovalConfig
+from tfmem.disk import atomic
 from tfmem.subsets import of_removal, useful_thresholds
 from tfmem.training import trainers
 from tfmem.words import table
@@ -65,7 +66,7 @@ def make_config(
         mem_thresholds=thresholds,
         mem_threshold=FLAGS.mem_threshold,
         infl_threshold=FLAGS.infl_threshold,
-        estimates=FLAGS.estimates,
+        estimates=atomic.absolute(FLAGS.estimates),
         estimates_digest=files.estimates_digest(memorization, pairs),
         high_influence=pairs is not None,
     )
@@ -121,7 +122,7 @@ if __name__ == "__main__":
     training_flags.define_store()
     with program.group("What is read and written"):
         text = "Estimates file of the dataset, ours or a published one."
-        arguments.define_text("estimates", text, required=True)
+        arguments.define_path("estimates", text, required=True)
     training_flags.define_overrides(without=["subset_ratio"])
     training_flags.define_training()
     training_flags.define_launch()

@@ -19,7 +19,7 @@ from absl import flags
 from analysis.cli import arguments, program
 from analysis.estimates import scores
 from launchers.cli import launching, training_flags
-from tfmem import datasets
+from tfmem import datasets, quiet
 from tfmem.config import TurnoverConfig
 from tfmem.datasets import ArrayDataset
 from tfmem.disk import npz
@@ -85,7 +85,7 @@ def main() -> int:
         lambda: trainers.make_turnover_trainer(experiment, dataset, options, FLAGS.store),
     )
     if FLAGS.influence and not code:
-        program.import_tensorflow()
+        quiet.import_tensorflow()
         estimate_influence(dataset, trials, num_train, FLAGS.influence)
     return code
 

@@ -18,8 +18,11 @@ MAY_IMPORT = {
     "tfmem.seeds": (),
     "tfmem.subsets": ("tfmem.config", "tfmem.seeds"),
     "tfmem.experiments": ("tfmem.config", "tfmem.words"),
+    "tfmem.quiet": (),
     "tfmem.disk": (),
-    "tfmem.datasets": ("tfmem.disk", "tfmem.config", "tfmem.seeds", "tfmem.words"),
+    "tfmem.datasets": (
+        *("tfmem.disk", "tfmem.config", "tfmem.quiet", "tfmem.seeds", "tfmem.words"),
+    ),
     "tfmem.models": ("tfmem.config", "tfmem.seeds", "tfmem.words"),
     "tfmem.store": (
         "tfmem.disk",
@@ -35,7 +38,8 @@ MAY_IMPORT = {
     ),
     "tfmem.training": (
         *("tfmem.disk", "tfmem.datasets", "tfmem.models", "tfmem.store"),
-        *("tfmem.config", "tfmem.experiments", "tfmem.seeds", "tfmem.subsets", "tfmem.words"),
+        *("tfmem.config", "tfmem.experiments", "tfmem.quiet", "tfmem.seeds", "tfmem.subsets"),
+        "tfmem.words",
     ),
     "tfmem.workers": (
         *("tfmem.disk", "tfmem.datasets", "tfmem.store", "tfmem.training"),
@@ -43,7 +47,7 @@ MAY_IMPORT = {
     ),
     "analysis": (
         *("analysis", "tfmem.disk", "tfmem.datasets", "tfmem.store"),
-        *("tfmem.config", "tfmem.experiments", "tfmem.seeds", "tfmem.words"),
+        *("tfmem.config", "tfmem.experiments", "tfmem.quiet", "tfmem.seeds", "tfmem.words"),
     ),
     "launchers": ("launchers", "analysis", "tfmem"),
 }

@@ -1,28 +1,99 @@
 """Flags that several programs have, and how their values are read."""
 
+import os
 import pathlib
 import re
 from collections.abc import Sequence
 
 from absl import flags
 
-from tfmem import experiments
+from tfmem import datasets, experiments
+from tfmem.disk import atomic
 
 # A flag counts as defined by the program that defines it through this.
 FLAGS = flags.FLAGS
 flags.disclaim_key_flags()
 ESTIMATES = "Estimates file, ours or a published one."
+_PICTURE = "Where to write {}: a .png, .pdf or .svg file."
+PICTURES = (".png", ".pdf", ".svg")
+_SERIALIZER: flags.ArgumentSerializer = flags.ArgumentSerializer()
+# At the start, or behind what can stand before a path.
+_HOME = re.compile(r"(?:^|(?<=[=:,]))~[^/=:,]*")
 _RANGE = re.compile(r"(\d+):(\d+)")
 
 
+class _Path(flags.ArgumentParser):
+    """Reads a path, alone or behind NAME=, KIND: or another path and a comma; ~ is one's home."""
+
+    def parse(self, argument: str) -> str:
+        return _HOME.sub(lambda match: os.path.expanduser(match[0]), argument)
+
+
+class _Dataset(_Path):
+    """Reads the name of a dataset, which may be a path: folder:PATH or npz:PATH."""
+
+
+class _OutPath(_Path):
+    """Reads where a file is to be written, which no work is done for in vain."""
+
+    def __init__(self, suffixes: Sequence[str] = ()):
+        self._suffixes = suffixes
+
+    def parse(self, argument: str) -> str:
+        path = super().parse(argument)
+        if self._suffixes and pathlib.PurePath(path).suffix.lower() not in self._suffixes:
+            raise ValueError(f"expected a name that ends in {' or '.join(self._suffixes)}")
+        if os.path.isdir(path):
+            raise ValueError("this is a folder, expected the name of a file")
+        return path
+
+
+def serialize(flag: flags.Flag) -> str:
+    """Returns a flag as it is given, its path absolute."""
+    if not isinstance(flag.parser, _Path) or not flag.value:
+        return flag.serialize()
+    absolute = datasets.located if isinstance(flag.parser, _Dataset) else atomic.absolute
+    return f"--{flag.name}={absolute(flag.value)}"
+
+
+def define_path(name: str, text: str, required: bool = False, default: str | None = None) -> None:
+    """Defines a flag for a path, or for NAME=PATH and the like, whose ~ is the user's home."""
+    flags.DEFINE(_Path(), name, default, text, required=required)
+
+
+def define_dataset(text: str, default: str | None = None) -> None:
+    """Defines --dataset; `text` says what it is for."""
+    flags.DEFINE(_Dataset(), "dataset", default, f"{text}: {datasets.known()}.")
+
+
+def define_paths(name: str, text: str, required: bool = False) -> None:
+    """Defines a flag for such paths: it can be given again."""
+    flags.DEFINE_multi(_Path(), _SERIALIZER, name, None, text, required=required)
+
+
+def define_out(text: str, required: bool = False, default: str | None = None) -> None:
+    """Defines --out, of a file that is written."""
+    flags.DEFINE(_OutPath(), "out", default, text, required=required)
+
+
+def define_outs(text: str, suffixes: Sequence[str]) -> None:
+    """Defines --out, of a file that ends in one of the suffixes: it can be given again."""
+    flags.DEFINE_multi(_OutPath(suffixes), _SERIALIZER, "out", None, text)
+
+
+def define_picture(name: str, what: str) -> None:
+    """Defines a flag for a file that a figure is written to."""
+    flags.DEFINE(_OutPath(PICTURES), name, None, _PICTURE.format(what))
+
+
+def define_pictures(what: str) -> None:
+    """Defines --out, of such a file: it can be given again."""
+    define_outs(_PICTURE.format(what), PICTURES)
+
+
 def define_text(name: str, text: str, required: bool = False) -> None:
-    """Defines a flag for a text, such as a path, that has no default."""
+    """Defines a flag for a text that has no default."""
     flags.DEFINE_string(name, None, text, required=required)
-
-
-def define_texts(name: str, text: str, required: bool = False) -> None:
-    """Defines a flag for texts: it can be given again."""
-    flags.DEFINE_multi_string(name, None, text, required=required)
 
 
 def define_count(name: str, default: int | None, text: str, lowest: int = 1) -> None:
@@ -32,7 +103,7 @@ def define_count(name: str, default: int | None, text: str, lowest: int = 1) -> 
 
 def define_store() -> None:
     """Defines --store, of a store that is read."""
-    define_text("store", "Directory of the store.", required=True)
+    define_path("store", "Directory of the store.", required=True)
 
 
 def define_thresholds(
@@ -55,7 +126,7 @@ def define_formats() -> None:
 
 def define_data_dir() -> None:
     """Defines --data_dir."""
-    define_text("data_dir", "Where TFDS keeps its data; TFDS's own default if empty.")
+    define_path("data_dir", "Where TFDS keeps its data; TFDS's own default if empty.")
 
 
 def chosen_trials() -> range | None:

@@ -1,6 +1,7 @@
 """What every program shares: how it starts and ends, its one-line errors, its progress bars."""
 
 import contextlib
+import io
 import os
 import re
 import signal
@@ -12,14 +13,10 @@ from typing import NoReturn
 from absl import app, flags, logging
 
 from analysis.cli import usage
+from tfmem import quiet
 
 FLAGS = flags.FLAGS
 _HELP = {"h", "?", "help", "helpshort", "helpfull"}
-# Notices that TensorFlow's C++ prints while it is imported, before it can be told not to.
-_NOTICES = re.compile(
-    "All log messages before absl|oneDNN custom operations|Could not find cuda drivers|cuInit"
-    "|This TensorFlow binary is optimized|rebuild TensorFlow with"
-)
 _REMOTE = re.compile("(?:^|=)(?:gs|s3|az|hf)://")
 
 
@@ -39,6 +36,12 @@ def _parse_flags(argv: list[str]) -> list[str]:
     if asked:
         print(usage.text(full="helpfull" in asked))
         sys.exit(0)
+    for word in argv:
+        if word.endswith("\r"):
+            _fail(
+                f"{word!r} ends with a carriage return, as if its script had Windows line ends: "
+                "sed -i 's/\\r$//' SCRIPT removes them"
+            )
     try:
         return FLAGS(argv)
     except flags.UnrecognizedFlagError as error:
@@ -53,6 +56,56 @@ def _parse_flags(argv: list[str]) -> list[str]:
 def _fail(message: str) -> NoReturn:
     print(f"error: {' '.join(message.split())}", file=sys.stderr)
     sys.exit(2)
+
+
+def _told(error: OSError) -> str:
+    """Returns what went wrong with a file, and with which, as far as the error knows."""
+    what = error.strerror or str(error) or type(error).__name__
+    return f"{error.filename}: {what}" if error.filename is not None else what
+
+
+def _unreadable(error: UnicodeError) -> str:
+    """Returns the text or bytes that cannot be coded, or what of them is around that place."""
+    if not isinstance(error, UnicodeEncodeError | UnicodeDecodeError):
+        return str(error)
+    return repr(error.object[max(0, error.start - 80) : error.end + 40])
+
+
+class _Output(io.TextIOWrapper):
+    """A stream that goes on when whoever reads it, such as head, has gone.
+
+    So files are written and trials are stored whatever becomes of a program's words.
+    """
+
+    def write(self, text: str) -> int:
+        with self._nowhere_if_closed():
+            super().write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with self._nowhere_if_closed():
+            super().flush()
+
+    def close(self) -> None:
+        self.flush()  # The stream below belongs to Python.
+
+    @contextlib.contextmanager
+    def _nowhere_if_closed(self) -> Iterator[None]:
+        try:
+            yield
+        except BrokenPipeError:
+            with open(os.devnull, "wb") as nowhere:
+                os.dup2(nowhere.fileno(), self.fileno())
+
+
+def steady_output() -> None:
+    """Lets what is printed end no program: a closed pipe, or a letter that cannot be shown."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if isinstance(stream, io.TextIOWrapper):
+            errors = "replace" if name == "stdout" else stream.errors
+            how = stream.encoding, errors, None, stream.line_buffering, stream.write_through
+            setattr(sys, name, _Output(stream.buffer, *how))
 
 
 def _is_for_users(record: LogRecord) -> bool:
@@ -70,9 +123,11 @@ def run(main: Callable[[], int | None]) -> None:
     traceback. SIGTERM, by which Slurm and preemptible machines announce the end, ends the program
     cleanly with exit code 143, and an interruption with 130.
     """
+    steady_output()
+    # What a notebook that starts us has chosen is for its own figures.
+    os.environ["MPLBACKEND"] = "agg"
     # TensorFlow's notices about CPU instructions and absent GPUs say nothing about a trial.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     logging.set_verbosity(logging.WARNING)
     logging.set_stderrthreshold(logging.WARNING)
     logging.get_absl_logger().addFilter(_is_for_users)
@@ -82,16 +137,17 @@ def run(main: Callable[[], int | None]) -> None:
             if len(argv) > 1:
                 raise ValueError(f"unexpected argument {argv[1]!r}: flags look like --name=value")
             if any(_REMOTE.search(word) for word in sys.argv):
-                import_tensorflow(find_devices=False)  # It reads such paths.
+                quiet.import_tensorflow(find_devices=False)  # It reads such paths.
             return main()
+        except UnicodeError as error:
+            logging.debug("", exc_info=True)
+            _fail(f"{_unreadable(error)} is not UTF-8: rename it, or save it as UTF-8")
         except ValueError as error:
             logging.debug("", exc_info=True)
             _fail(str(error))
         except OSError as error:
-            if error.filename is None:
-                raise
             logging.debug("", exc_info=True)
-            _fail(f"{error.filename}: {error.strerror}; mend that, and the same command continues")
+            _fail(f"{_told(error)}; mend that, and the same command continues")
         except KeyboardInterrupt:
             print("interrupted; the same command continues", file=sys.stderr)
             return 130
@@ -135,28 +191,6 @@ def signals_noted() -> Iterator[Callable[[], None]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def import_tensorflow(find_devices: bool = True) -> None:
-    """Imports TensorFlow and finds its devices, which are then taken, without its notices."""
-    import tempfile
-
-    sys.stderr.flush()
-    kept = os.dup(2)
-    with tempfile.TemporaryFile() as captured:
-        os.dup2(captured.fileno(), 2)
-        try:
-            import tensorflow as tf
-
-            if find_devices:
-                tf.config.list_logical_devices()
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)
-            captured.seek(0)
-            for line in captured.read().decode(errors="replace").splitlines():
-                if not _NOTICES.search(line):
-                    print(line, file=sys.stderr)
 
 
 @contextlib.contextmanager

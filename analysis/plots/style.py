@@ -16,6 +16,7 @@ from matplotlib.legend import Legend
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
+from analysis.cli.arguments import PICTURES
 from tfmem import words
 from tfmem.disk import atomic
 
@@ -81,7 +82,7 @@ SUBNETWORKS = {
 }
 MOST_MARKERS = 30  # A curve with more points than this has no markers.
 
-FORMATS = ("png", "pdf", "svg")
+FORMATS = tuple(suffix[1:] for suffix in PICTURES)
 DPI = 200  # Dots an inch of png files, and of pictures inside of pdf and svg files.
 
 

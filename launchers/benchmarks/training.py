@@ -8,9 +8,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from analysis.cli import program
 from launchers.benchmarks import timing
-from tfmem import datasets, experiments, subsets
+from tfmem import datasets, experiments, quiet, subsets
 from tfmem.training.failures import succeeded
 from tfmem.training.protocol import Trainer
 
@@ -145,7 +144,7 @@ def _made_up_representations() -> datasets.ArrayDataset:
 
 def _linear_trials() -> list[tuple[float, float]]:
     """Per round, GFLOP/s of linear trials, and of matrix products right before and after them."""
-    program.import_tensorflow()
+    quiet.import_tensorflow()
     from tfmem.training import stacked
     from tfmem.training.problem import Problem
 

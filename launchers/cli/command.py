@@ -54,12 +54,15 @@ _USAGE = (
 def main() -> None:
     """Runs what the command line asks for; a wrong word is one line, and exit code 2."""
     name = sys.argv[1] if len(sys.argv) > 1 else "--help"
+    _import_ours()
     if name in PROGRAMS:
         del sys.argv[0]
-        _import_ours()
         runpy.run_module(PROGRAMS[name], run_name="__main__", alter_sys=True)
         return
     own = {"--help": listing, "-h": listing, "--version": versions, _EXPERIMENTS: experiments}
+    from analysis.cli import program
+
+    program.steady_output()
     try:
         if name not in own:
             words.lookup({**PROGRAMS, _EXPERIMENTS: ""}, name, "program")

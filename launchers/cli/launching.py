@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from absl import flags
 
-from analysis.cli import program
+from analysis.cli import arguments, program
 from launchers.cli import progress, training_flags
+from tfmem import quiet
 from tfmem.config import Config, ExperimentConfig
 from tfmem.datasets import Dataset
 from tfmem.store.store import Store
@@ -43,9 +44,12 @@ Train = Callable[[Store, range, Sequence[int]], Outcome]
 
 
 def command(name: str) -> list[str]:
-    """Returns a program and the flags that it was given, as `Store.create` keeps them."""
+    """Returns a program and the flags that it was given, as `Store.create` keeps them.
+
+    Paths are absolute, so that the command does the same from any directory.
+    """
     given = [
-        FLAGS[flag].serialize()
+        arguments.serialize(FLAGS[flag])
         for flag in FLAGS
         if FLAGS[flag].present
         and flag not in _OF_ONE_LAUNCH
@@ -112,7 +116,7 @@ def train_missing(
     missing = _missing(store, trials) if store else list(trials)
     train = on_ray
     if missing and not train:
-        program.import_tensorflow()
+        quiet.import_tensorflow()
         train = functools.partial(_train_here, make_trainer(), conditions or {})
     store = store or opened()
     code = 0

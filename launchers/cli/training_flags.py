@@ -53,7 +53,7 @@ def define_store(required: bool = True) -> None:
     """
     with program.group("What is read and written"):
         text = "Directory of the store; made if it is not there."
-        arguments.define_text("store", text, required)
+        arguments.define_path("store", text, required)
         arguments.define_data_dir()
 
 
@@ -67,8 +67,9 @@ def define_overrides(without: Iterable[str] = ()) -> None:
         for field, text in experiments.OVERRIDES.items():
             if field in without:
                 continue
-            text = f"Dataset: {datasets.known()}." if field == "dataset" else text
-            if field in _CHOICES:
+            if field == "dataset":
+                arguments.define_dataset("Dataset")
+            elif field in _CHOICES:
                 flags.DEFINE_enum(field, None, _CHOICES[field], text)
             else:
                 define = _DEFINE.get(experiments.field_type(field), flags.DEFINE_string)
@@ -102,7 +103,7 @@ def define_training(stacks: bool = True) -> None:
         )
         flags.DEFINE_bool("xla", False, xla)
         text = "Folder for TensorBoard logs of unstacked trials; none if empty."
-        arguments.define_text("tensorboard", text)
+        arguments.define_path("tensorboard", text)
 
 
 def define_launch() -> None:
@@ -223,6 +224,8 @@ def condition_trials(config: RemovalConfig | DynamicsConfig) -> range:
 
 def _parsed(field: str, value: Any) -> Any:
     """Returns what a text flag says; ValueError if it is no such thing."""
+    if field == "dataset":
+        return datasets.located(value)
     if field == "model_options":
         try:
             options = json.loads(value)

@@ -21,11 +21,13 @@ from tfmem.datasets.base import (
 )
 from tfmem.datasets.stream import ImageStream
 from tfmem.datasets.variants import corrupt_labels, train_on_test_too
+from tfmem.disk import atomic
 
 __all__ = ["LOADERS", "SOURCES", "ArrayDataset", "ArraySplit", "Dataset", "ImageDataset"]
 __all__ += ["ImageStream", "Source", "Split", "StreamedDataset", "corrupt_labels", "known", "load"]
-__all__ += ["load_for", "needs_download", "numbered_ids", "require_in_memory", "require_known"]
-__all__ += ["require_same_ids", "require_same_labels", "train_on_test_too", "uses_tensorflow"]
+__all__ += ["load_for", "located", "needs_download", "numbered_ids", "require_in_memory"]
+__all__ += ["require_known", "require_same_ids", "require_same_labels", "train_on_test_too"]
+__all__ += ["uses_tensorflow"]
 
 _TFDS = ("mnist", "fashion_mnist", "cifar10", "cifar100")
 
@@ -87,6 +89,13 @@ def require_known(name: str) -> None:
             f"dataset {name!r} lacks its {source.which}: expected {kind}:{source.which}, "
             f"{source.what}; the known ones are {known()}"
         )
+
+
+def located(name: str) -> str:
+    """Returns the name of a dataset with its path absolute, if it has one (folder:, npz:)."""
+    kind, _, which = name.partition(":")
+    is_path = kind in SOURCES and SOURCES[kind].which == "PATH" and which
+    return f"{kind}:{atomic.absolute(which)}" if is_path else name
 
 
 def uses_tensorflow(name: str) -> bool:

@@ -6,6 +6,7 @@ import numpy as np
 from absl import logging
 from etils import epath
 
+from tfmem import quiet
 from tfmem.datasets import base, images
 
 # Their examples carry the position in the original files, which TFDS shuffles.
@@ -20,6 +21,7 @@ def open_builder(name: str, data_dir: str | None) -> Any:
     Raises:
       ValueError: TFDS knows no such dataset.
     """
+    quiet.import_tensorflow()
     import tensorflow_datasets as tfds
 
     try:

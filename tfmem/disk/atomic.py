@@ -26,6 +26,11 @@ def is_local(path: epath.PathLike) -> bool:
     return "://" not in os.fspath(path)
 
 
+def absolute(path: str) -> str:
+    """Returns a path that means the same in every working directory; a URI as it is."""
+    return os.path.abspath(os.path.expanduser(path)) if is_local(path) else path
+
+
 @contextlib.contextmanager
 def replacing(path: epath.PathLike, durable: bool = True) -> Iterator[BinaryIO]:
     """Opens a file that takes the place of `path` when it is complete, and leaves nothing if not.

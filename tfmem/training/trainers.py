@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tfmem import datasets
+from tfmem import datasets, quiet
 from tfmem.config import DynamicsConfig, ExperimentConfig
 from tfmem.datasets import ImageDataset, StreamedDataset
 from tfmem.subsets import FixedSubset, Subsets, of_condition
@@ -56,6 +56,7 @@ def load_trainer(
     Raises:
       ValueError: as `datasets.load_for` and `make_trainer`.
     """
+    quiet.import_tensorflow(find_devices=False)
     import tensorflow as tf
 
     if cores is not None:

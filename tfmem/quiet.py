@@ -39,6 +39,5 @@ def import_tensorflow(find_devices: bool = True) -> None:
             os.dup2(kept, 2)
             os.close(kept)
             captured.seek(0)
-            for line in captured.read().decode(errors="replace").splitlines():
-                if not _NOTICES.search(line):
-                    print(line, file=sys.stderr)
+            lines = captured.read().decode(errors="replace").splitlines(keepends=True)
+            sys.stderr.writelines(line for line in lines if not _NOTICES.search(line))

@@ -22,18 +22,18 @@ _HOME = re.compile(r"(?:^|(?<=[=:,]))~[^/=:,]*")
 _RANGE = re.compile(r"(\d+):(\d+)")
 
 
-class _Path(flags.ArgumentParser):
+class PathParser(flags.ArgumentParser):
     """Reads a path, alone or behind NAME=, KIND: or another path and a comma; ~ is one's home."""
 
     def parse(self, argument: str) -> str:
         return _HOME.sub(lambda match: os.path.expanduser(match[0]), argument)
 
 
-class _Dataset(_Path):
+class _Dataset(PathParser):
     """Reads the name of a dataset, which may be a path: folder:PATH or npz:PATH."""
 
 
-class _OutPath(_Path):
+class _OutPath(PathParser):
     """Reads where a file is to be written, which no work is done for in vain."""
 
     def __init__(self, suffixes: Sequence[str] = ()):
@@ -50,7 +50,7 @@ class _OutPath(_Path):
 
 def serialize(flag: flags.Flag) -> str:
     """Returns a flag as it is given, its path absolute."""
-    if not isinstance(flag.parser, _Path) or not flag.value:
+    if not isinstance(flag.parser, PathParser) or not flag.value:
         return flag.serialize()
     absolute = datasets.located if isinstance(flag.parser, _Dataset) else atomic.absolute
     return f"--{flag.name}={absolute(flag.value)}"
@@ -58,7 +58,7 @@ def serialize(flag: flags.Flag) -> str:
 
 def define_path(name: str, text: str, required: bool = False, default: str | None = None) -> None:
     """Defines a flag for a path, or for NAME=PATH and the like, whose ~ is the user's home."""
-    flags.DEFINE(_Path(), name, default, text, required=required)
+    flags.DEFINE(PathParser(), name, default, text, required=required)
 
 
 def define_dataset(text: str, default: str | None = None) -> None:
@@ -68,7 +68,7 @@ def define_dataset(text: str, default: str | None = None) -> None:
 
 def define_paths(name: str, text: str, required: bool = False) -> None:
     """Defines a flag for such paths: it can be given again."""
-    flags.DEFINE_multi(_Path(), _SERIALIZER, name, None, text, required=required)
+    flags.DEFINE_multi(PathParser(), _SERIALIZER, name, None, text, required=required)
 
 
 def define_out(text: str, required: bool = False, default: str | None = None) -> None:

@@ -1,7 +1,6 @@
 """What every program shares: how it starts and ends, its one-line errors, its progress bars."""
 
 import contextlib
-import io
 import os
 import re
 import signal
@@ -12,7 +11,7 @@ from typing import NoReturn
 
 from absl import app, flags, logging
 
-from analysis.cli import usage
+from analysis.cli import output, usage
 from tfmem import quiet
 
 FLAGS = flags.FLAGS
@@ -71,43 +70,6 @@ def _unreadable(error: UnicodeError) -> str:
     return repr(error.object[max(0, error.start - 80) : error.end + 40])
 
 
-class _Output(io.TextIOWrapper):
-    """A stream that goes on when whoever reads it, such as head, has gone.
-
-    So files are written and trials are stored whatever becomes of a program's words.
-    """
-
-    def write(self, text: str) -> int:
-        with self._nowhere_if_closed():
-            super().write(text)
-        return len(text)
-
-    def flush(self) -> None:
-        with self._nowhere_if_closed():
-            super().flush()
-
-    def close(self) -> None:
-        self.flush()  # The stream below belongs to Python.
-
-    @contextlib.contextmanager
-    def _nowhere_if_closed(self) -> Iterator[None]:
-        try:
-            yield
-        except BrokenPipeError:
-            with open(os.devnull, "wb") as nowhere:
-                os.dup2(nowhere.fileno(), self.fileno())
-
-
-def steady_output() -> None:
-    """Lets what is printed end no program: a closed pipe, or a letter that cannot be shown."""
-    for name in ("stdout", "stderr"):
-        stream = getattr(sys, name)
-        if isinstance(stream, io.TextIOWrapper):
-            errors = "replace" if name == "stdout" else stream.errors
-            how = stream.encoding, errors, None, stream.line_buffering, stream.write_through
-            setattr(sys, name, _Output(stream.buffer, *how))
-
-
 def _is_for_users(record: LogRecord) -> bool:
     """Whether a message says something to who runs a program, or else wants to see all."""
     # TFDS warns of folders that are not there yet, and of its own use of what it deprecates.
@@ -123,7 +85,7 @@ def run(main: Callable[[], int | None]) -> None:
     traceback. SIGTERM, by which Slurm and preemptible machines announce the end, ends the program
     cleanly with exit code 143, and an interruption with 130.
     """
-    steady_output()
+    output.steady()
     # What a notebook that starts us has chosen is for its own figures.
     os.environ["MPLBACKEND"] = "agg"
     # TensorFlow's notices about CPU instructions and absent GPUs say nothing about a trial.

@@ -60,9 +60,9 @@ def main() -> None:
         runpy.run_module(PROGRAMS[name], run_name="__main__", alter_sys=True)
         return
     own = {"--help": listing, "-h": listing, "--version": versions, _EXPERIMENTS: experiments}
-    from analysis.cli import program
+    from analysis.cli import output
 
-    program.steady_output()
+    output.steady()
     try:
         if name not in own:
             words.lookup({**PROGRAMS, _EXPERIMENTS: ""}, name, "program")

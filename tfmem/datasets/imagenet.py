@@ -9,7 +9,7 @@ import numpy as np
 from absl import logging
 from etils import epath
 
-from tfmem.datasets import base, tfds
+from tfmem.datasets import base, damage, tfds
 from tfmem.datasets.stream import ImageStream
 from tfmem.disk import npz
 
@@ -44,8 +44,9 @@ def load(data_dir: str | None, image_size: int | None = None) -> base.StreamedDa
         tfds.prepare(builder)
     # TFDS has an unlabelled `test` too, where the archive of it was there.
     splits = tfds.split_names(builder, test=("validation",))
-    about = _about_files(builder, splits)
-    index = _cached_index(builder, splits, about)
+    with damage.reading(builder):
+        about = _about_files(builder, splits)
+        index = _cached_index(builder, splits, about)
     train, test = (base.Split(*index[name]) for name in ("train", "test"))
     ids = {"train": train.ids, "test": test.ids}
     stream = ImageStream(builder, splits, ids, image_size or IMAGE_SIZE, about)

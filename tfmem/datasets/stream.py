@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from tfmem.datasets import images
+from tfmem.datasets import damage, images
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -122,10 +122,11 @@ class ImageStream:
         examples = self._numbered(
             split, part, interleave_cycle_length=SHUFFLE_FILES, interleave_block_length=1
         )
-        for number, encoded in examples.as_numpy_iterator():
-            with Image.open(io.BytesIO(encoded)) as file:
-                pixels = np.asarray(file.convert("RGB"))
-            yield int(number), images.square(pixels, self.image_shape[0])
+        with damage.reading(self._builder):
+            for number, encoded in examples.as_numpy_iterator():
+                with Image.open(io.BytesIO(encoded)) as file:
+                    pixels = np.asarray(file.convert("RGB"))
+                yield int(number), images.square(pixels, self.image_shape[0])
 
     def _count(self, split: str) -> int:
         if split not in self._ids:

@@ -7,7 +7,7 @@ from absl import logging
 from etils import epath
 
 from tfmem import quiet
-from tfmem.datasets import base, images
+from tfmem.datasets import base, damage, images
 
 # Their examples carry the position in the original files, which TFDS shuffles.
 _ORIGINAL_ORDER = ("cifar10", "cifar100")
@@ -23,12 +23,15 @@ def open_builder(name: str, data_dir: str | None) -> Any:
     """
     quiet.import_tensorflow()
     import tensorflow_datasets as tfds
+    from google.protobuf import json_format
 
     try:
         return tfds.builder(name, data_dir=data_dir)
+    except (OSError, json_format.ParseError) as error:  # It has this one, in unreadable files.
+        raise damage.unreadable(f"TFDS's files of {name}", error) from error
     except Exception as error:  # ValueError, AssertionError, ...: each part of a name has its own.
         raise ValueError(
-            f"TFDS has no dataset {name!r} ({_first_line(error)}): tfds:NAME takes NAME, "
+            f"TFDS has no dataset {name!r} ({damage.first_line(error)}): tfds:NAME takes NAME, "
             "NAME/CONFIG or NAME:VERSION, as in tfds:kmnist or tfds:emnist/letters"
         ) from error
 
@@ -53,8 +56,8 @@ def prepare(builder: Any) -> None:
     except Exception as error:  # TFDS raises whatever the network or the disk raised.
         raise ValueError(
             f"{builder.name} is not in {root} and could not be downloaded "
-            f"({type(error).__name__}: {_first_line(error)}): run once with a network, or point "
-            "--data_dir at a directory where TFDS prepared it"
+            f"({type(error).__name__}: {damage.first_line(error)}): run once with a network, or "
+            "point --data_dir at a directory where TFDS prepared it"
         ) from error
 
 
@@ -119,7 +122,8 @@ def load(
     _require_image_classification(builder)
     prepare(builder)
     names = split_names(builder)
-    train, test = (_read(builder, names[split], image_size) for split in ("train", "test"))
+    with damage.reading(builder):
+        train, test = (_read(builder, names[split], image_size) for split in ("train", "test"))
     class_names = tuple(builder.info.features["label"].names)
     return base.ArrayDataset(given or name, train, test, class_names, pixel_max=255)
 
@@ -184,7 +188,3 @@ def _original_order(ids: np.ndarray, what: str) -> np.ndarray:
             f"found {', '.join(ids[:3])}, ...: let TFDS prepare it again"
         )
     return np.argsort(numbers)
-
-
-def _first_line(error: Exception) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), "no message")

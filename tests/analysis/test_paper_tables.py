@@ -683,5 +683,8 @@ def test_estimates_by_the_other_estimator_are_refused(tmp_path):
 def test_an_unknown_kind_of_table_gets_one_line():
     done = run_program("analysis.paper_tables", "--out=table.html", check=False)
     assert done.returncode == 2
-    assert done.stderr == "error: --out=table.html: expected a name that ends in .csv or .md\n"
+    assert (
+        done.stderr
+        == "error: flag --out=table.html: expected a name that ends in .csv or .md (--help lists the flags)\n"
+    )
     assert done.stdout == ""

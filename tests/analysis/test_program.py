@@ -186,3 +186,16 @@ def test_another_keras_backend_is_one_line(tmp_path, monkeypatch):
     assert done.stderr.count("\n") == 1
     assert "KERAS_BACKEND is jax" in done.stderr
     assert not (tmp_path / "store").exists()
+
+
+def test_tensorflow_says_nothing_of_its_own_when_a_dataset_is_opened(tmp_path):
+    code = (
+        "from tfmem.datasets import tfds; tfds.open_builder('mnist', None)\n"
+        "import tensorflow as tf; tf.constant(1)"
+    )
+    environment = {**os.environ, "HOME": str(tmp_path)}
+    environment.pop("TF_CPP_MIN_LOG_LEVEL", None)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")

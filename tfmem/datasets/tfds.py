@@ -1,5 +1,6 @@
 """Image classification datasets that TFDS prepares and that fit into memory."""
 
+import json
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,8 @@ def open_builder(name: str, data_dir: str | None) -> Any:
 
     try:
         return tfds.builder(name, data_dir=data_dir)
-    except (OSError, json_format.ParseError) as error:  # It has this one, in unreadable files.
+    except (OSError, json.JSONDecodeError, json_format.ParseError) as error:
+        # It has this one, in files that are not as it wrote them.
         raise damage.unreadable(f"TFDS's files of {name}", error) from error
     except Exception as error:  # ValueError, AssertionError, ...: each part of a name has its own.
         raise ValueError(

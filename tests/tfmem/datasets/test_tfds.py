@@ -144,3 +144,38 @@ def test_missing_data_says_what_to_do(tmp_path, monkeypatch):
     assert not datasets.needs_download("digits")
     with pytest.raises(ValueError, match=r"mnist is not in .*no route to host.*--data_dir"):
         datasets.load("mnist", str(tmp_path))
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[:-5])
+
+
+def change_a_byte(path):
+    content = bytearray(path.read_bytes())
+    content[40] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("harm", "name", "said"),
+    [
+        (change_a_byte, "pets-test.tfrecord-00000-of-00001", "corrupted record"),
+        (cut, "pets-train.tfrecord-00000-of-00001", "truncated record"),
+        (lambda path: path.unlink(), "pets-train.tfrecord-00000-of-00001", "No such file"),
+        (cut, "dataset_info.json", "Failed to load JSON"),
+        (cut, "features.json", "Unterminated string"),
+    ],
+)
+def test_files_that_cannot_be_read_are_one_line_that_says_what_mends_it(harm, name, said, tmp_path):
+    pixels = np.zeros((4, 4, 6, 3), np.uint8)
+    examples = [{"image": image, "label": index % 2} for index, image in enumerate(pixels)]
+    splits = {"train": examples, "test": examples}
+    write_tfds(tmp_path, "pets", "1.0.0", classification_features(), splits)
+    harm(tmp_path / "pets" / "1.0.0" / name)
+    with pytest.raises(ValueError, match="pets") as caught:
+        datasets.load("tfds:pets", str(tmp_path))
+    message = str(caught.value)
+    assert said in message
+    assert "cannot be read" in message
+    assert "delete the folder of that version" in message
+    assert "function_node" not in message

@@ -12,7 +12,7 @@ import time
 import pytest
 from etils.epath import backend
 
-from tests.conftest import ROOT
+from tests.programs import ROOT, run_program
 from tfmem.disk import processes
 from tfmem.training.checkpoints import Checkpoints
 
@@ -42,7 +42,7 @@ def kill_everywhere(begin, run, then) -> int:
     for change in itertools.count():
         changed = begin()
         try:
-            with _killed_at(change):
+            with _dying(_after(change)):
                 run(changed)
         except _Killed:
             then(changed)
@@ -51,17 +51,44 @@ def kill_everywhere(begin, run, then) -> int:
             return change
 
 
-@contextlib.contextmanager
-def _killed_at(change):
-    """Lets this process make so many changes, and pass for one that has ended afterwards."""
-    ended = dataclasses.replace(processes.current(), pid=2**22 + 1)
+def kill_at_checkpoint(words, number) -> None:
+    """Runs a program in this process and kills it right after a trial's first checkpoint.
+
+    Args:
+      words: the module and its flags.
+      number: of the trial.
+    """
+    dead = []
+    save = Checkpoints.save
+
+    def last(self, trial, checkpoint):
+        save(self, trial, checkpoint)
+        if trial == number:
+            dead.append(trial)
+            raise _Killed
+
+    with _dying(lambda: dead), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Checkpoints, "save", last)
+        with pytest.raises(_Killed):
+            run_program(*words)
+
+
+def _after(changes):
+    """Returns what is true when it has been asked more often than that."""
     made = itertools.count()
+    return lambda: next(made) >= changes
+
+
+@contextlib.contextmanager
+def _dying(is_dead):
+    """Lets this process change no disk once it is dead, and pass for one that has ended then."""
+    ended = dataclasses.replace(processes.current(), pid=2**22 + 1)
 
     def killing(function):
         def called(*args, **kwargs):
             if function.__name__ == "open" and args[-1].startswith("r"):
                 return function(*args, **kwargs)
-            if next(made) >= change:
+            if is_dead():
                 raise _Killed
             return function(*args, **kwargs)
 

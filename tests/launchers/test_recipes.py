@@ -2,16 +2,13 @@
 
 import json
 import shutil
-import signal
-import subprocess
-import sys
-import time
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.conftest import ROOT, assert_refused, run_program
+from tests.conftest import assert_refused, run_program
+from tests.interrupting import kill_at_checkpoint
 from tests.sources import random_image, write_cifar, write_imagenet_archives, write_picture
 from tests.trials import assert_same_trial
 from tfmem import experiments
@@ -116,11 +113,11 @@ def test_an_npz_of_ones_own_in_mixed_precision_with_logs(digits, tmp_path):
 
 
 def test_any_network_goes_with_any_dataset(tmp_path):
-    flags = ["--experiment=digits_mlp", "--model=inception", "--epochs=1", "--trials=0:1"]
-    train(*flags, '--model_options={"variant": "zhang"}', f"--store={tmp_path}")
+    flags = ["--experiment=digits_mlp", "--model=cct", "--epochs=1", "--trials=0:1"]
+    train(*flags, '--model_options={"variant": "2/3x2"}', f"--store={tmp_path}")
     config = Store.open(tmp_path).config
-    assert (config.model, config.model_options) == ("inception", {"variant": "zhang"})
-    assert '--model_options={"variant": "zhang"}' in Store.open(tmp_path).command().replace("'", "")
+    assert (config.model, config.model_options) == ("cct", {"variant": "2/3x2"})
+    assert '--model_options={"variant": "2/3x2"}' in Store.open(tmp_path).command().replace("'", "")
 
 
 @pytest.fixture(scope="module")
@@ -148,15 +145,8 @@ def test_imagenet_is_streamed_and_continues_where_it_was_killed(imagenet_dir, tm
 
     path = tmp_path / "killed"
     flags = imagenet_flags(imagenet_dir, path, *quick, "--checkpoint_seconds=0")
-    command = [sys.executable, "-m", "launchers.train_trials", *flags]
-    process = subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    state = path / "checkpoints" / "trial-000000" / "state.npz"
-    while not state.exists() and process.poll() is None:
-        time.sleep(0.001)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
+    kill_at_checkpoint(["launchers.train_trials", *flags], 0)
+    assert (path / "checkpoints" / "trial-000000" / "state.npz").exists()
     store = Store.open(path)
     assert store.numbers() == []
     train(*flags)
@@ -232,7 +222,7 @@ def test_the_cifar_recipes_run(name, tmp_path, rng):
         (["--precision=float16"], "value should be one of <float32|mixed_bfloat16|mixed_float16>"),
         (["--image_size=0"], "image_size is 0, expected at least 1"),
         (["--dataset=folder:"], "dataset 'folder:' lacks its PATH"),
-        (["--dataset=folder:nowhere"], "nowhere is not a folder; expected nowhere/train/CLASS/IM"),
+        (["--dataset=folder:nowhere"], "nowhere is not a folder; expected "),
         (["--dataset=npz:nowhere.npz"], "nowhere.npz does not exist"),
         (["--dataset=imagenet2012", "--data_dir={}"], "ILSVRC2012_img_train.tar"),
         (["--checkpoint_seconds=-1"], "checkpoint_seconds"),

@@ -7,7 +7,7 @@ import pytest
 
 from analysis.estimates import scores
 from tests.conftest import assert_refused, run_program
-from tests.interrupting import kill_when
+from tests.interrupting import kill_at_checkpoint
 from tests.stores import DYNAMICS as FLAGS
 from tests.trials import assert_same_trial
 from tfmem import config as config_lib
@@ -109,8 +109,8 @@ def test_gradients_are_those_of_the_network_before_training(store):
 def test_killed_between_epochs_it_ends_the_same(store, tmp_path):
     path = tmp_path / "store"
     words = ["launchers.train_dynamics", f"--store={path}", *FLAGS, "--checkpoint_seconds=0"]
-    checkpoint = path / "checkpoints" / "trial-000001" / "state.npz"
-    kill_when(words, checkpoint.exists)
+    kill_at_checkpoint(words, 1)
+    assert (path / "checkpoints" / "trial-000001" / "state.npz").exists()
     said = train(path, *FLAGS).stdout
     assert "1 of 4 trials are already in the store" in said
     other = Store.open(path)

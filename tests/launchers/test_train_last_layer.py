@@ -10,7 +10,7 @@ import pytest
 
 from analysis.estimates import estimators
 from tests.conftest import assert_refused, run_program
-from tests.interrupting import kill_when
+from tests.interrupting import kill_at_checkpoint
 from tests.stores import LAST_LAYER as QUICK
 from tests.trials import assert_same_trial
 from tests.twins import numpy_sgd
@@ -98,12 +98,13 @@ def test_the_same_command_continues(store, tmp_path):
 
 
 def test_the_network_continues_where_it_was_killed(store, archive, tmp_path):
-    """SIGKILL between two of its epochs: the same features, bit for bit."""
+    """Between two of its epochs: the same features, bit for bit."""
     path = tmp_path / "store"
     state = path / "network" / "checkpoints" / "trial-000000" / "state.npz"
     words = ["launchers.train_last_layer", f"--store={path}", *QUICK]
     words += ["--trials=0:1", "--checkpoint_seconds=0"]
-    kill_when(words, state.exists)
+    kill_at_checkpoint(words, 0)
+    assert state.exists()
     assert not (path / "network" / "features.npz").exists()
     run_program(*words)
     with np.load(path / "network" / "features.npz") as again:

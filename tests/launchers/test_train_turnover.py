@@ -9,7 +9,7 @@ import pytest
 
 from analysis.estimates import scores
 from tests.conftest import assert_refused, run_program
-from tests.interrupting import kill_when
+from tests.interrupting import kill_at_checkpoint
 from tests.stores import TURNOVER as FLAGS
 from tests.trials import assert_same_trial
 from tfmem import datasets, experiments
@@ -124,8 +124,8 @@ def test_what_is_there_is_skipped_and_influence_is_added(copied):
 def test_killed_between_epochs_it_ends_with_the_same_scores(store, tmp_path):
     path = tmp_path / "store"
     words = ["launchers.train_turnover", f"--store={path}", *FLAGS, "--checkpoint_seconds=0"]
-    checkpoint = path / "checkpoints" / "trial-000000" / "state.npz"
-    kill_when(words, checkpoint.exists)
+    kill_at_checkpoint(words, 0)
+    assert (path / "checkpoints" / "trial-000000" / "state.npz").exists()
     train(path, *FLAGS)
     found, expected = Store.open(path).read(0), store.read(0)
     assert_same_trial(found, dataclasses.replace(expected, seconds=found.seconds))

@@ -16,7 +16,13 @@ def images(rng):
     return rng.random((2, 8, 8, 1)).astype(np.float32)
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("inception", "resnet18"),
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("resnet50", "densenet100")),
+    ],
+)
 def test_evaluation_does_not_see_the_batchs_neighbours(name, rng):
     model = trained(name)
     images = rng.random((5, 8, 8, 1)).astype(np.float32)

@@ -172,7 +172,7 @@ def run():
     [
         _SAME_WEIGHTS,
         _SAME_WEIGHTS_AUGMENTED,
-        _SAME_ACCURACY,
+        pytest.param(_SAME_ACCURACY, marks=pytest.mark.slow),
         _REPLICAS_LEFT_EMPTY,
         _CONTINUES,
         _TURNOVER,

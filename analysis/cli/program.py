@@ -1,6 +1,7 @@
 """What every program shares: how it starts and ends, its one-line errors, its progress bars."""
 
 import contextlib
+import itertools
 import os
 import re
 import signal
@@ -64,10 +65,12 @@ def _told(error: OSError) -> str:
 
 
 def _unreadable(error: UnicodeError) -> str:
-    """Returns the text or bytes that cannot be coded, or what of them is around that place."""
+    """Returns the line that cannot be coded, of a text or of bytes that may be long."""
     if not isinstance(error, UnicodeEncodeError | UnicodeDecodeError):
         return str(error)
-    return repr(error.object[max(0, error.start - 80) : error.end + 40])
+    lines = error.object.splitlines(keepends=True)
+    ends = itertools.accumulate(map(len, lines))
+    return repr(next(line for line, end in zip(lines, ends, strict=True) if end > error.start))
 
 
 def _is_for_users(record: LogRecord) -> bool:

@@ -1,7 +1,7 @@
 """The architectures that an experiment can name. Adding one is a file and a row of `BUILDERS`.
 
 They are functional Keras models of `keras.layers` and `keras.ops` alone, so they run on every Keras
-backend.
+backend. To import this package pins Keras's settings (`settings.pin`).
 """
 
 import inspect
@@ -12,7 +12,9 @@ import numpy as np
 
 from tfmem import seeds, words
 from tfmem.config import PRECISIONS
-from tfmem.models import cct, densenet, inception, mlp, resnet, vgg
+from tfmem.models import cct, densenet, inception, mlp, resnet, settings, vgg
+
+settings.pin()
 
 BUILDERS: Mapping[str, Callable[..., keras.Model]] = {
     "linear": mlp.linear,
@@ -66,14 +68,11 @@ def build(
     if turnover:
         require_turnover(name)
         options = {**options, "turnover": True}
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(precision)
     try:
-        return builder(tuple(input_shape), num_classes, **options)
+        with settings.dtype_policy(precision):
+            return builder(tuple(input_shape), num_classes, **options)
     except TypeError as error:
         raise ValueError(f"model {name!r} with options {options}: {error}") from error
-    finally:
-        keras.config.set_dtype_policy(before)
 
 
 def features(model: keras.Model, layer: str | None = None) -> keras.Model:
@@ -92,8 +91,9 @@ def features(model: keras.Model, layer: str | None = None) -> keras.Model:
     by_name = {known.name: known for known in model.layers}
     found = words.lookup(by_name, "logits" if layer is None else layer, "layer")
     tensor = found.input if layer is None else found.output
-    outputs = keras.layers.Flatten(dtype="float32", name="features")(tensor)
-    return keras.Model(model.input, outputs, name=f"{model.name}_features")
+    with settings.dtype_policy():
+        outputs = keras.layers.Flatten(name="features")(tensor)
+        return keras.Model(model.input, outputs, name=f"{model.name}_features")
 
 
 def initial_weights(model: keras.Model, base_seed: int, trial: int) -> list[np.ndarray]:

@@ -12,7 +12,7 @@ from absl import logging
 from etils import epath
 
 from tfmem import models
-from tfmem.models import turnover
+from tfmem.models import settings, turnover
 from tfmem.store.epochs import Epoch
 from tfmem.store.trials import Trial
 from tfmem.subsets import Subsets
@@ -145,7 +145,7 @@ class FitTrainer:
         self._jit_compile = jit_compile
         self._tensorboard = tensorboard
         self._feed = feeds.build(problem, strategy)
-        with strategy.scope():
+        with settings.dtype_policy(), strategy.scope():
             self._network = problem.build_model()
             self._model = _Fed(self._network, self._feed)
             self._rates = tf.Variable(tf.zeros([1]), shape=[None], trainable=False)

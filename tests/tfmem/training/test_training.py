@@ -7,9 +7,11 @@ import keras
 import numpy as np
 import pytest
 
+from tests.networks import small_batch_norm
 from tests.trials import assert_same_trial
 from tests.twins import numpy_sgd
 from tfmem import datasets, experiments, models
+from tfmem.models import settings
 from tfmem.subsets import FixedSubset
 from tfmem.training import failures, fit, stacked, trainers
 from tfmem.training.problem import Problem
@@ -116,6 +118,33 @@ def test_other_subsets_take_nothing_from_those_before(tiny, tiny_config):
         fresh = kind(Problem(tiny_config, tiny, kept), *more)
         assert_same_trial(ours, next(iter(fresh.train([3]))))
         assert ours.subset.sum() == 11
+
+
+@pytest.fixture
+def hostile_settings():
+    """What another part of the process may have set, and a keras.json sets from the beginning."""
+    keras.config.set_image_data_format("channels_first")
+    keras.config.set_floatx("float16")
+    keras.config.set_epsilon(0.01)
+    keras.config.set_max_epochs(1)
+    keras.config.set_dtype_policy("mixed_float16")
+    yield
+    settings.pin()
+    keras.config.set_dtype_policy("float32")
+
+
+def test_settings_of_others_change_no_bit(tiny, tiny_config, monkeypatch, request):
+    monkeypatch.setitem(models.BUILDERS, "small_batch_norm", small_batch_norm)
+    problem = tiny_problem(tiny_config, tiny, model="small_batch_norm", model_options={})
+    default = fit.build_strategy("default")
+    (clean,) = fit.FitTrainer(problem, default).train([0])
+    request.getfixturevalue("hostile_settings")
+    trainer = fit.FitTrainer(problem, default)
+    (ours,) = trainer.train([0])
+    assert_same_trial(ours, clean)
+    features, again = (next(trainer.features("test")), next(trainer.features("test", "flatten")))
+    np.testing.assert_array_equal(features, again)
+    assert keras.config.dtype_policy().name == "mixed_float16"  # Of others, as it was.
 
 
 def test_predictions_are_the_models_own(tiny, tiny_config):

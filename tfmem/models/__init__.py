@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 
 import keras
 import numpy as np
+from keras.src.random.seed_generator import global_seed_generator
 
 from tfmem import seeds, words
 from tfmem.config import PRECISIONS
@@ -125,3 +126,21 @@ def initial_weights(model: keras.Model, base_seed: int, trial: int) -> list[np.n
             initializer = type(initializer).from_config({**config, "seed": seed})
         drawn.append(keras.ops.convert_to_numpy(initializer(variable.shape, variable.dtype)))
     return drawn
+
+
+def random_state(model: keras.Model) -> list[keras.Variable]:
+    """Returns the states of all seed generators that a call of the model may draw from.
+
+    Those of its layers come first, as deep as they are nested; the last is Keras's global one,
+    which a layer draws from that has none of its own.
+    """
+    weights = {id(weight) for weight in model.weights}
+    own = {id(state): state for state in model.variables if id(state) not in weights}
+    return [*own.values(), global_seed_generator().state]
+
+
+def initial_random_state(model: keras.Model, base_seed: int, trial: int) -> list[np.ndarray]:
+    """Draws a trial's values of `random_state`, each by (base seed, trial, position)."""
+    states = random_state(model)
+    own_seeds = seeds.integers(base_seed, trial, "layers", len(states))
+    return [np.array([seed, 0], state.dtype) for seed, state in zip(own_seeds, states, strict=True)]

@@ -264,8 +264,9 @@ class FitTrainer:
             logging.info("epoch %d of %d: loss %.4g", done, total, logs["loss"])
             if checkpoints and checkpoints.is_due(number):
                 seconds = time.perf_counter() - start
-                lists = map(_values, self._state)
-                checkpoints.save(number, Checkpoint(done, seconds, *lists, epochs=epochs))
+                weights, optimizer, random = map(_values, self._state)
+                state = Checkpoint(done, seconds, weights, optimizer, random, epochs)
+                checkpoints.save(number, state)
 
         if not found:
             keep(0)

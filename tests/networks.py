@@ -6,6 +6,8 @@ import keras
 import numpy as np
 
 from tfmem import models
+from tfmem.models import layers
+from tfmem.models.turnover import NetworkBuilder
 
 
 @functools.cache
@@ -56,3 +58,22 @@ def small_batch_norm(input_shape, num_classes):
     x = keras.layers.BatchNormalization(momentum=0.9, name="norm")(x)
     x = keras.layers.Flatten(name="flatten")(keras.layers.ReLU(name="relu")(x))
     return keras.Model(inputs, keras.layers.Dense(num_classes, name="logits")(x))
+
+
+class Noise(keras.layers.Layer):
+    """Adds noise in training, from Keras's global seed generator: it has none of its own."""
+
+    def call(self, x, training=False):
+        return x + keras.random.normal(keras.ops.shape(x), stddev=0.1) if training else x
+
+
+def random_layers(input_shape, num_classes, turnover=False):
+    """Layers that draw random numbers: augmentation, dropout in a model, one's own."""
+    network = NetworkBuilder(turnover)
+    inputs = keras.Input(input_shape, name="images")
+    x = keras.layers.RandomTranslation(0.2, 0.2, name="translation")(inputs)
+    x = keras.layers.Flatten(name="flatten")(x)
+    x = network.drop(keras.layers.Dense(16, activation="relu", name="hidden")(x), "hidden")
+    inner = [keras.layers.Dropout(0.5, seed=3), keras.layers.GaussianNoise(0.1)]
+    x = keras.Sequential(inner, name="inner")(x)
+    return network.model(inputs, layers.logits(Noise(name="noise")(x), num_classes), "random")

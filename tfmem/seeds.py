@@ -17,6 +17,7 @@ _PURPOSES = {
     "label_corruption": 6,
     "followed_subsets": 7,
     "gradient_batches": 8,
+    "layers": 9,
 }
 
 

@@ -1,7 +1,7 @@
 """The architectures that an experiment can name. Adding one is a file and a row of `BUILDERS`.
 
 They are functional Keras models of `keras.layers` and `keras.ops` alone, so they run on every Keras
-backend.
+backend. To import this package pins Keras's settings (`settings.pin`).
 """
 
 import inspect
@@ -9,10 +9,13 @@ from collections.abc import Callable, Mapping
 
 import keras
 import numpy as np
+from keras.src.random.seed_generator import global_seed_generator
 
 from tfmem import seeds, words
 from tfmem.config import PRECISIONS
-from tfmem.models import cct, densenet, inception, mlp, resnet, vgg
+from tfmem.models import cct, densenet, inception, mlp, resnet, settings, vgg
+
+settings.pin()
 
 BUILDERS: Mapping[str, Callable[..., keras.Model]] = {
     "linear": mlp.linear,
@@ -66,14 +69,11 @@ def build(
     if turnover:
         require_turnover(name)
         options = {**options, "turnover": True}
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(precision)
     try:
-        return builder(tuple(input_shape), num_classes, **options)
+        with settings.dtype_policy(precision):
+            return builder(tuple(input_shape), num_classes, **options)
     except TypeError as error:
         raise ValueError(f"model {name!r} with options {options}: {error}") from error
-    finally:
-        keras.config.set_dtype_policy(before)
 
 
 def features(model: keras.Model, layer: str | None = None) -> keras.Model:
@@ -92,8 +92,9 @@ def features(model: keras.Model, layer: str | None = None) -> keras.Model:
     by_name = {known.name: known for known in model.layers}
     found = words.lookup(by_name, "logits" if layer is None else layer, "layer")
     tensor = found.input if layer is None else found.output
-    outputs = keras.layers.Flatten(dtype="float32", name="features")(tensor)
-    return keras.Model(model.input, outputs, name=f"{model.name}_features")
+    with settings.dtype_policy():
+        outputs = keras.layers.Flatten(name="features")(tensor)
+        return keras.Model(model.input, outputs, name=f"{model.name}_features")
 
 
 def initial_weights(model: keras.Model, base_seed: int, trial: int) -> list[np.ndarray]:
@@ -125,3 +126,21 @@ def initial_weights(model: keras.Model, base_seed: int, trial: int) -> list[np.n
             initializer = type(initializer).from_config({**config, "seed": seed})
         drawn.append(keras.ops.convert_to_numpy(initializer(variable.shape, variable.dtype)))
     return drawn
+
+
+def random_state(model: keras.Model) -> list[keras.Variable]:
+    """Returns the states of all seed generators that a call of the model may draw from.
+
+    Those of its layers come first, as deep as they are nested; the last is Keras's global one,
+    which a layer draws from that has none of its own.
+    """
+    weights = {id(weight) for weight in model.weights}
+    own = {id(state): state for state in model.variables if id(state) not in weights}
+    return [*own.values(), global_seed_generator().state]
+
+
+def initial_random_state(model: keras.Model, base_seed: int, trial: int) -> list[np.ndarray]:
+    """Draws a trial's values of `random_state`, each by (base seed, trial, position)."""
+    states = random_state(model)
+    own_seeds = seeds.integers(base_seed, trial, "layers", len(states))
+    return [np.array([seed, 0], state.dtype) for seed, state in zip(own_seeds, states, strict=True)]

@@ -1,6 +1,6 @@
 """A trial in training, saved at the end of an epoch, so that it can be continued.
 
-CHECKPOINTS/trial-000042/state.npz             weights and optimizer
+CHECKPOINTS/trial-000042/state.npz             weights, optimizer, random state
 CHECKPOINTS/trial-000042/epoch-0007.tfrecord   what is kept of an epoch of a run that is followed
 """
 
@@ -27,6 +27,7 @@ class Checkpoint:
       seconds: what they cost.
       weights: of the model, in its order.
       optimizer: variables of the optimizer, in its order.
+      random: states of the seed generators that layers draw from, as `models.random_state`.
       epochs: what is kept of each epoch of a run that is followed, by its number.
     """
 
@@ -34,7 +35,11 @@ class Checkpoint:
     seconds: float
     weights: list[np.ndarray]
     optimizer: list[np.ndarray]
+    random: list[np.ndarray]
     epochs: Mapping[int, Epoch] = dataclasses.field(default_factory=dict)
+
+
+_LISTS = ("weights", "optimizer", "random")  # Fields of arrays, each in the file by its index.
 
 
 class Checkpoints:
@@ -73,16 +78,15 @@ class Checkpoints:
             with npz.open_npz(path, names) as archive:
                 if str(archive["digest"]) != self._digest:
                     raise ValueError("it is of another configuration")
-                counts = zip(("weights", "optimizer"), archive["counts"].tolist(), strict=True)
-                weights, optimizer = (
-                    [archive[f"{name}_{index}"] for index in range(count)] for name, count in counts
-                )
+                lists = {
+                    name: [archive[f"{name}_{index}"] for index in range(count)]
+                    for name, count in zip(_LISTS, archive["counts"].tolist(), strict=True)
+                }
                 numbers = archive["followed"].tolist()
                 followed = {number: self._read_epoch(trial, number) for number in numbers}
                 self._written |= {(trial, number) for number in numbers}
-                return Checkpoint(
-                    int(archive["epoch"]), float(archive["seconds"]), weights, optimizer, followed
-                )
+                epoch, seconds = int(archive["epoch"]), float(archive["seconds"])
+                return Checkpoint(epoch, seconds, epochs=followed, **lists)
         except (ValueError, KeyError, OSError) as error:
             logging.warning("trial %d begins anew, its checkpoint is no use: %s", trial, error)
             return None
@@ -107,10 +111,10 @@ class Checkpoints:
             "digest": np.array(self._digest),
             "epoch": np.array(checkpoint.epoch),
             "seconds": np.array(checkpoint.seconds),
-            "counts": np.array([len(checkpoint.weights), len(checkpoint.optimizer)]),
+            "counts": np.array([len(getattr(checkpoint, name)) for name in _LISTS]),
             "followed": np.array(list(checkpoint.epochs), np.int64),
         }
-        for name in ("weights", "optimizer"):
+        for name in _LISTS:
             for index, array in enumerate(getattr(checkpoint, name)):
                 arrays[f"{name}_{index}"] = array
         # Each epoch once: together they may be large, and the state says which there are.

@@ -12,7 +12,7 @@ from absl import logging
 from etils import epath
 
 from tfmem import models
-from tfmem.models import turnover
+from tfmem.models import settings, turnover
 from tfmem.store.epochs import Epoch
 from tfmem.store.trials import Trial
 from tfmem.subsets import Subsets
@@ -77,6 +77,10 @@ class _Rates(keras.optimizers.schedules.LearningRateSchedule):
 
     def __call__(self, step):
         return tf.gather(self._rates, step)
+
+
+def _values(variables: Iterable[keras.Variable]) -> list[np.ndarray]:
+    return [np.array(variable) for variable in variables]
 
 
 class TrialProgress:
@@ -145,7 +149,7 @@ class FitTrainer:
         self._jit_compile = jit_compile
         self._tensorboard = tensorboard
         self._feed = feeds.build(problem, strategy)
-        with strategy.scope():
+        with settings.dtype_policy(), strategy.scope():
             self._network = problem.build_model()
             self._model = _Fed(self._network, self._feed)
             self._rates = tf.Variable(tf.zeros([1]), shape=[None], trainable=False)
@@ -163,9 +167,12 @@ class FitTrainer:
             )
             self._model.optimizer.build(self._network.trainable_variables)
             self._build_losses(problem.dataset.num_classes)
+            random = models.random_state(self._network)
+        # All that training changes, in the order of a checkpoint's lists.
+        self._state = self._network.weights, self._model.optimizer.variables, random
         # The state of a new optimizer: its step count, velocities and loss scale. The rate is a
         # schedule, never a variable.
-        self._new_optimizer = self._optimizer_values()
+        self._new_optimizer = _values(self._model.optimizer.variables)
 
         # What the predictions on each split come from.
         self._logits = dict.fromkeys(("train", "test"), self._on_replicas(self._network))
@@ -257,8 +264,9 @@ class FitTrainer:
             logging.info("epoch %d of %d: loss %.4g", done, total, logs["loss"])
             if checkpoints and checkpoints.is_due(number):
                 seconds = time.perf_counter() - start
-                state = self._network.get_weights(), self._optimizer_values()
-                checkpoints.save(number, Checkpoint(done, seconds, *state, epochs))
+                weights, optimizer, random = map(_values, self._state)
+                state = Checkpoint(done, seconds, weights, optimizer, random, epochs)
+                checkpoints.save(number, state)
 
         if not found:
             keep(0)
@@ -284,26 +292,24 @@ class FitTrainer:
         return self._network.get_weights()
 
     def _start(self, trial: int) -> np.ndarray:
-        """Sets the trial's initial weights, resets the optimizer and returns the subset mask."""
+        """Sets all that a trial begins with, whatever came before; returns its subset mask."""
         seed = self._problem.config.seed
-        self._network.set_weights(models.initial_weights(self._network, seed, trial))
-        self._set_optimizer(self._new_optimizer)
+        weights = models.initial_weights(self._network, seed, trial)
+        random = models.initial_random_state(self._network, seed, trial)
+        self._set_state((weights, self._new_optimizer, random))
         return self._problem.subset(trial)
 
-    def _set_optimizer(self, values: Sequence[np.ndarray]) -> None:
-        for variable, value in zip(self._model.optimizer.variables, values, strict=True):
-            variable.assign(value)
-
-    def _optimizer_values(self) -> list[np.ndarray]:
-        return [np.array(value) for value in self._model.optimizer.variables]
+    def _set_state(self, lists: Iterable[list[np.ndarray]]) -> None:
+        for variables, values in zip(self._state, lists, strict=True):
+            for variable, value in zip(variables, values, strict=True):
+                variable.assign(value)
 
     def _restore(self, checkpoint: Checkpoint, path: epath.Path) -> None:
-        kept = [(value.shape, len(checkpoint.weights)) for value in checkpoint.weights]
-        expected = [(tuple(w.shape), len(self._network.weights)) for w in self._network.weights]
-        if kept != expected:
-            raise ValueError(f"{path} holds the weights of another model: remove it")
-        self._network.set_weights(checkpoint.weights)
-        self._set_optimizer(checkpoint.optimizer)
+        lists = checkpoint.weights, checkpoint.optimizer, checkpoint.random
+        for variables, values in zip(self._state, lists, strict=True):
+            if [tuple(one.shape) for one in variables] != [value.shape for value in values]:
+                raise ValueError(f"{path} holds the weights of another model: remove it")
+        self._set_state(lists)
 
     def _fit(
         self, number: int, subset: np.ndarray, first: int, callbacks: list[keras.callbacks.Callback]

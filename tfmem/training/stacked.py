@@ -39,17 +39,30 @@ _EVALUATION_BATCH = 1024
 
 
 def dense_layers(model: keras.Model) -> list[keras.layers.Dense] | None:
-    """Returns the model's dense layers if it is a stack of ReLU layers and a linear one.
+    """Returns the model's dense layers if it is a chain of ReLU layers and a linear one.
 
-    Returns None for every other model: those cannot be stacked.
+    Returns None for every other model: those cannot be stacked. What a layer may have beside its
+    weights and activation, such as a regularizer or a random state, is another model.
     """
-    shapes = keras.layers.InputLayer | keras.layers.Flatten
-    layers = [layer for layer in model.layers if not isinstance(layer, shapes)]
-    if not all(isinstance(layer, keras.layers.Dense) and layer.use_bias for layer in layers):
+    layers = [layer for layer in model.layers if type(layer) is keras.layers.Dense]
+    before = model.layers[: len(model.layers) - len(layers)]
+    shapes = keras.layers.InputLayer, keras.layers.Flatten
+    if not layers or model.layers != [*before, *layers] or len(layers[0].input.shape) != 2:
+        return None
+    if not all(type(layer) in shapes for layer in before) or not all(map(_is_plain, layers)):
+        return None
+    if any(after.input is not layer.output for layer, after in itertools.pairwise(model.layers)):
         return None
     activations = [layer.activation for layer in layers]
     relu, linear = keras.activations.relu, keras.activations.linear
     return layers if activations == [relu] * (len(layers) - 1) + [linear] else None
+
+
+def _is_plain(layer: keras.layers.Dense) -> bool:
+    """Returns whether a layer is its kernel, bias and activation, and nothing else."""
+    others = (f"{of}_{what}" for of in ("kernel", "bias") for what in ("regularizer", "constraint"))
+    has_others = any(getattr(layer, name) for name in (*others, "activity_regularizer"))
+    return layer.use_bias and layer.trainable and len(layer.weights) == 2 and not has_others
 
 
 class NotStackableError(ValueError):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tests.interrupting import Interrupted, InterruptingCheckpoints
-from tests.networks import small_batch_norm
+from tests.networks import random_layers, small_batch_norm
 from tests.trials import assert_same_trial
 from tfmem import models
 from tfmem.training import fit
@@ -32,12 +32,14 @@ def interrupt(trainer, folder, trial, after):
         # With augmentation, batch norm's moving statistics and a loss scale that moves.
         dict(crop="padded", crop_padding=1, flip=True),
         dict(model="small_batch_norm", model_options={}),
+        dict(model="random_layers", model_options={}),
         dict(precision="mixed_float16"),
     ],
-    ids=["plain", "augmented", "batch_norm", "loss_scale"],
+    ids=["plain", "augmented", "batch_norm", "random_layers", "loss_scale"],
 )
 def test_it_ends_with_the_same_bits(tiny, tiny_config, changes, tmp_path, monkeypatch):
     monkeypatch.setitem(models.BUILDERS, "small_batch_norm", small_batch_norm)
+    monkeypatch.setitem(models.BUILDERS, "random_layers", random_layers)
     trainer = make_trainer(tiny, tiny_config, epochs=5, **changes)
     whole = next(iter(trainer.train([4])))
     weights = trainer.network.get_weights()
@@ -73,7 +75,7 @@ def test_a_checkpoint_both_ways(tmp_path, rng):
     assert checkpoints.begin(7) is None
     arrays = [rng.normal(size=(2, 3)).astype(np.float32), np.array(5, np.int64)]
     epochs = {1: {"test_correct": rng.random(9) < 0.5}, 2: {"muted_loss": np.float32([1.5, -2])}}
-    checkpoints.save(7, Checkpoint(2, 1.5, arrays[:1], arrays, epochs))
+    checkpoints.save(7, Checkpoint(2, 1.5, arrays[:1], arrays, arrays[1:], epochs))
     assert (tmp_path / "trial-000107" / "state.npz").exists()
     found = Checkpoints(tmp_path, "digest", first=100).begin(7)
     assert (found.epoch, found.seconds) == (2, 1.5)
@@ -82,10 +84,11 @@ def test_a_checkpoint_both_ways(tmp_path, rng):
         assert kept.keys() == found.epochs[number].keys()
         for name, array in kept.items():
             np.testing.assert_array_equal(found.epochs[number][name], array)
-    for one, two in zip([*found.weights, *found.optimizer], [arrays[0], *arrays], strict=True):
+    lists = [*found.weights, *found.optimizer, *found.random]
+    for one, two in zip(lists, [arrays[0], *arrays, arrays[1]], strict=True):
         assert one.dtype == two.dtype
         np.testing.assert_array_equal(one, two)
-    checkpoints.save(8, Checkpoint(1, 0.5, [], []))
+    checkpoints.save(8, Checkpoint(1, 0.5, [], [], []))
     checkpoints.remove_finished([7, 108])
     assert [path.name for path in tmp_path.iterdir()] == ["trial-000107"]
     checkpoints.remove(7)
@@ -93,7 +96,7 @@ def test_a_checkpoint_both_ways(tmp_path, rng):
 
 
 def test_a_checkpoint_that_is_no_use_is_named_and_the_trial_begins_anew(tmp_path, caplog):
-    Checkpoints(tmp_path, "one").save(0, Checkpoint(2, 1.5, [], []))
+    Checkpoints(tmp_path, "one").save(0, Checkpoint(2, 1.5, [], [], []))
     with caplog.at_level(logging.WARNING):
         assert Checkpoints(tmp_path, "two").begin(0) is None
     assert "trial 0 begins anew, its checkpoint is no use: it is of another" in caplog.text
@@ -109,7 +112,7 @@ def test_a_checkpoint_that_is_no_use_is_named_and_the_trial_begins_anew(tmp_path
 
 def test_a_trial_whose_epochs_are_damaged_or_lost_begins_anew(tmp_path, caplog):
     kept = {1: {"muted_loss": np.float32([1.5, 2])}, 2: {"muted_loss": np.float32([0, 1])}}
-    Checkpoints(tmp_path, "one").save(3, Checkpoint(2, 1.5, [], [], kept))
+    Checkpoints(tmp_path, "one").save(3, Checkpoint(2, 1.5, [], [], [], kept))
     path = tmp_path / "trial-000003" / "epoch-0002.tfrecord"
     content = bytearray(path.read_bytes())
     content[-6] ^= 1
@@ -133,5 +136,5 @@ def test_checkpoints_are_as_rare_as_asked_for(tmp_path, monkeypatch):
         now[0] = second
         if checkpoints.is_due(0):
             moments.append(second)
-            checkpoints.save(0, Checkpoint(1, 0.0, [], []))
+            checkpoints.save(0, Checkpoint(1, 0.0, [], [], []))
     assert moments == [75, 150]

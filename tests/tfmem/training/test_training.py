@@ -7,12 +7,16 @@ import keras
 import numpy as np
 import pytest
 
+from tests.networks import random_layers, small_batch_norm
 from tests.trials import assert_same_trial
 from tests.twins import numpy_sgd
 from tfmem import datasets, experiments, models
+from tfmem.models import settings
 from tfmem.subsets import FixedSubset
 from tfmem.training import failures, fit, stacked, trainers
+from tfmem.training.dynamics import DynamicsTrainer
 from tfmem.training.problem import Problem
+from tfmem.training.turnover import TurnoverTrainer
 
 
 @pytest.fixture(scope="module")
@@ -104,6 +108,35 @@ def test_a_fit_trial_does_not_depend_on_those_before(tiny, tiny_config):
     assert_same_trial(first[2], next(iter(fresh.train([2]))))
 
 
+def random_trainer(kind, config, dataset):
+    everything = FixedSubset(np.ones(21, bool))
+    turnover = kind is TurnoverTrainer
+    problem = Problem(config, dataset, everything if turnover else None, turnover)
+    groups = dict(groups=np.ones((1, 21), bool)) if kind is DynamicsTrainer else {}
+    return kind(problem, fit.build_strategy("default"), **groups)
+
+
+@pytest.mark.parametrize("kind", [fit.FitTrainer, TurnoverTrainer, DynamicsTrainer])
+def test_random_layers_draw_by_seed_and_trial(kind, tiny, tiny_config, monkeypatch):
+    """Dropout, augmentation and a layer's own noise; whatever was trained or drawn before."""
+    monkeypatch.setitem(models.BUILDERS, "random_layers", random_layers)
+    config = dataclasses.replace(tiny_config, model="random_layers", model_options={})
+    trainer = random_trainer(kind, config, tiny)
+    one, other, again = trainer.train([3, 1, 3])
+    assert_same_trial(one, again)
+    (fresh,) = random_trainer(kind, config, tiny).train([3])
+    assert_same_trial(one, fresh)
+    drawn = [models.initial_random_state(trainer.network, *key) for key in ((0, 3), (0, 1), (1, 3))]
+    seeds_drawn = {int(state[0]) for states in drawn for state in states}
+    assert len(seeds_drawn) == 3 * len(drawn[0]) == 3 * (1 + 2 + 1)
+    # That they draw at all: the same weights, once in training and once in evaluation.
+    images = tiny.train.images / np.float32(255)
+    if kind is fit.FitTrainer:
+        twice = [keras.ops.convert_to_numpy(trainer.network(images, training=True)) for _ in "ab"]
+        assert np.abs(twice[0] - twice[1]).max() > 0.1
+        assert not np.array_equal(one.train.label_probability, other.train.label_probability)
+
+
 def test_other_subsets_take_nothing_from_those_before(tiny, tiny_config):
     """11 instead of 15 examples: fewer steps, another schedule, another short batch."""
     kept = FixedSubset(np.arange(21) % 2 == 0)
@@ -116,6 +149,33 @@ def test_other_subsets_take_nothing_from_those_before(tiny, tiny_config):
         fresh = kind(Problem(tiny_config, tiny, kept), *more)
         assert_same_trial(ours, next(iter(fresh.train([3]))))
         assert ours.subset.sum() == 11
+
+
+@pytest.fixture
+def hostile_settings():
+    """What another part of the process may have set, and a keras.json sets from the beginning."""
+    keras.config.set_image_data_format("channels_first")
+    keras.config.set_floatx("float16")
+    keras.config.set_epsilon(0.01)
+    keras.config.set_max_epochs(1)
+    keras.config.set_dtype_policy("mixed_float16")
+    yield
+    settings.pin()
+    keras.config.set_dtype_policy("float32")
+
+
+def test_settings_of_others_change_no_bit(tiny, tiny_config, monkeypatch, request):
+    monkeypatch.setitem(models.BUILDERS, "small_batch_norm", small_batch_norm)
+    problem = tiny_problem(tiny_config, tiny, model="small_batch_norm", model_options={})
+    default = fit.build_strategy("default")
+    (clean,) = fit.FitTrainer(problem, default).train([0])
+    request.getfixturevalue("hostile_settings")
+    trainer = fit.FitTrainer(problem, default)
+    (ours,) = trainer.train([0])
+    assert_same_trial(ours, clean)
+    features, again = (next(trainer.features("test")), next(trainer.features("test", "flatten")))
+    np.testing.assert_array_equal(features, again)
+    assert keras.config.dtype_policy().name == "mixed_float16"  # Of others, as it was.
 
 
 def test_predictions_are_the_models_own(tiny, tiny_config):
@@ -213,10 +273,47 @@ def test_what_can_be_stacked():
     assert len(stacked.dense_layers(models.build("mlp", (8, 8, 1), 10, hidden=[5, 6]))) == 3
     assert len(stacked.dense_layers(models.build("linear", (8, 8, 1), 10))) == 1
     assert stacked.dense_layers(models.build("inception", (8, 8, 1), 10)) is None
+
+
+class NoisyDense(keras.layers.Dense):
+    """What Keras users derive: a dense layer that computes something else."""
+
+    def call(self, x, training=None):
+        return super().call(x) + keras.random.normal(())
+
+
+@pytest.mark.parametrize(
+    ("hidden", "between"),
+    [
+        (dict(activation="tanh"), None),
+        (dict(activation="relu", kernel_regularizer="l2"), None),
+        (dict(activation="relu", bias_constraint="non_neg"), None),
+        (dict(activation="relu", activity_regularizer="l1"), None),
+        (dict(activation="relu", trainable=False), None),
+        (dict(activation="relu", use_bias=False), None),
+        (dict(activation="relu"), keras.layers.Dropout),
+        (dict(activation="relu"), "twice"),
+        (dict(activation="relu"), "noisy"),
+    ],
+    ids=lambda value: str(value),
+)
+def test_what_a_stack_would_leave_out_is_not_stacked(hidden, between):
     inputs = keras.Input((4,))
-    tanh = keras.layers.Dense(3, activation="tanh")(inputs)
-    model = keras.Model(inputs, keras.layers.Dense(2)(tanh))
+    layer = (NoisyDense if between == "noisy" else keras.layers.Dense)(4, **hidden)
+    x = layer(inputs)
+    if between == "twice":
+        x = layer(x)
+    elif isinstance(between, type):
+        x = between(0.5)(x)
+    assert stacked.dense_layers(keras.Model(inputs, keras.layers.Dense(2)(x))) is None
+
+
+def test_dense_layers_over_pixels_are_not_stacked():
+    inputs = keras.Input((4, 4, 3))
+    x = keras.layers.Dense(5, activation="relu")(inputs)
+    model = keras.Model(inputs, keras.layers.Dense(2)(keras.layers.Flatten()(x)))
     assert stacked.dense_layers(model) is None
+    assert stacked.dense_layers(keras.Model(inputs, keras.layers.Dense(2)(inputs))) is None
 
 
 def test_make_trainer(tiny, tiny_config):

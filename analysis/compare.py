@@ -12,6 +12,7 @@ With --turnover, a file of tfmem turnover: how far memorization agrees with the 
 turn-over dropout (Liu, Lin & Jaggi, 2021), how well each finds corrupted labels, and its cost.
 """
 
+import numpy as np
 from absl import flags
 from etils import epath
 
@@ -38,7 +39,8 @@ def _compare_estimates(a: Estimates, name_a: str, path_b: str, name_b: str) -> N
         from analysis.plots import comparison, style
 
         pairs = selected_pairs(a, b, *thresholds) if with_pairs else None
-        fig = comparison.figure((a.memorization, b.memorization), names, pairs)
+        known = a.known & b.known
+        fig = comparison.figure((a.memorization[known], b.memorization[known]), names, pairs)
         style.publish(fig, *FLAGS.out)
 
 
@@ -54,8 +56,9 @@ def _compare_consistency(a: Estimates, name: str, path: str) -> None:
             f"{path} has {len(consistency):,} scores, expected one for each of the "
             f"{len(a.memorization):,} training examples of {FLAGS.estimates_a}"
         )
-    known = a.details.num_out > 0  # Nothing is known of an example that every trial saw.
-    heldout, consistency = a.details.heldout_accuracy[known], consistency[known]
+    heldout = a.details.heldout_accuracy
+    known = (a.details.num_out > 0) & ~np.isnan(heldout)  # Not of an example that every trial saw.
+    heldout, consistency = heldout[known], consistency[known]
     print(consistency_report(heldout, consistency, FLAGS.max_score))
     if FLAGS.out:
         from analysis.plots import comparison, style

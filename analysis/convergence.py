@@ -14,6 +14,7 @@ label, which varies less than whether the prediction is right.
 from absl import flags
 
 from analysis.cli import arguments, program
+from analysis.estimates import estimators
 from analysis.estimates.values import PROBABILITY
 from analysis.measures.settling import measure, present, split_halves, split_sizes, split_table
 from tfmem.store import kinds
@@ -31,13 +32,16 @@ def main() -> None:
     total = FLAGS.splits * len(split_sizes(len(trials))) * (1 + FLAGS.probability)
     with program.progress_bar(total, "splits") as progress:
         how = *thresholds, FLAGS.splits, progress
-        result = measure(trials, *how)
+        estimates = estimators.estimate(trials)
+        result = measure(trials, *how, estimates)
         by_probability = split_halves(trials, *how, PROBABILITY) if FLAGS.probability else ()
     if result.halves:
         print(split_table(result.halves, *thresholds))
     if by_probability:
         print("estimated from the probability of the true label, the same halves:")
         print(split_table(by_probability, *thresholds))
+    for line in estimates.unknown_lines():
+        print(line)
     print(result.verdict)
     if FLAGS.out:
         from analysis.plots import convergence, style

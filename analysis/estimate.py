@@ -3,9 +3,11 @@ r"""Memorization and influence, with standard errors, from a store of trials.
     tfmem estimate --store=STORE --out=estimates.npz [--influence=class]
 
 Algorithm 1 of Feldman & Zhang (2020). The file has the layout that the paper's authors publish, and
-standard errors and trial counts beside it (docs/formats.md). Any number of finished trials will do.
+standard errors and trial counts beside it (docs/formats.md). Any number of finished trials will do,
+but an example that was in all of them, or in none, has no estimate.
 """
 
+import numpy as np
 from absl import flags
 
 from analysis.cli import arguments, program
@@ -34,9 +36,11 @@ def main() -> None:
     files.write(FLAGS.out, estimates)
     memorized = int((estimates.memorization >= experiments.MEM_THRESHOLD).sum())
     print(
-        f"{len(trials):,} trials: {memorized:,} of {len(estimates.memorization):,} training "
+        f"{len(trials):,} trials: {memorized:,} of {np.count_nonzero(estimates.known):,} training "
         f"examples have mem >= {experiments.MEM_THRESHOLD:g}; estimates: {FLAGS.out}"
     )
+    for line in estimates.unknown_lines():
+        print(line)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ What cannot be drawn is said, and the others are drawn. tfmem removal --out draw
 """
 
 import functools
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -114,7 +115,7 @@ def main() -> None:
         ),
         "memorization-histogram": lambda: memorization_histogram.figure(memorization, mem),
     }
-    for line in folder.write(out, kinds, makers):
+    for line in itertools.chain(estimates.unknown_lines(), folder.write(out, kinds, makers)):
         print(line)
 
 

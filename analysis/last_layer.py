@@ -36,6 +36,9 @@ def main() -> None:
     thresholds = FLAGS.mem_threshold, FLAGS.infl_threshold
     found = compare(whole, linear, LINEAR, *thresholds, only_memorized=False)
     print(paper_table(whole, linear, found, network_accuracy))
+    for name, side in ((WHOLE, whole), (LINEAR, linear)):
+        for line in side.unknown_lines():
+            print(f"{name}: {line}")
     print(f"\n{WHOLE} (a) and {LINEAR} (b)")
     print(found.text("influence, any memorization"))
     if FLAGS.out:

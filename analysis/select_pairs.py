@@ -26,6 +26,8 @@ def main() -> None:
     selected = files.select_pairs(estimates, FLAGS.estimates, *thresholds)
     files.write_pairs(FLAGS.out, selected)
     print(pairs.describe(pairs.count(selected), len(estimates.test_labels)))
+    for line in estimates.unknown_lines():
+        print(line)
     print(f"pairs: {FLAGS.out}")
 
 

@@ -38,7 +38,8 @@ def make_config(
     """
     memorization = estimates.memorization
     asked_for = arguments.parse_thresholds(FLAGS.thresholds)
-    thresholds, notes = useful_thresholds(memorization, asked_for)
+    thresholds, left_out = useful_thresholds(memorization, asked_for)
+    notes = [*estimates.unknown_lines(), *left_out]
     pairs = None
     if FLAGS.high_influence:
         levels = FLAGS.mem_threshold, FLAGS.infl_threshold

@@ -169,17 +169,15 @@ def useful_thresholds(
     """Returns the thresholds that remove some but not all examples, and why not the others.
 
     Args:
-      memorization: float [n].
+      memorization: float [n]; nan where there is no estimate.
       thresholds: of it, inclusive.
     """
-    kept, notes = [], []
+    kept, notes, known = [], [], memorization[~np.isnan(memorization)]
+    highest = f" (the highest is {known.max():.3f})" if len(known) else ""
     for threshold in thresholds:
         removed, high = memorization >= threshold, f"mem >= {threshold:g}"
         if not removed.any():
-            reason = (
-                f"no example has {high} (the highest is {memorization.max():.3f}), so it would be "
-                "the same as nothing removed"
-            )
+            reason = f"no example has {high}{highest}, so it would be the same as nothing removed"
         elif removed.all():
             reason = f"all examples have {high}, so there would be nothing to train on"
         else:
@@ -196,13 +194,13 @@ def of_removal(
 
     Args:
       condition: what is removed.
-      memorization: float [n].
+      memorization: float [n]; an example whose memorization is nan is kept.
       in_pairs: int, training examples of the high-influence pairs, for that condition.
       base_seed: of the random choice, with `random`.
     """
     kept = np.ones(len(memorization), bool)
     if condition.threshold is not None:
-        kept = memorization < condition.threshold
+        kept = ~(memorization >= condition.threshold)
     if condition.removed == "random":
         return RandomRemoval(len(kept), int(np.count_nonzero(~kept)), base_seed)
     if condition.removed == "high_influence":

@@ -6,6 +6,9 @@ the column sums give the rest. Integers are exact in float32 products up to 2^24
 order of trials or blocks gives the same bits, and one product does for both terms. Both are kept
 eight trials to a byte, a row per example, so that an example's trials lie together.
 
+An example that was in all trials, or in none, has no estimate: its memorization, its influence and
+their errors are nan.
+
 The second estimator, `PROBABILITY`, has in the place of whether a trial is right the probability
 that it gives to the true label. It estimates how much more probable that label is, not how much
 more often it is predicted, and varies less from trial to trial, so that fewer trials will do.
@@ -73,12 +76,17 @@ def estimate(
 
 
 def rate(successes: np.ndarray, trials: np.ndarray) -> np.ndarray:
-    """Returns successes / trials, and 1/2 where there are no trials (proof of Lemma 2.1)."""
-    return np.where(trials > 0, successes / np.maximum(trials, 1), 0.5)
+    """Returns successes / trials, and nan where there are no trials."""
+    return successes / _some(trials)
+
+
+def _some(count: np.ndarray) -> np.ndarray:
+    """Returns float64 counts to divide by, with nan in the place of 0."""
+    return np.where(count > 0, count, np.nan)
 
 
 def rate_variance(successes: np.ndarray, trials: np.ndarray) -> np.ndarray:
-    """Returns the estimated variance of `rate`, never 0.
+    """Returns the estimated variance of `rate`, never 0, and nan where there are no trials.
 
     The plug-in p (1 - p) / trials is 0 for an example that was right in all its trials. Two
     successes and two failures are added to p (Agresti & Coull, 1998), so that two standard errors
@@ -86,13 +94,16 @@ def rate_variance(successes: np.ndarray, trials: np.ndarray) -> np.ndarray:
     more (docs/decisions/statistics.md).
     """
     smoothed = (successes + _ADDED) / (trials + 2 * _ADDED)
-    return smoothed * (1 - smoothed) / np.maximum(trials, 1)
+    return smoothed * (1 - smoothed) / _some(trials)
 
 
 def difference(
     in_successes: np.ndarray, num_in: np.ndarray, out_successes: np.ndarray, num_out: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Returns P[right | in] - P[right | out] and its standard error, float64, from counts."""
+    """Returns P[right | in] - P[right | out] and its standard error, float64, from counts.
+
+    Both are nan where one of the two numbers of trials is 0.
+    """
     value = rate(in_successes, num_in) - rate(out_successes, num_out)
     variance = rate_variance(in_successes, num_in) + rate_variance(out_successes, num_out)
     return value, np.sqrt(variance)
@@ -103,6 +114,8 @@ def mean_difference(
     outside: tuple[np.ndarray, np.ndarray, np.ndarray],
 ) -> tuple[np.ndarray, np.ndarray]:
     """Returns the difference of two means of probabilities and its standard error.
+
+    Both are nan where one of the means is of nothing.
 
     Args:
       inside: the sum, the sum of squares and the number of the values of the first mean.
@@ -115,9 +128,9 @@ def mean_difference(
 def _mean(
     total: np.ndarray, squares: np.ndarray, count: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Returns a mean in [0, 1] and its variance; without a value 1/2 and, at the most, 1/4."""
-    some = np.maximum(count, 1)
-    mean = np.where(count > 0, total / some, 0.5)
+    """Returns a mean in [0, 1] and its variance, nan without a value."""
+    some = _some(count)
+    mean = total / some
     # The sample's variance; of a single value it is unknown, and 1/4 is the most it can be.
     sample = np.maximum(squares - total * mean, 0) / np.maximum(count - 1, 1)
     return mean, np.where(count > 1, sample, 0.25) / some
@@ -126,7 +139,8 @@ def _mean(
 def memorization(trials: TrialSet, estimator: str = CORRECTNESS) -> Memorization:
     """Estimates the memorization of every training example (Algorithm 1, line 5).
 
-    By either estimator, the held-out accuracy is the share of right predictions.
+    By either estimator, the held-out accuracy is the share of right predictions; it is nan for an
+    example that no trial left out.
     """
     subset, correct = trials.subset.transposed, trials.train_correct.transposed
     num_in, successes = subset.row_sums(), correct.row_sums()
@@ -237,7 +251,7 @@ def influence_rows(subset: BitMatrix, outcome: np.ndarray) -> Iterator[np.ndarra
       outcome: [n', t], what each trial achieved on each test example, such as 0 or 1.
 
     Yields:
-      float32 [rows, n'].
+      float32 [rows, n'], nan for an example that was in all trials or in none.
     """
     num_trials, count = subset.shape
     total = outcome.sum(axis=1, dtype=np.float64)
@@ -248,10 +262,8 @@ def influence_rows(subset: BitMatrix, outcome: np.ndarray) -> Iterator[np.ndarra
         num_in = block.row_sums()
         num_out = num_trials - num_in
         # yes / in - (total - yes) / out, rearranged to two passes over a row in the cache.
-        per_out = np.where(num_out > 0, 1 / np.maximum(num_out, 1), 0.0)
-        per_yes = np.where(num_in > 0, 1 / np.maximum(num_in, 1), 0.0) + per_out
-        # 1/2 for a term without trials (proof of Lemma 2.1).
-        constant = 0.5 * (num_in == 0) - 0.5 * (num_out == 0)
+        per_out = 1 / _some(num_out)
+        per_yes = 1 / _some(num_in) + per_out
         for row, yes in enumerate(sums):
-            sums[row] = yes * per_yes[row] - (total * per_out[row] - constant[row])
+            sums[row] = yes * per_yes[row] - total * per_out[row]
         yield sums

@@ -83,7 +83,8 @@ def read(path: epath.PathLike, labels: tuple[np.ndarray, np.ndarray] | None = No
     Published are class-wise files (CIFAR-100), `imagenet_index.npz`, which has memorization and
     file names and no influence, and what the release's MNIST script writes, which has no labels:
     `memorization` [n] and `influence` [n', n], of which only what is within a class is kept.
-    `infl_matrix`, the full matrix in a file of ours, is not read.
+    `infl_matrix`, the full matrix in a file of ours, is not read. Of single precision, 7 decimals
+    are.
 
     Args:
       path: where it is.
@@ -108,7 +109,7 @@ def read(path: epath.PathLike, labels: tuple[np.ndarray, np.ndarray] | None = No
         ):
             if not np.array_equal(own, given):
                 raise ValueError(f"{path}: {name} are not the given labels: another dataset?")
-        memorization = _read(archive, "tr_mem", "f", train_labels.shape).astype(np.float64)
+        memorization = _as_float64(_read(archive, "tr_mem", "f", train_labels.shape))
         details = None
         if there.issuperset(_DETAILS.values()):
             details = Memorization(
@@ -176,7 +177,7 @@ def _class_influences(
             error = f"infl_se_class{label}"
             yield ClassInfluence(
                 *index[label],
-                archive[f"infl_matrix_class{label}"].astype(np.float64, copy=False),
+                _as_float64(archive[f"infl_matrix_class{label}"]),
                 archive[error] if error in there else None,
             )
 
@@ -196,7 +197,7 @@ def _read_mnist_script(
             "writes them): --dataset says whose they are"
         )
     train_labels, test_labels = (np.asarray(part, np.int64) for part in labels)
-    memorization = _read(archive, "memorization", "f", train_labels.shape).astype(np.float64)
+    memorization = _as_float64(_read(archive, "memorization", "f", train_labels.shape))
     matrix = _fitting(archive, "influence", "f", (len(test_labels), len(train_labels)))
     num_classes = 1 + int(max(train_labels.max(), test_labels.max()))
     index = [
@@ -216,8 +217,8 @@ def _read_mnist_script(
                 values[label][places[label]] = row[index[label][0]]
                 places[label] += 1
         for label in wanted:
-            value = np.array(values.pop(label).T, np.float64, order="C")
-            yield ClassInfluence(*index[label], value, None)
+            value = np.array(values.pop(label).T, order="C")
+            yield ClassInfluence(*index[label], _as_float64(value), None)
 
     influences = Influences(num_classes, blocks, stack.pop_all().close)
     return Estimates(memorization, train_labels, test_labels, influences)
@@ -237,7 +238,12 @@ def read_pairs(path: epath.PathLike) -> Pairs:
     with npz.open_npz(path) as archive:
         expected = "a pairs file (tfmem select_pairs makes one)"
         _require(path, archive.files, _PAIRS.values(), expected)
-        arrays = {field: archive[name] for field, name in _PAIRS.items()}
+        arrays = {
+            field: _as_float64(_read(archive, name, "f"))
+            if field in ("influence", "memorization")
+            else archive[name]
+            for field, name in _PAIRS.items()
+        }
     lengths = {name: arrays[field].shape for field, name in _PAIRS.items()}
     if len(set(lengths.values())) > 1:
         raise ValueError(f"{path}: arrays have different shapes: {lengths}")
@@ -304,6 +310,19 @@ def _read(
     archive: npz.Archive, name: str, kinds: str, shape: tuple[int, ...] | None = None
 ) -> np.ndarray:
     return _fitting(archive, name, kinds, shape).read()
+
+
+def _as_float64(estimates: np.ndarray) -> np.ndarray:
+    """Returns estimates in [-1, 1] as float64: what is shorter, to the decimals that it holds.
+
+    The release's MNIST script subtracts rates in float32, and what is 0.15 as a fraction is then
+    0.14999998. Of a float32 7 decimals are good; rounded to them, a fraction that reaches a
+    threshold reaches it. So is the float32 of 0.7, which is below 0.7, read as 0.7.
+    """
+    if estimates.dtype.itemsize >= np.dtype(np.float64).itemsize:
+        return estimates.astype(np.float64, copy=False)
+    decimals = int(-np.log10(np.finfo(estimates.dtype).eps / 2))
+    return np.round(estimates.astype(np.float64), decimals)
 
 
 def _as_text(ids: np.ndarray) -> np.ndarray:

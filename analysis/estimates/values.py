@@ -12,9 +12,10 @@ class Memorization:
     """Estimates for each of the n training examples.
 
     Attributes:
-      value: float64 [n], mem(A, S, i) in [-1, 1] (Algorithm 1, line 5).
-      standard_error: float64 [n].
-      heldout_accuracy: float64 [n], P[correct | i not in I].
+      value: float64 [n], mem(A, S, i) in [-1, 1] (Algorithm 1, line 5); nan for an example that was
+        in all trials or in none.
+      standard_error: float64 [n]; nan likewise.
+      heldout_accuracy: float64 [n], P[correct | i not in I]; nan for one that was in all trials.
       num_in: int64 [n], trials that saw the example.
       num_out: int64 [n], trials that did not.
     """
@@ -33,7 +34,8 @@ class ClassInfluence:
     Attributes:
       train_index: int64 [a], the class's training examples.
       test_index: int64 [b], the class's test examples; there may be none.
-      value: float64 [a, b], infl(A, S, i, j) in [-1, 1] (Algorithm 1, line 7).
+      value: float64 [a, b], infl(A, S, i, j) in [-1, 1] (Algorithm 1, line 7); nan in the row of an
+        example that was in all trials or in none.
       standard_error: float32 [a, b], or None where the source has none.
     """
 
@@ -84,7 +86,7 @@ class Estimates:
     """Memorization and influence, estimated from trials or read from a file.
 
     Attributes:
-      memorization: float64 [n].
+      memorization: float64 [n]; nan where there is no estimate.
       train_labels: int64 [n].
       test_labels: int64 [n'].
       influences: one per class, in label order; empty where there is no influence. They may be
@@ -112,6 +114,21 @@ class Estimates:
     test_accuracy_deviation: float | None = None
     estimator: str = CORRECTNESS
     full: Iterable[np.ndarray] | None = None
+
+    @property
+    def known(self) -> np.ndarray:
+        """bool [n], which training examples have an estimate of their memorization."""
+        return ~np.isnan(self.memorization)
+
+    def unknown_lines(self) -> list[str]:
+        """Returns one line about the training examples that have no estimate; none if all have."""
+        unknown = np.count_nonzero(~self.known)
+        if not unknown:
+            return []
+        why = "have no estimate"  # A file of others does not say why.
+        if self.details is not None:
+            why = "were never left out (or never trained on): no estimate"
+        return [f"{unknown:,} of {len(self.memorization):,} training examples {why}"]
 
     def in_memory(self) -> "Estimates":
         """Returns the same with all influences in memory: they are computed or read once."""

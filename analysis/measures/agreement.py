@@ -1,7 +1,8 @@
 """How well two estimates agree, threshold by threshold: Sec. 3.5 and eq. 4 of Feldman & Zhang.
 
 A set is what has an estimate at or above a threshold. Two sets are compared by their Jaccard
-similarity, and the two estimates by the mean of |a - b| over the union of the sets.
+similarity, and the two estimates by the mean of |a - b| over the union of the sets. What only one
+of the two has an estimate of is in neither set.
 """
 
 import dataclasses
@@ -177,10 +178,9 @@ def influence_curve(
     Raises:
       ValueError: the two have influence of different classes or examples.
     """
+    known = a.known & b.known
     memorized_a, memorized_b = (
-        np.ones(len(side.memorization), bool)
-        if mem_threshold is None
-        else side.memorization >= mem_threshold
+        known if mem_threshold is None else known & (side.memorization >= mem_threshold)
         for side in (a, b)
     )
     return block_curve(a.influences, b.influences, memorized_a, memorized_b, thresholds)
@@ -229,6 +229,7 @@ def _curve(parts: Iterable[_Part], thresholds: np.ndarray) -> Curve:
     for a, b, may_a, may_b in parts:
         in_a, in_b = may_a & (a >= thresholds[0]), may_b & (b >= thresholds[0])
         union = in_a | in_b
+        union[union] = ~np.isnan(a[union] - b[union])  # Both are known.
         a, b = a[union], b[union]
         reached_a = np.where(in_a[union], np.searchsorted(thresholds, a, side="right"), 0)
         reached_b = np.where(in_b[union], np.searchsorted(thresholds, b, side="right"), 0)

@@ -55,33 +55,38 @@ def selected_pairs(
 ) -> PairValues:
     """Returns the influence of all pairs that are selected by at least one of two estimates.
 
+    Pairs of which one of them has no estimate are left out.
+
     Args:
       a: estimates, with influence of every class.
       b: estimates of the same examples.
       mem_threshold: theta_mem, inclusive.
       infl_threshold: theta_infl, inclusive.
     """
-    parts = []
+    parts, known = [], a.known & b.known
     for block_a, block_b in zip(a.influences, b.influences, strict=True):
         in_a, in_b = (
             (block.value >= infl_threshold)
-            & (side.memorization[block.train_index] >= mem_threshold)[:, None]
+            & (known & (side.memorization >= mem_threshold))[block.train_index, None]
             for block, side in ((block_a, a), (block_b, b))
         )
-        union = in_a | in_b
+        union = (in_a | in_b) & ~np.isnan(block_a.value - block_b.value)
         parts.append((block_a.value[union], block_b.value[union], in_a[union], in_b[union]))
     return PairValues(*map(np.concatenate, zip(*parts, strict=True)))
 
 
 def outliers(a: Estimates, b: Estimates, count: int = _SHOWN) -> list[Outlier]:
-    """Returns the training examples whose memorization differs most, the most different first."""
+    """Returns the training examples whose memorization differs most, the most different first.
+
+    One that has no estimate in one of the two is not among them.
+    """
     gap = np.abs(a.memorization - b.memorization)
     errors = np.full(len(gap), np.nan)
     if a.details is not None and b.details is not None:
         errors = gap / np.hypot(a.details.standard_error, b.details.standard_error)
     return [
         Outlier(int(i), float(a.memorization[i]), float(b.memorization[i]), float(errors[i]))
-        for i in np.argsort(-gap, kind="stable")[:count]
+        for i in np.argsort(-gap, kind="stable")[: min(count, np.count_nonzero(~np.isnan(gap)))]
     ]
 
 
@@ -115,12 +120,14 @@ def report(
       mem_threshold: theta_mem, inclusive.
       infl_threshold: theta_infl, inclusive.
     """
-    gap = float(np.abs(a.memorization - b.memorization).mean())
-    correlation = agreement.rank_correlation(a.memorization, b.memorization)
+    known = a.known & b.known
+    of_both = a.memorization[known], b.memorization[known]
+    gap = float(np.abs(of_both[0] - of_both[1]).mean()) if known.any() else math.nan
+    correlation = agreement.rank_correlation(*of_both)
     memorized = agreement.memorization_curve(a, b, np.array([mem_threshold])).at(mem_threshold)
     lines = [
-        f"memorization: rank correlation {correlation:.4f}, mean difference {gap:.4f} over "
-        f"{len(a.memorization):,} examples",
+        f"memorization: rank correlation {number(correlation, '.4f')}, mean difference "
+        f"{number(gap, '.4f')} over {np.count_nonzero(known):,} examples",
         sentence(memorized, f"examples with mem >= {mem_threshold:g}"),
     ]
     if a.influences and b.influences:
@@ -280,10 +287,10 @@ def sentence(found: Agreement, what: str) -> str:
 
 
 def describe(name: str, path: str, estimates: Estimates) -> str:
-    """Returns where estimates come from as one line."""
+    """Returns where estimates come from, and what they lack, as one line."""
     words = [path]
     if estimates.num_trials is not None:
         words.append(f"{estimates.num_trials:,} trials")
     if estimates.test_accuracy is not None:
         words.append(f"test accuracy {estimates.test_accuracy:.1%}")
-    return f"{name}: {', '.join(words)}"
+    return f"{name}: {', '.join([*words, *estimates.unknown_lines()])}"

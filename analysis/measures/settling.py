@@ -72,7 +72,8 @@ def _split_half(
     a: TrialSet, b: TrialSet, mem_threshold: float, infl_threshold: float, estimator: str
 ) -> SplitHalf:
     mem_a, mem_b = (estimators.memorization(half, estimator).value for half in (a, b))
-    chosen_a, chosen_b = mem_a >= mem_threshold, mem_b >= mem_threshold
+    known = ~np.isnan(mem_a - mem_b)  # In small halves, some examples are in all trials.
+    chosen_a, chosen_b = (known & (mem >= mem_threshold) for mem in (mem_a, mem_b))
     mem_jaccard, mem_difference = agreement.compare(mem_a, mem_b, chosen_a, chosen_b)
     # Classes are compared one by one, so that no matrix of a whole dataset is in memory.
     blocks_a, blocks_b = (estimators.class_influences(half, estimator) for half in (a, b))
@@ -148,12 +149,13 @@ def chance_pairs(
 
     Args:
       trials: t trials.
-      memorization: float [n], estimated from them.
+      memorization: float [n], estimated from them; nan where there is no estimate.
       mem_threshold: theta_mem.
       infl: theta_infl.
       num_trials: t', for what to expect of that many trials instead, if all rates stay as they are:
         each test example is right in the same share of them, and each training example is in the
-        share of them that all are in on average. Counts are rounded to whole trials.
+        share of them that all with an estimate are in on average. Counts are rounded to whole
+        trials.
     """
 
     from scipy import stats
@@ -163,11 +165,12 @@ def chance_pairs(
     successes = trials.test_correct.transposed.row_sums()
     counts_in = trials.subset.transposed.row_sums()
     if num_trials is not None:
-        # All get the mean share: that of a single example is luck, and with few trials even 0.
-        counts_in = np.full_like(counts_in, round(num_trials * counts_in.mean() / t))
+        # All get the mean share: that of a single example is luck.
+        mean = _mean_in(trials, memorization)
+        counts_in = np.full_like(counts_in, round(num_trials * mean / t))
         successes = np.rint(successes * (num_trials / t)).astype(np.int64)
         t = num_trials
-    memorized = memorization >= mem_threshold
+    memorized = (memorization >= mem_threshold) & (counts_in > 0) & (counts_in < t)
     for label in np.unique(trials.train_labels[memorized]):
         num_in = counts_in[memorized & (trials.train_labels == label)]
         right = successes[trials.test_labels == label]
@@ -175,17 +178,18 @@ def chance_pairs(
         num_in, in_times = np.unique(num_in, return_counts=True)
         right, right_times = np.unique(right, return_counts=True)
         num_in, right = num_in[:, None], right[None, :]
-        num_out = t - num_in
-        never_in, never_out = num_in == 0, num_out == 0
-        # The fewest right trials among those that saw i for which `difference` reaches infl. With
-        # no trial on one side that term is 1/2 and the other is known.
-        per_in, per_out = 1 / np.maximum(num_in, 1), 1 / np.maximum(num_out, 1)
+        # The fewest right trials among those that saw i for which `difference` reaches infl.
+        per_in, per_out = 1 / num_in, 1 / (t - num_in)
         fewest = np.ceil((infl + right * per_out) / (per_in + per_out) - 1e-9)
         tail = stats.hypergeom.sf(fewest - 1, t, right, num_in)
-        tail = np.where(never_in, 0.5 - right * per_out >= infl, tail)
-        tail = np.where(never_out, right * per_in - 0.5 >= infl, tail)
         total += float(in_times @ tail @ right_times)
     return total
+
+
+def _mean_in(trials: TrialSet, memorization: np.ndarray) -> float:
+    """Returns how many trials an example is in on average, of those that have an estimate."""
+    counts, known = trials.subset.transposed.row_sums(), ~np.isnan(memorization)
+    return float((counts[known] if known.any() else counts).mean())
 
 
 def fewest_trials(enough: Callable[[int], bool], num_trials: int) -> int | None:
@@ -255,7 +259,7 @@ def measure(
         beyond_chance = fewest_trials(
             lambda t: not _may_be_chance(by_chance(t), found), len(trials)
         )
-    ratio = float(trials.subset.transposed.row_sums().mean()) / len(trials)
+    ratio = _mean_in(trials, memorization) / len(trials)
     halves = split_halves(trials, mem_threshold, infl_threshold, splits, progress)
     verdict = judge(len(trials), ratio, found, expected, halves, infl_threshold, beyond_chance)
     return Convergence(halves, found, expected, mem_threshold, infl_threshold, *verdict)

@@ -2,7 +2,7 @@
 
 Whoever moves a slider compares estimates with a threshold, inclusively. Estimates are therefore
 rounded down to ten-thousandths: every comparison with a threshold of at most four decimals stays
-what it is for the estimate itself.
+what it is for the estimate itself. A training example without an estimate is nowhere in it.
 """
 
 import dataclasses
@@ -78,10 +78,12 @@ def lowest_values(
     """
     lowest = int(min(rounded_down(LOWEST_INFLUENCE, STEPS), rounded_down(infl_threshold, STEPS)))
     width = STEPS + 1 - lowest
-    memorization = rounded_down(estimates.memorization, STEPS) + STEPS
+    known = estimates.known
+    memorization = rounded_down(np.where(known, estimates.memorization, 0), STEPS) + STEPS
     numbers = np.zeros((2 * STEPS + 1) * width, np.int64)
     for block in estimates.influences:
-        row, column = np.nonzero(block.value >= lowest / STEPS)
+        reach = (block.value >= lowest / STEPS) & known[block.train_index, None]
+        row, column = np.nonzero(reach)
         influence = rounded_down(block.value[row, column], STEPS) - lowest
         cell = memorization[block.train_index[row]] * width + influence
         numbers += np.bincount(cell, minlength=len(numbers))
@@ -98,18 +100,23 @@ def lowest_values(
 def sample(memorization: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, int]:
     """Chooses training examples at every level: of each class and each tenth the first few.
 
+    Args:
+      memorization: float [n]; an example whose memorization is nan is not chosen.
+      labels: int [n].
+
     Returns:
       int64 [s], the first of every class and tenth before any second; and how many of a class and
       a tenth there are at most.
     """
-    tenth = np.clip(rounded_down(memorization, 10), -1, 9) + 1
-    group = labels * _TENTHS + tenth
+    known = np.flatnonzero(~np.isnan(memorization))
+    tenth = np.clip(rounded_down(memorization[known], 10), -1, 9) + 1
+    group = labels[known] * _TENTHS + tenth
     order = np.argsort(group, kind="stable")
     place = np.arange(len(order)) - np.searchsorted(group[order], group[order])
     fitting = np.bincount(place).cumsum() <= MAX_SAMPLED
     most = max(int(fitting.sum()), 1)
     chosen = place < most
-    return order[chosen][np.argsort(place[chosen], kind="stable")], most
+    return known[order[chosen][np.argsort(place[chosen], kind="stable")]], most
 
 
 def choose(
@@ -154,13 +161,16 @@ def histogram(
 ) -> tuple[int, np.ndarray]:
     """Counts training examples by class and memorization, rounded down to a step.
 
+    Those whose memorization is nan are not counted.
+
     Returns:
       The lowest step, and int64 [K, steps from there to 1].
     """
-    step = rounded_down(memorization, STEPS)
-    lowest = int(min(step.min(), 0))
+    known = ~np.isnan(memorization)
+    step = rounded_down(memorization[known], STEPS)
+    lowest = int(step.min(initial=0))
     width = STEPS + 1 - lowest
-    cell = labels * width + step - lowest
+    cell = labels[known] * width + step - lowest
     return lowest, np.bincount(cell, minlength=num_classes * width).reshape(-1, width)
 
 

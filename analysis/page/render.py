@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -96,7 +97,9 @@ def _template() -> jinja2.Template:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "ensure_ascii": False}
+    # No browser reads nan.
+    how = {"separators": (",", ":"), "ensure_ascii": False, "allow_nan": False}
+    environment.policies["json.dumps_kwargs"] = how
     environment.filters |= {
         "number": style.number,
         "percent": text.percent,
@@ -156,14 +159,19 @@ def _of_trials(trials: TrialSummary, num_train: int) -> dict[str, Any]:
 
 
 def _counts(estimates: Estimates, pairs: Pairs, mem_threshold: float) -> dict[str, Any]:
-    memorization = estimates.memorization
+    memorization, num_known = estimates.memorization, int(np.count_nonzero(estimates.known))
 
-    def at_least(level: float) -> int:
-        return int(np.count_nonzero(memorization >= level))
+    def at_least(level: float) -> tuple[int, float]:
+        """Returns how many have at least this memorization, and their share of those known."""
+        found = int(np.count_nonzero(memorization >= level))
+        return found, found / num_known if num_known else math.nan
 
+    num_memorized, memorized_share = at_least(mem_threshold)
     return {
-        "num_memorized": at_least(mem_threshold),
-        "mem_levels": [(level, at_least(level)) for level in MEM_LEVELS],
+        "num_known": num_known,
+        "num_memorized": num_memorized,
+        "memorized_share": memorized_share,
+        "mem_levels": [(level, *at_least(level)) for level in MEM_LEVELS],
         "counts": count(pairs),
         "near_duplicates": experiments.NEAR_DUPLICATES,
         "num_below_duplicates": int((pairs.influence < experiments.NEAR_DUPLICATES).sum()),

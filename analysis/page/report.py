@@ -67,6 +67,7 @@ def make_report(
     else:
         shown, name = given
         notes += _about(shown, name, len(trials))
+    notes += [f"{line}." for line in shown.unknown_lines()]
     found = pairs.select(shown.memorization, shown.influences, mem_threshold, infl_threshold)
     measured = settling.measure(trials, mem_threshold, infl_threshold, _SPLITS, progress, estimates)
     if len(found) and not measured.enough:

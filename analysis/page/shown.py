@@ -142,10 +142,11 @@ class Examples:
 
 @dataclasses.dataclass(frozen=True)
 class ClassRow:
-    """What is counted of one class."""
+    """What is counted of one class: `known` are the training examples with an estimate."""
 
     name: str
     train: int
+    known: int
     memorized: int
     mean_memorization: float
     heldout_accuracy: float | None
@@ -160,16 +161,17 @@ def class_rows(
     rows = []
     train_labels, test_labels = dataset.train.labels, dataset.test.labels
     for label, name in enumerate(dataset.class_names):
-        train = train_labels == label
-        memorization = estimates.memorization[train]
+        known = estimates.known & (train_labels == label)
+        memorization = estimates.memorization[known]
         heldout = None
-        if estimates.details is not None and train.any():
-            heldout = float(estimates.details.heldout_accuracy[train].mean())
+        if estimates.details is not None and known.any():
+            heldout = float(estimates.details.heldout_accuracy[known].mean())
         of_class = pairs.test_index[train_labels[pairs.train_index] == label]
         rows.append(
             ClassRow(
                 name=name,
-                train=len(memorization),
+                train=int(np.count_nonzero(train_labels == label)),
+                known=len(memorization),
                 memorized=int(np.count_nonzero(memorization >= mem_threshold)),
                 mean_memorization=float(memorization.mean()) if len(memorization) else math.nan,
                 heldout_accuracy=heldout,

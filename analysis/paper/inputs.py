@@ -63,12 +63,19 @@ _ORDER = (
 )
 
 
+def _read(path: str) -> Estimates:
+    found = files.read(path)
+    for line in found.unknown_lines():
+        logging.warning("%s: %s", path, line)
+    return found
+
+
 class _Inputs:
     """Reads what the flags name, and sees to it that all of a dataset is of that dataset."""
 
     def __init__(self):
         self._sizes = dict(published.SIZES)
-        self._read = functools.cache(files.read)  # One file may answer two flags.
+        self._read = functools.cache(_read)  # One file may answer two flags.
 
     def num_test(self, dataset: str) -> int | None:
         """Returns n', or None where nothing that was read tells."""

@@ -192,7 +192,8 @@ def _selected(estimates: Estimates, mem_threshold: float = _MEM) -> Numbers:
 
 def estimates_numbers(estimates: Estimates) -> Numbers:
     """Returns what Secs. 1.1, 3.3 and 3.4 say of one dataset's estimates."""
-    per_cent = 100 / len(estimates.memorization)
+    known = int(np.count_nonzero(estimates.known))
+    per_cent = 100 / known if known else math.nan
     return _known(
         memorized=_memorized(estimates, _MEM),
         utility_share=_scaled(_memorized(estimates, _UTILITY), per_cent),

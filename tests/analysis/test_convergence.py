@@ -110,16 +110,41 @@ def test_chance_pairs_of_another_number_of_trials(num_trials, threshold, expecte
     assert found == pytest.approx(expected)
 
 
-def test_an_example_that_no_trial_saw_yet_will_be_in_its_share():
-    """Example 0 is in none of 2 trials and example 1 in both: on average, they are in half."""
-    subset = [[0, 1], [0, 1]]
-    trials = trial_set(subset, subset, [[1], [0]], [0, 1], [0])
+def test_an_example_without_an_estimate_is_in_no_pair_by_chance():
+    """Example 0 is in 1 of 2 trials, 1 and 2 in both, 3 in none: the mean share is that of 0.
+
+    In 2 trials its influence is 1 or -1. In 2 of 4 it is 1 in 1 of 6 cases, and 0 in 4.
+    """
+    subset = [[1, 1, 1, 0], [0, 1, 1, 0]]
+    trials = trial_set(subset, subset, [[1], [0]], [0] * 4, [0])
     memorization = estimators.memorization(trials).value
-    assert memorization[0] == 0.5
-    for threshold, at_2, at_4 in ((0.0, 1, 5 / 6), (1.0, 0, 1 / 6)):
+    np.testing.assert_array_equal(memorization, [1, *[math.nan] * 3])
+    for threshold, at_2, at_4 in ((0.0, 1 / 2, 5 / 6), (1.0, 1 / 2, 1 / 6)):
         arguments = trials, memorization, 0.25, threshold
-        assert settling.chance_pairs(*arguments) == at_2
+        assert settling.chance_pairs(*arguments) == pytest.approx(at_2)
         assert settling.chance_pairs(*arguments, 4) == pytest.approx(at_4)
+
+
+def test_halves_are_compared_where_both_have_an_estimate():
+    """Example 0 has one in both halves, 1 in the first, 2 in the second; their influence is 1."""
+    seen, right = np.array([[1, 1, 1], [0, 0, 1]], bool), np.array([[1], [0]], bool)
+    first = trial_set(seen, seen, right, [0] * 3, [0])
+    seen = seen[:, [0, 2, 1]]
+    second = trial_set(seen, seen, right, [0] * 3, [0])
+    found = settling._split_half(first, second, 0.25, 0.15, CORRECTNESS)
+    assert found == settling.SplitHalf(2, 1, 0, 1, 1, 0, 1)
+
+
+def test_the_share_of_a_subset_is_that_of_examples_with_an_estimate(rng):
+    """9 of 10 examples are in all trials, and one in half of them: the error is that of a half."""
+    subset = np.ones((40, 10), bool)
+    subset[:20, 0] = False
+    trials = trial_set(subset, subset, rng.random((40, 3)) < 0.5, [0] * 10, [0] * 3)
+    verdict = settling.measure(trials).verdict
+    assert f"at most {settling.worst_standard_error(40, 0.5):.3f}" in verdict
+    assert "0.158" in verdict
+    never = settling.measure(trials.take(np.arange(1)))  # Nothing has an estimate.
+    assert (never.pairs, never.chance_pairs, never.enough) == (0, 0, False)
 
 
 @hypothesis.given(t=st.integers(1, 500), data=st.data())

@@ -1,5 +1,6 @@
 import dataclasses
 import tracemalloc
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -131,9 +132,9 @@ def test_published_files_in_single_precision(tmp_path, trials):
     )
     read = files.read(path)
     assert read.memorization.dtype == read.influences[1].value.dtype == np.float64
-    np.testing.assert_array_equal(read.memorization, memorization.value.astype(np.float32))
+    np.testing.assert_array_equal(read.memorization, np.round(memorization.value, 7))
     for ours, theirs in zip(read.influences, influences, strict=True):
-        np.testing.assert_array_equal(ours.value, theirs.value.astype(np.float32))
+        np.testing.assert_array_equal(ours.value, np.round(theirs.value, 7))
         assert ours.standard_error is None
 
 
@@ -162,7 +163,9 @@ def test_what_the_mnist_script_writes(tmp_path, trials, dtype, save, monkeypatch
     for label, block in enumerate(read.influences):
         np.testing.assert_array_equal(block.train_index, np.flatnonzero(np.arange(12) % 3 == label))
         np.testing.assert_array_equal(block.test_index, np.flatnonzero(np.arange(8) % 3 == label))
-        expected = full[np.ix_(block.train_index, block.test_index)]
+        expected = full[np.ix_(block.train_index, block.test_index)].astype(np.float64)
+        if dtype == np.float32:
+            expected = np.round(expected, 7)
         np.testing.assert_array_equal(block.value, expected)
         assert block.value.dtype == np.float64
         np.testing.assert_array_equal(read.influences[label].value, expected)
@@ -170,6 +173,61 @@ def test_what_the_mnist_script_writes(tmp_path, trials, dtype, save, monkeypatch
         files.read(path, (trials.train_labels[:11], trials.test_labels))
     with pytest.raises(ValueError, match=r"influence has shape \(8, 12\), expected \(9, 12\)"):
         files.read(path, (trials.train_labels, np.arange(9) % 3))
+
+
+def fractions(rng, count=400):
+    """Returns the counts of trials (right, of those that saw it; right, of the others) at random.
+
+    Of these the difference of rates is often a multiple of 1/20 exactly.
+    """
+    num_in, num_out = rng.choice([20, 40, 60, 700, 1400], count), rng.choice([20, 300, 600], count)
+    return rng.integers(0, num_in + 1), num_in, rng.integers(0, num_out + 1), num_out
+
+
+def of_the_script(right_in, num_in, right_out, num_out):
+    """What the release's script makes of counts: rates and their difference in float32."""
+    rates = (right_in / num_in).astype(np.float32), (right_out / num_out).astype(np.float32)
+    return rates[0] - rates[1]
+
+
+def nearest(dtype):
+    """Returns what rounds fractions to a dtype, and does nothing else to them."""
+
+    def value(right_in, num_in, right_out, num_out):
+        counts = right_in * num_out - right_out * num_in
+        return (counts / (num_in * num_out)).astype(dtype)
+
+    return value
+
+
+@pytest.mark.parametrize("threshold", ["0.1", "0.15", "0.25", "0.3", "0.35", "0.7"])
+@pytest.mark.parametrize("value", [of_the_script, nearest(np.float32), nearest(np.float64)])
+def test_a_fraction_that_reaches_the_threshold_reaches_it(tmp_path, rng, value, threshold):
+    """Whatever the precision of the file: as many examples, and pairs, as the fractions say."""
+    right_in, num_in, right_out, num_out = counts = fractions(rng)
+    # Every third reaches the threshold exactly: 1, 0.95, ... of 20 less 1 - threshold, ...
+    low = rng.integers(0, 5, len(num_in[::3]))
+    num_in[::3], num_out[::3], right_out[::3] = 60, 20, low
+    right_in[::3] = 3 * (low + int(20 * Fraction(threshold)))
+    exact = [
+        Fraction(a, b) - Fraction(c, d) >= Fraction(threshold)
+        for a, b, c, d in zip(*(part.tolist() for part in counts), strict=True)
+    ]
+    assert sum(exact) >= len(low)
+    found = value(*counts)
+    path, labels = tmp_path / "infl_mem.npz", (np.zeros(len(found), int), np.zeros(1, int))
+    np.savez(path, memorization=found, influence=found[None])
+    read = files.read(path, labels)
+    assert (read.memorization >= float(threshold)).tolist() == exact
+    assert (read.influences[0].value[:, 0] >= float(threshold)).tolist() == exact
+    selected = files.select_pairs(read, path, float(threshold), float(threshold))
+    assert sorted(selected.train_index.tolist()) == np.flatnonzero(exact).tolist()
+    # Pairs of others, such as in single precision too.
+    np.savez(
+        path, tr_idx=np.arange(len(found)), tt_idx=np.arange(len(found)), infl=found, mem=found
+    )
+    reach = files.read_pairs(path).influence >= float(threshold)
+    assert reach.tolist() == exact
 
 
 def test_pairs_of_what_the_mnist_script_writes(tmp_path, digits, rng):
@@ -204,7 +262,7 @@ def test_the_published_index_of_imagenet(tmp_path):
     assert read.influences == ()
     assert read.train_ids.tolist() == [name.decode() for name in names]
     assert read.test_ids.tolist() == ["ILSVRC2012_val_00000001.JPEG"]
-    np.testing.assert_array_equal(read.memorization, np.array([0.1, 0.9, 0.5], np.float32))
+    np.testing.assert_array_equal(read.memorization, [0.1, 0.9, 0.5])
     np.testing.assert_array_equal(read.test_labels, [1])
 
 

@@ -28,8 +28,10 @@ def estimates(memorization, influence, labels=LABELS, test_labels=TEST_LABELS, *
 
 
 # What is 9 is influence between classes, which nothing may look at.
-A = estimates([0.9, 0.3, 0.2, 0.5], [[0.5, 0.2, 9], [0.15, 0.1, 9], [0.8, 0.8, 9], [9, 9, 0.3]])
-B = estimates([0.8, 0.2, 0.3, 0.6], [[0.4, 0.1, 9], [0.7, 0.6, 9], [0.2, 0.0, 9], [9, 9, 0.1]])
+A_INFLUENCE = [[0.5, 0.2, 9], [0.15, 0.1, 9], [0.8, 0.8, 9], [9, 9, 0.3]]
+B_INFLUENCE = [[0.4, 0.1, 9], [0.7, 0.6, 9], [0.2, 0.0, 9], [9, 9, 0.1]]
+A = estimates([0.9, 0.3, 0.2, 0.5], A_INFLUENCE)
+B = estimates([0.8, 0.2, 0.3, 0.6], B_INFLUENCE)
 
 
 def test_agreement_by_hand():
@@ -93,6 +95,18 @@ def test_influence_whatever_is_memorized_by_hand():
     assert (found.share_of_a, found.share_of_b) == (3 / 6, 3 / 4)
 
 
+def test_what_one_of_two_has_no_estimate_of_is_not_compared():
+    """Without examples 0 and 3 there is (1, 0) of a and (2, 0) of b, and no example of both."""
+    a = estimates([math.nan, 0.3, 0.2, 0.5], [[math.nan] * 3, *A_INFLUENCE[1:]])
+    b = estimates([0.8, 0.2, 0.3, math.nan], [*B_INFLUENCE[:3], [math.nan] * 3])
+    found = agreement.memorization_curve(a, b, [0.3]).at(0.3)
+    assert found == Agreement(0, pytest.approx(0.1), 1, 1, 0)
+    found = agreement.influence_curve(a, b, [0.15], 0.25).at(0.15)
+    assert found == Agreement(0, pytest.approx((0.55 + 0.6) / 2), 1, 1, 0)
+    found = agreement.influence_curve(a, b, [0.15]).at(0.15)
+    assert found[2:] == (3, 3, 2)  # (1, 0), (2, 0), (2, 1) of a; (1, 0), (1, 1), (2, 0) of b.
+
+
 def test_a_point_of_the_curve():
     curve = agreement.memorization_curve(A, B)
     assert curve.at(0.3) == Agreement(0.5, pytest.approx(0.1), 3, 3, 2)
@@ -113,8 +127,9 @@ def slow_curve(elements, thresholds):
     """`elements` lists (value of a, value of b, may be in a's set, may be in b's set)."""
     rows = []
     for threshold in thresholds:
-        in_a = {k for k, (x, _, may, _) in enumerate(elements) if may and x >= threshold}
-        in_b = {k for k, (_, y, _, may) in enumerate(elements) if may and y >= threshold}
+        known = {k for k, (x, y, _, _) in enumerate(elements) if x == x and y == y}
+        in_a = {k for k in known if elements[k][2] and elements[k][0] >= threshold}
+        in_b = {k for k in known if elements[k][3] and elements[k][1] >= threshold}
         either = in_a | in_b
         gaps = [abs(elements[k][0] - elements[k][1]) for k in either]
         rows.append(
@@ -131,9 +146,10 @@ def slow_curve(elements, thresholds):
 
 # Multiples of 1/20, so that many values are a threshold exactly.
 VALUES = st.integers(-20, 20).map(lambda k: k / 20)
+ESTIMATES = st.one_of(VALUES, VALUES, VALUES, st.just(math.nan))
 TWIN_LABELS, TWIN_TEST_LABELS = np.array([0, 2, 1, 0, 0, 2]), np.array([2, 0, 0, 2, 0])
 SIDE = st.tuples(
-    arrays.arrays(float, 6, elements=VALUES), arrays.arrays(float, (6, 5), elements=VALUES)
+    arrays.arrays(float, 6, elements=ESTIMATES), arrays.arrays(float, (6, 5), elements=ESTIMATES)
 )
 
 
@@ -144,7 +160,7 @@ SIDE = st.tuples(
     st.one_of(st.none(), VALUES),
 )
 def test_curves_are_those_of_the_slow_twin(side_a, side_b, thresholds, mem_threshold):
-    """Class 1 has a training but no test example."""
+    """Class 1 has a training but no test example; some estimates are nan."""
     a, b = (estimates(*side, TWIN_LABELS, TWIN_TEST_LABELS) for side in (side_a, side_b))
     (mem_a, infl_a), (mem_b, infl_b) = side_a, side_b
     examples = [(x, y, True, True) for x, y in zip(mem_a, mem_b, strict=True)]
@@ -153,7 +169,7 @@ def test_curves_are_those_of_the_slow_twin(side_a, side_b, thresholds, mem_thres
         (infl_a[i, j], infl_b[i, j], mem_a[i] >= low, mem_b[i] >= low)
         for i in range(6)
         for j in range(5)
-        if TWIN_LABELS[i] == TWIN_TEST_LABELS[j]
+        if TWIN_LABELS[i] == TWIN_TEST_LABELS[j] and not math.isnan(mem_a[i] + mem_b[i])
     ]
     for curve, elements in (
         (agreement.memorization_curve(a, b, thresholds), examples),

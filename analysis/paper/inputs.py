@@ -9,32 +9,24 @@ from absl import logging
 from etils import epath
 
 from analysis.cli import program
-from analysis.cli.stores import config_of
+from analysis.cli.stores import HOLDS, config_of
 from analysis.estimates import files
 from analysis.estimates.values import CORRECTNESS, Estimates, Pairs
 from analysis.measures import agreement, removal
 from analysis.paper import numbers, published
 from analysis.paper.rows import Findings
 from tfmem import datasets, experiments, words
-from tfmem.config import (
-    DynamicsConfig,
-    ExperimentConfig,
-    ImportConfig,
-    LastLayerConfig,
-    RemovalConfig,
-    TurnoverConfig,
-)
+from tfmem.config import ExperimentConfig, ImportConfig, LastLayerConfig, RemovalConfig
 from tfmem.store import representations
 from tfmem.store.store import Store
 
 _OF_ARCHITECTURES = "cifar100"  # Sec. 3.5: the dataset that they are compared on.
 _STORES_OF = {
+    **HOLDS,
     ExperimentConfig.kind: "trials",
     ImportConfig.kind: "imported trials",
     LastLayerConfig.kind: "trials of the last layer",
     RemovalConfig.kind: "removal runs",
-    TurnoverConfig.kind: "models with turn-over dropout",
-    DynamicsConfig.kind: "runs that are followed epoch by epoch",
 }
 # Flag -> what follows the equals sign, and what it answers.
 INPUTS = {

@@ -13,11 +13,10 @@ label, which varies less than whether the prediction is right.
 
 from absl import flags
 
-from analysis.cli import arguments, program
+from analysis.cli import arguments, program, stores
 from analysis.estimates import estimators
 from analysis.estimates.values import PROBABILITY
 from analysis.measures.settling import measure, present, split_halves, split_sizes, split_table
-from tfmem.store import kinds
 from tfmem.store.store import Store
 
 FLAGS = flags.FLAGS
@@ -25,7 +24,7 @@ FLAGS = flags.FLAGS
 
 def main() -> None:
     store = Store.open(FLAGS.store)
-    kinds.require_random_subsets(store)
+    stores.require_random_subsets(store)
     thresholds = FLAGS.mem_threshold, FLAGS.infl_threshold
     trials = store.load(probabilities=FLAGS.probability)
     print(present(len(trials), store.config.num_trials, store.path))

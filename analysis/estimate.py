@@ -10,11 +10,10 @@ but an example that was in all of them, or in none, has no estimate.
 import numpy as np
 from absl import flags
 
-from analysis.cli import arguments, program
+from analysis.cli import arguments, program, stores
 from analysis.estimates import estimators, files
 from analysis.estimates.values import CORRECTNESS, ESTIMATORS, PROBABILITY
 from tfmem import experiments
-from tfmem.store import kinds
 from tfmem.store.store import Store
 
 FLAGS = flags.FLAGS
@@ -23,7 +22,7 @@ FLAGS = flags.FLAGS
 def main() -> None:
     wanted = arguments.chosen_trials()
     store = Store.open(FLAGS.store)
-    kinds.require_random_subsets(store)
+    stores.require_random_subsets(store)
     numbers = store.numbers()
     if wanted:
         numbers = [number for number in numbers if number in wanted]

@@ -8,9 +8,8 @@ inside it. What the sliders choose is in its address: report.html#mem=0.5&infl=0
 
 from absl import flags
 
-from analysis.cli import arguments, program
+from analysis.cli import arguments, program, stores
 from analysis.page.report import make_report, steps
-from tfmem.store import kinds
 from tfmem.store.store import Store
 
 FLAGS = flags.FLAGS
@@ -18,7 +17,7 @@ FLAGS = flags.FLAGS
 
 def main() -> None:
     store = Store.open(FLAGS.store)
-    kinds.require_random_subsets(store)
+    stores.require_random_subsets(store)
     with program.progress_bar(steps(store), "report") as progress:
         make_report(
             store,

@@ -33,16 +33,19 @@ from absl import flags
 
 from analysis.cli import arguments, program
 from launchers.cli import launching
-from tfmem import datasets, imports
+from tfmem import datasets
 from tfmem.config import ImportConfig
 from tfmem.disk import atomic
+from tfmem.imports import FORMATS
+from tfmem.imports.examples import Examples, class_difference_by_chance, find_examples, read_labels
+from tfmem.imports.source import Source
 from tfmem.store.store import Store
 
 FLAGS = flags.FLAGS
 _SUSPICIOUS = 0.01
 
 
-def import_missing(store: Store, source: imports.Source, examples: imports.Examples) -> None:
+def import_missing(store: Store, source: Source, examples: Examples) -> None:
     """Stores the trials of a source that the store lacks, or has damaged.
 
     Raises:
@@ -66,7 +69,7 @@ def import_missing(store: Store, source: imports.Source, examples: imports.Examp
 
 
 def main() -> None:
-    layout = imports.FORMATS[FLAGS.format]
+    layout = FORMATS[FLAGS.format]
     if FLAGS.dataset:
         datasets.require_known(FLAGS.dataset)
     if layout.has_labels and FLAGS.labels:
@@ -77,8 +80,8 @@ def main() -> None:
             "--labels=FILE.npz with train_labels and test_labels"
         )
     source = layout.open(FLAGS.source)
-    labels = imports.read_labels(FLAGS.labels) if FLAGS.labels else source.labels
-    examples = imports.find_examples(labels, FLAGS.dataset, FLAGS.data_dir)
+    labels = read_labels(FLAGS.labels) if FLAGS.labels else source.labels
+    examples = find_examples(labels, FLAGS.dataset, FLAGS.data_dir)
     dataset = examples.dataset
     with program.progress_bar(100, "% of the source checked", delay=2) as progress:
         digest = source.check(
@@ -96,7 +99,7 @@ def main() -> None:
     import_missing(store, source, examples)
     print(f"{source.num_trials:,} trials in {store.path}")
     if not layout.has_labels:
-        chance = imports.class_difference_by_chance(store.read(0), dataset)
+        chance = class_difference_by_chance(store.read(0), dataset)
         if chance is not None and chance > _SUSPICIOUS:
             print(
                 "CAUTION: no class is harder than another in trial 0, as if labels were shuffled "
@@ -107,9 +110,8 @@ def main() -> None:
 
 if __name__ == "__main__":
     with program.group("What is read and written"):
-        flags.DEFINE_enum(
-            "format", None, list(imports.FORMATS), "Layout of the source.", required=True
-        )
+        text = "Layout of the source."
+        flags.DEFINE_enum("format", None, list(FORMATS), text, required=True)
         arguments.define_path("source", "The file or the folder, see above.", required=True)
         text = "Directory of the store; made if it is not there."
         arguments.define_path("store", text, required=True)

@@ -50,10 +50,11 @@ def train_network(config: LastLayerConfig, dataset: ImageDataset, folder: epath.
       DivergedError: the network's logits are not finite.
       ValueError: it has no layer of that name.
     """
+    from tfmem import models
     from tfmem.training.checkpoints import Checkpoints
 
     trainer = trainers.make_network_trainer(config.network, dataset, training_flags.options())
-    representations.require_layer(trainer.network, config.feature_layer)
+    models.features(trainer.network, config.feature_layer or None)  # There is such a layer.
     made_for = digest(config.network, dataset.fingerprint)
     checkpoints = Checkpoints(folder / "checkpoints", made_for, FLAGS.checkpoint_seconds)
     with program.progress_bar(1, "network") as progress:

@@ -1,23 +1,44 @@
-"""Stores of one kind of runs, as the program that reads them opens them."""
+"""What a store holds, as the programs ask that read stores of one kind."""
 
 from collections.abc import Mapping
 from typing import TypeVar
 
 from tfmem.config import DynamicsConfig, RemovalConfig, TurnoverConfig
-from tfmem.store import kinds
 from tfmem.store.store import Store
 
 C = TypeVar("C", RemovalConfig, TurnoverConfig, DynamicsConfig)
+# What stores hold whose trials are not on random subsets, by the kind of their config, which is
+# also in the names of the programs that make and read them.
+HOLDS = {
+    "removal": "runs with chosen examples removed",
+    "turnover": "models with turn-over dropout",
+    "dynamics": "runs that are followed epoch by epoch",
+}
 
 
-def config_of(store: Store, kind: type[C]) -> C:
+def require_random_subsets(store: Store) -> None:
+    """Raises ValueError if the store's trials are no random subsets: nothing follows from those."""
+    kind = store.config.kind
+    if kind in HOLDS:
+        raise ValueError(
+            f"{store.path} holds {HOLDS[kind]}, not trials on random subsets: tfmem {kind} "
+            "reads them"
+        )
+
+
+def config_of(store: Store, wanted: type[C]) -> C:
     """Returns the config of a store of one kind.
 
     Raises:
       ValueError: it is of another kind; the message names the program that reads it.
     """
-    kinds.require_kind(store, kind.kind)
-    return next(config for config in [store.config] if isinstance(config, kind))
+    config, kind = store.config, wanted.kind
+    if isinstance(config, wanted):
+        return config
+    raise ValueError(
+        f"{store.path} holds no {HOLDS[kind]}: tfmem train_{kind} makes them, and "
+        f"tfmem {config.kind if config.kind in HOLDS else 'estimate'} reads what is there"
+    )
 
 
 def print_lacking(store: Store, runs: int, there: Mapping[str, int]) -> None:

@@ -1,7 +1,8 @@
 """Memorization scores of turn-over dropout: eq. 6 of Liu, Lin & Jaggi (2021), and their file."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from etils import epath
@@ -24,8 +25,8 @@ class SplitScores:
     """
 
     score: np.ndarray
-    unmuted_predicted: np.ndarray | None
-    muted_predicted: np.ndarray | None
+    unmuted_predicted: np.ndarray | None = None
+    muted_predicted: np.ndarray | None = None
     standard_error: np.ndarray | None = None
 
 
@@ -155,7 +156,24 @@ def top_overlap(a: np.ndarray, b: np.ndarray, count: int) -> float:
 
 
 _SPLITS = ("tr", "tt")  # Names of the arrays of a split start with this.
-_REQUIRED = ("tr_score", "tr_labels", "tt_labels", "tr_ids", "tt_ids", "epoch", "num_models")
+# By what such a name continues with, the field of `SplitScores`.
+_OF_SPLIT = {
+    "score": "score",
+    "unmuted_predicted": "unmuted_predicted",
+    "muted_predicted": "muted_predicted",
+    "score_se": "standard_error",
+}
+# By the name of an array, the field of `Scores`.
+_REQUIRED = {
+    "tr_labels": "train_labels",
+    "tt_labels": "test_labels",
+    "tr_ids": "train_ids",
+    "tt_ids": "test_ids",
+    "epoch": "epoch",
+    "num_models": "num_models",
+}
+_FIELDS = {**_REQUIRED, "tr_true_labels": "true_labels", "tr_corrupted": "corrupted"}
+_IDS = ("tr_ids", "tt_ids")
 
 
 def write(path: epath.PathLike, scores: Scores) -> None:
@@ -165,25 +183,13 @@ def write(path: epath.PathLike, scores: Scores) -> None:
     `epoch`, `num_models`; `tr_true_labels` and `tr_corrupted` where labels were corrupted;
     `tt_score` and its like where test examples have scores.
     """
-    arrays = {
-        "tr_labels": scores.train_labels,
-        "tt_labels": scores.test_labels,
-        "tr_ids": np.char.encode(scores.train_ids, "utf-8"),
-        "tt_ids": np.char.encode(scores.test_ids, "utf-8"),
-        "epoch": np.array(scores.epoch),
-        "num_models": np.array(scores.num_models),
-    }
-    optional = {"tr_true_labels": scores.true_labels, "tr_corrupted": scores.corrupted}
+    arrays = {name: getattr(scores, field) for name, field in _FIELDS.items()}
+    arrays |= {name: np.char.encode(arrays[name], "utf-8") for name in _IDS}
     for prefix, split in zip(_SPLITS, (scores.train, scores.test), strict=True):
         if split is not None:
-            optional |= {
-                f"{prefix}_score": split.score,
-                f"{prefix}_unmuted_predicted": split.unmuted_predicted,
-                f"{prefix}_muted_predicted": split.muted_predicted,
-                f"{prefix}_score_se": split.standard_error,
-            }
-    arrays |= {name: array for name, array in optional.items() if array is not None}
-    npz.write_npz(path, arrays)
+            for name, field in _OF_SPLIT.items():
+                arrays[f"{prefix}_{name}"] = getattr(split, field)
+    npz.write_npz(path, {name: array for name, array in arrays.items() if array is not None})
 
 
 def read(path: epath.PathLike) -> Scores:
@@ -193,36 +199,25 @@ def read(path: epath.PathLike) -> Scores:
       ValueError: it is none, or its arrays do not fit together.
     """
     with npz.open_npz(path) as archive:
-        missing = [name for name in _REQUIRED if name not in archive.files]
+        missing = [name for name in ("tr_score", *_REQUIRED) if name not in archive.files]
         if missing:
             raise ValueError(
                 f"{path} is not a scores file (tfmem turnover makes one): it lacks "
                 f"{', '.join(missing)}"
             )
-        arrays = {name: archive[name] for name in archive.files}
+        arrays: dict[str, Any] = {name: archive[name] for name in archive.files}
     sizes = {prefix: len(arrays[f"{prefix}_labels"]) for prefix in _SPLITS}
     for name, array in arrays.items():
         size = sizes.get(name.partition("_")[0])
         if size is not None and array.shape != (size,):
             raise ValueError(f"{path}: {name} has shape {array.shape}, expected ({size},)")
+    arrays |= {name: np.char.decode(arrays[name], "utf-8") for name in _IDS}
+    arrays |= {name: int(arrays[name]) for name in ("epoch", "num_models")}
 
-    def split(prefix: str) -> SplitScores:
-        return SplitScores(
-            arrays[f"{prefix}_score"],
-            arrays.get(f"{prefix}_unmuted_predicted"),
-            arrays.get(f"{prefix}_muted_predicted"),
-            arrays.get(f"{prefix}_score_se"),
-        )
+    def known(fields: Mapping[str, str], prefix: str = "") -> dict[str, Any]:
+        named = {field: f"{prefix}{name}" for name, field in fields.items()}
+        return {field: arrays[name] for field, name in named.items() if name in arrays}
 
-    return Scores(
-        train=split("tr"),
-        test=split("tt") if "tt_score" in arrays else None,
-        train_labels=arrays["tr_labels"],
-        test_labels=arrays["tt_labels"],
-        train_ids=np.char.decode(arrays["tr_ids"], "utf-8"),
-        test_ids=np.char.decode(arrays["tt_ids"], "utf-8"),
-        epoch=int(arrays["epoch"]),
-        num_models=int(arrays["num_models"]),
-        true_labels=arrays.get("tr_true_labels"),
-        corrupted=arrays.get("tr_corrupted"),
-    )
+    train = SplitScores(**known(_OF_SPLIT, "tr_"))
+    test = SplitScores(**known(_OF_SPLIT, "tt_")) if "tt_score" in arrays else None
+    return Scores(train, test, **known(_FIELDS))

@@ -1,13 +1,14 @@
 """What models with turn-over dropout say of their examples, epoch by epoch."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
 from analysis.estimates import scores
 from analysis.estimates.scores import Scores
 from analysis.measures import agreement
+from analysis.measures.examples import Estimated
 from tfmem.datasets import Dataset
 from tfmem.store.epochs import Epoch
 from tfmem.store.trials import Trial
@@ -65,39 +66,15 @@ class Corruption:
     """Scores of examples whose labels were replaced by random ones, and of the others.
 
     Attributes:
-      num_real: examples that kept their label.
-      num_replaced: the others.
-      num_changed: those of them that really have another label now.
-      real: their mean score, nan without any; so are the next two.
-      replaced: of the replaced ones.
-      changed: of those with another label.
+      groups: by what their label is, how many examples there are and their mean score, nan without
+        any; those whose label really is another one are among those whose label was replaced.
       auc_changed: area under the ROC curve of finding those with another label by a high score.
       auc_replaced: of finding all whose label was replaced.
     """
 
-    num_real: int
-    num_replaced: int
-    num_changed: int
-    real: float
-    replaced: float
-    changed: float
+    groups: Mapping[str, tuple[int, float]]
     auc_changed: float
     auc_replaced: float
-
-
-@dataclasses.dataclass(frozen=True)
-class Influential:
-    """A training example and the test examples that it influences most (eq. 5).
-
-    Attributes:
-      train_index: of the training example.
-      test_index: int64 [k].
-      influence: float64 [k], in nats, descending.
-    """
-
-    train_index: int
-    test_index: np.ndarray
-    influence: np.ndarray
 
 
 def accuracies(trials: Sequence[Trial], epochs: Sequence[int], labels: np.ndarray) -> Accuracies:
@@ -173,26 +150,24 @@ def corruption(found: Scores) -> Corruption | None:
     score, replaced, changed = found.train.score, found.corrupted, found.changed
     if replaced is None or changed is None:
         return None
-
-    def mean(chosen: np.ndarray) -> float:
-        return float(score[chosen].mean()) if chosen.any() else float("nan")
-
-    return Corruption(
-        num_real=int(np.count_nonzero(~replaced)),
-        num_replaced=int(np.count_nonzero(replaced)),
-        num_changed=int(np.count_nonzero(changed)),
-        real=mean(~replaced),
-        replaced=mean(replaced),
-        changed=mean(changed),
-        auc_changed=scores.auc(score, changed),
-        auc_replaced=scores.auc(score, replaced),
-    )
+    parts = {
+        "real": score[~replaced],
+        "replaced by a random one": score[replaced],
+        "  that is another one": score[changed],
+    }
+    groups = {
+        label: (len(part), float(part.mean()) if len(part) else float("nan"))
+        for label, part in parts.items()
+    }
+    return Corruption(groups, scores.auc(score, changed), scores.auc(score, replaced))
 
 
 def most_influential(
     train_index: np.ndarray, influence: np.ndarray, score: np.ndarray
-) -> list[Influential]:
+) -> dict[int, list[Estimated]]:
     """Returns those of some training examples with the highest scores, and whom they influence.
+
+    Those are the test examples that each influences most, descending, in nats (eq. 5).
 
     Args:
       train_index: int [k].
@@ -200,11 +175,11 @@ def most_influential(
       score: float [n], of all training examples.
     """
     rows = np.argsort(-score[train_index], kind="stable")[:_INFLUENTIAL]
-    found = []
+    found = {}
     for row in rows.tolist():
         highest = np.argsort(-influence[row], kind="stable")[:_INFLUENCED]
-        values = influence[row, highest].astype(np.float64)
-        found.append(Influential(int(train_index[row]), highest, values))
+        influenced = map(Estimated, highest.tolist(), influence[row, highest].tolist())
+        found[int(train_index[row])] = list(influenced)
     return found
 
 
@@ -232,14 +207,9 @@ def quantile_table(found: Scores) -> str:
 
 def corruption_table(found: Corruption) -> str:
     """Returns the scores of corrupted and real examples as aligned text."""
-    rows = [
-        ("label", "examples", "mean score"),
-        ("real", f"{found.num_real:,}", _nats(found.real)),
-        ("replaced by a random one", f"{found.num_replaced:,}", _nats(found.replaced)),
-        ("  that is another one", f"{found.num_changed:,}", _nats(found.changed)),
-    ]
+    rows = [(label, f"{count:,}", _nats(mean)) for label, (count, mean) in found.groups.items()]
     return (
-        f"{table(rows)}\n"
+        f"{table([('label', 'examples', 'mean score'), *rows])}\n"
         f"ROC AUC of the score: {number(found.auc_changed, '.4f')} for labels that are another "
         f"one, {number(found.auc_replaced, '.4f')} for all that were replaced"
     )
@@ -267,7 +237,11 @@ def early_stopping_table(found: EarlyStopping) -> str:
 
 
 def influence_table(
-    found: Sequence[Influential], score: np.ndarray, dataset: Dataset, model: int, count: int
+    found: Mapping[int, Sequence[Estimated]],
+    score: np.ndarray,
+    dataset: Dataset,
+    model: int,
+    count: int,
 ) -> str:
     """Returns the most influential training examples as aligned text.
 
@@ -284,11 +258,9 @@ def influence_table(
         return f"{examples.ids[index]} ({dataset.class_names[examples.labels[index]]})"
 
     rows = [("score", "training example: test examples that it influences most")]
-    for one in found:
-        pairs = zip(one.test_index.tolist(), one.influence.tolist(), strict=True)
-        influenced = ", ".join(f"{named('test', index)} {_nats(value)}" for index, value in pairs)
-        name = named("train", one.train_index)
-        rows.append((_nats(score[one.train_index]), f"{name}: {influenced}"))
+    for train_index, tests in found.items():
+        influenced = ", ".join(f"{named('test', index)} {_nats(value)}" for index, value in tests)
+        rows.append((_nats(score[train_index]), f"{named('train', train_index)}: {influenced}"))
     return (
         f"influence on test examples in nats, by model {model}, of the {len(found):,} training "
         f"examples with the highest scores of {count:,}\n{table(rows, left=2)}"

@@ -9,32 +9,24 @@ from absl import logging
 from etils import epath
 
 from analysis.cli import program
-from analysis.cli.stores import config_of
+from analysis.cli.stores import HOLDS, config_of
 from analysis.estimates import files
 from analysis.estimates.values import CORRECTNESS, Estimates, Pairs
 from analysis.measures import agreement, removal
 from analysis.paper import numbers, published
 from analysis.paper.rows import Findings
 from tfmem import datasets, experiments, words
-from tfmem.config import (
-    DynamicsConfig,
-    ExperimentConfig,
-    ImportConfig,
-    LastLayerConfig,
-    RemovalConfig,
-    TurnoverConfig,
-)
+from tfmem.config import ExperimentConfig, ImportConfig, LastLayerConfig, RemovalConfig
 from tfmem.store import representations
 from tfmem.store.store import Store
 
 _OF_ARCHITECTURES = "cifar100"  # Sec. 3.5: the dataset that they are compared on.
 _STORES_OF = {
+    **HOLDS,
     ExperimentConfig.kind: "trials",
     ImportConfig.kind: "imported trials",
     LastLayerConfig.kind: "trials of the last layer",
     RemovalConfig.kind: "removal runs",
-    TurnoverConfig.kind: "models with turn-over dropout",
-    DynamicsConfig.kind: "runs that are followed epoch by epoch",
 }
 # Flag -> what follows the equals sign, and what it answers.
 INPUTS = {
@@ -56,86 +48,11 @@ INPUTS = {
 }
 
 
-# Of two inputs that answer the same question, the one that comes first does.
-_ORDER = (
-    *("store", "estimates", "pairs", "removal", "runs", "architecture"),
-    *("last_layer_store", "last_layer"),
-)
-
-
 def _read(path: str) -> Estimates:
     found = files.read(path)
     for line in found.unknown_lines():
         logging.warning("%s: %s", path, line)
     return found
-
-
-class _Inputs:
-    """Reads what the flags name, and sees to it that all of a dataset is of that dataset."""
-
-    def __init__(self):
-        self._sizes = dict(published.SIZES)
-        self._read = functools.cache(_read)  # One file may answer two flags.
-
-    def num_test(self, dataset: str) -> int | None:
-        """Returns n', or None where nothing that was read tells."""
-        return self._sizes[dataset][1] if dataset in self._sizes else None
-
-    def estimates(self, dataset: str, path: str, source: str) -> Estimates:
-        """Reads an estimates file, with the influence of every class or of none."""
-        try:
-            found = self._read(path)
-        except ValueError as error:
-            raise ValueError(f"{source}: {error}") from error
-        if found.estimator != CORRECTNESS:
-            raise ValueError(
-                f"{source} is estimated from the {found.estimator} of the true label, and the "
-                f"paper's numbers from {CORRECTNESS}: make it with tfmem estimate "
-                f"--estimator={CORRECTNESS}"
-            )
-        self._check(dataset, (len(found.train_labels), len(found.test_labels)), source)
-        if found.influences:
-            found.require_influences(source)
-        return found
-
-    def pairs(self, dataset: str, path: str, source: str) -> Pairs:
-        """Reads a pairs file."""
-        try:
-            found = files.read_pairs(path)
-        except ValueError as error:
-            raise ValueError(f"{source}: {error}") from error
-        if dataset in self._sizes:
-            parts = ("training", found.train_index), ("test", found.test_index)
-            for (what, index), size in zip(parts, self._sizes[dataset], strict=True):
-                if index.max(initial=-1) >= size:
-                    raise ValueError(
-                        f"{source} has a pair of {what} example {index.max():,}, {dataset} has "
-                        f"{size:,} of them: another dataset?"
-                    )
-        return found
-
-    def store(self, dataset: str, path: str, source: str, kinds: Sequence[str]) -> Store:
-        """Opens a store of one of these kinds."""
-        found = Store.open(path)
-        config = found.config
-        if config.kind not in kinds:
-            raise ValueError(
-                f"{source} is a store of {_STORES_OF[config.kind]}, expected "
-                f"{' or '.join(_STORES_OF[kind] for kind in kinds)}"
-            )
-        if config.dataset not in ("", dataset):
-            raise ValueError(f"{source} is a store of {config.dataset}, not of {dataset}")
-        self._check(dataset, (len(found.dataset.train), len(found.dataset.test)), source)
-        return found
-
-    def _check(self, dataset: str, sizes: tuple[int, int], source: str) -> None:
-        """Raises ValueError if an input has other numbers of examples than its dataset."""
-        expected = self._sizes.setdefault(dataset, sizes)
-        if sizes != expected:
-            raise ValueError(
-                f"{source} has {sizes[0]:,} training and {sizes[1]:,} test examples, {dataset} has "
-                f"{expected[0]:,} and {expected[1]:,}: another dataset?"
-            )
 
 
 def _named(flag: str, texts: Sequence[str]) -> dict[str, tuple[str, str]]:
@@ -185,7 +102,8 @@ def collect(given: Mapping[str, Sequence[str]]) -> tuple[Findings, list[str]]:
     named = {flag: _named(flag, given.get(flag, ())) for flag in INPUTS}
     findings = Findings()
     collector = _Collector(named, findings)
-    for flag in _ORDER:
+    # A store is read first: where estimates of it answer the same question, it does.
+    for flag in sorted(named, key=lambda flag: not flag.endswith("store")):
         for name, (path, source) in named[flag].items():
             getattr(collector, flag)(name, path, source)
     datasets_given = (name for flag in named if flag != "architecture" for name in named[flag])
@@ -194,7 +112,7 @@ def collect(given: Mapping[str, Sequence[str]]) -> tuple[Findings, list[str]]:
 
 
 class _Collector:
-    """Adds what an input tells, by itself and beside the others, to the findings.
+    """Adds what an input tells, by itself and beside the others of its dataset, to the findings.
 
     Every flag has its method, which takes a name, the path that was given for it, and the flag as
     it was given, for messages.
@@ -204,55 +122,55 @@ class _Collector:
         """Takes, by flag and name, the paths and the flags as they were given."""
         self._named = named
         self._add = findings.add
-        self._inputs = _Inputs()
+        self._sizes = dict(published.SIZES)  # All inputs of a dataset have as many examples.
+        self._read = functools.cache(_read)  # One file may answer two flags.
         self._seconds: dict[str, np.ndarray] = {}
         for value in named["runs"].values():
             _two_paths(*value)  # What is wrong is said before anything is read.
 
     def store(self, dataset: str, path: str, source: str) -> None:
         kinds = (ExperimentConfig.kind, ImportConfig.kind)
-        store = self._inputs.store(dataset, path, source, kinds)
+        store = self._open(dataset, path, source, kinds)
         accuracies, self._seconds[dataset] = _trials(store)
         self._add(dataset, {"trials_accuracy": numbers.percent_mean(accuracies)}, source)
 
     def estimates(self, dataset: str, path: str, source: str) -> None:
-        found = self._inputs.estimates(dataset, path, source)
+        found = self._read_estimates(dataset, path, source)
         self._add(dataset, numbers.estimates_numbers(found), source)
 
     def pairs(self, dataset: str, path: str, source: str) -> None:
         given = self._named["estimates"].get(dataset)
-        if given is not None and self._inputs.estimates(dataset, *given).influences:
+        if given is not None and self._read_estimates(dataset, *given).influences:
             raise ValueError(
                 f"{source}: {given[1]} has the pairs too, with their errors: give one of the two"
             )
-        found = self._inputs.pairs(dataset, path, source)
-        self._add(
-            dataset, numbers.pair_numbers(found, num_test=self._inputs.num_test(dataset)), source
-        )
+        found = self._read_pairs(dataset, path, source)
+        _, num_test = self._sizes.get(dataset, (None, None))
+        self._add(dataset, numbers.pair_numbers(found, num_test=num_test), source)
 
     def removal(self, dataset: str, path: str, source: str) -> None:
-        store = self._inputs.store(dataset, path, source, [RemovalConfig.kind])
+        store = self._open(dataset, path, source, [RemovalConfig.kind])
         moved, _ = self._named["estimates"].get(dataset, (None, None))
         self._add(dataset, _removal_numbers(store, source, moved), source)
 
     def runs(self, dataset: str, path: str, source: str) -> None:
         paths = _two_paths(path, source)
-        a, b = (self._inputs.estimates(dataset, one, source) for one in paths)
+        a, b = (self._read_estimates(dataset, one, source) for one in paths)
         agreement.require_same_examples(a, b, *paths)
         self._add(dataset, numbers.runs_numbers(a, b), source)
 
     def architecture(self, name: str, path: str, source: str) -> None:
         dataset, given = _OF_ARCHITECTURES, self._named["architecture"].get(published.REFERENCE)
-        found = self._inputs.estimates(dataset, path, source)
+        found = self._read_estimates(dataset, path, source)
         self._add(dataset, numbers.architecture_numbers(name, found), source)
         if given is not None and name != published.REFERENCE:
-            reference = self._inputs.estimates(dataset, *given)
+            reference = self._read_estimates(dataset, *given)
             agreement.require_same_examples(found, reference, source, given[1])
             agreeing = numbers.architecture_agreement(name, found, reference)
             self._add(dataset, agreeing, source, given[1])
 
     def last_layer_store(self, dataset: str, path: str, source: str) -> None:
-        store = self._inputs.store(dataset, path, source, [LastLayerConfig.kind])
+        store = self._open(dataset, path, source, [LastLayerConfig.kind])
         accuracies, seconds = _trials(store)
         folder, network = store.path / representations.FOLDER, math.nan
         if representations.exist(folder):
@@ -263,12 +181,68 @@ class _Collector:
             self._add(dataset, faster, self._named["store"][dataset][1], source)
 
     def last_layer(self, dataset: str, path: str, source: str) -> None:
-        linear = self._inputs.estimates(dataset, path, source)
+        linear = self._read_estimates(dataset, path, source)
         self._add(dataset, numbers.last_layer_numbers(linear), source)
         if given := self._named["estimates"].get(dataset):
-            whole = self._inputs.estimates(dataset, *given)
+            whole = self._read_estimates(dataset, *given)
             agreement.require_same_examples(whole, linear, given[1], source)
             self._add(dataset, numbers.last_layer_agreement(whole, linear), given[1], source)
+
+    def _read_estimates(self, dataset: str, path: str, source: str) -> Estimates:
+        """Reads an estimates file, with the influence of every class or of none."""
+        try:
+            found = self._read(path)
+        except ValueError as error:
+            raise ValueError(f"{source}: {error}") from error
+        if found.estimator != CORRECTNESS:
+            raise ValueError(
+                f"{source} is estimated from the {found.estimator} of the true label, and the "
+                f"paper's numbers from {CORRECTNESS}: make it with tfmem estimate "
+                f"--estimator={CORRECTNESS}"
+            )
+        self._check(dataset, (len(found.train_labels), len(found.test_labels)), source)
+        if found.influences:
+            found.require_influences(source)
+        return found
+
+    def _read_pairs(self, dataset: str, path: str, source: str) -> Pairs:
+        """Reads a pairs file."""
+        try:
+            found = files.read_pairs(path)
+        except ValueError as error:
+            raise ValueError(f"{source}: {error}") from error
+        if dataset in self._sizes:
+            parts = ("training", found.train_index), ("test", found.test_index)
+            for (what, index), size in zip(parts, self._sizes[dataset], strict=True):
+                if index.max(initial=-1) >= size:
+                    raise ValueError(
+                        f"{source} has a pair of {what} example {index.max():,}, {dataset} has "
+                        f"{size:,} of them: another dataset?"
+                    )
+        return found
+
+    def _open(self, dataset: str, path: str, source: str, kinds: Sequence[str]) -> Store:
+        """Opens a store of one of these kinds."""
+        found = Store.open(path)
+        config = found.config
+        if config.kind not in kinds:
+            raise ValueError(
+                f"{source} is a store of {_STORES_OF[config.kind]}, expected "
+                f"{' or '.join(_STORES_OF[kind] for kind in kinds)}"
+            )
+        if config.dataset not in ("", dataset):
+            raise ValueError(f"{source} is a store of {config.dataset}, not of {dataset}")
+        self._check(dataset, (len(found.dataset.train), len(found.dataset.test)), source)
+        return found
+
+    def _check(self, dataset: str, sizes: tuple[int, int], source: str) -> None:
+        """Raises ValueError if an input has other numbers of examples than its dataset."""
+        expected = self._sizes.setdefault(dataset, sizes)
+        if sizes != expected:
+            raise ValueError(
+                f"{source} has {sizes[0]:,} training and {sizes[1]:,} test examples, {dataset} has "
+                f"{expected[0]:,} and {expected[1]:,}: another dataset?"
+            )
 
 
 def _trials(store: Store) -> tuple[np.ndarray, np.ndarray]:

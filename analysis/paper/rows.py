@@ -3,11 +3,12 @@
 import csv
 import dataclasses
 import io
+import itertools
 import math
 import operator
 import re
 import textwrap
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from analysis.paper.numbers import Measured, Numbers
 from analysis.paper.published import RESULTS, TITLES, Stated
@@ -45,21 +46,16 @@ class Row:
     measured: Measured | None
     sources: tuple[str, ...] = ()
 
-    @property
-    def cells(self) -> tuple[str, ...]:
-        """The texts of all columns but `from`, which stands before the last."""
+    def cells(self, sources: Iterable[str]) -> tuple[str, ...]:
+        """Returns the texts of all columns, with these sources in the one called `from`."""
         return (
             self.quantity.what,
             _NOTHING if self.stated is None else self.stated.section,
             _NOTHING if self.stated is None else paper_text(self.stated),
             _NO_INPUT if self.measured is None else measured_text(self.measured, self.quantity),
+            ", ".join(sources),
             compare(self.stated, self.measured),
         )
-
-    def with_sources(self, sources: Iterable[str]) -> tuple[str, ...]:
-        """The texts of all columns, `from` included."""
-        *cells, last = self.cells
-        return (*cells, ", ".join(sources), last)
 
 
 def compare(stated: Stated | None, measured: Measured | None) -> str:
@@ -138,30 +134,22 @@ class Findings:
         return rows
 
 
-def title(dataset: str) -> str:
-    """Returns what a dataset is called above its rows."""
-    return TITLES.get(dataset, dataset)
-
-
-def by_dataset(rows: Sequence[Row]) -> dict[str, list[Row]]:
-    """Returns the rows of each dataset, in their order."""
-    found: dict[str, list[Row]] = {}
-    for row in rows:
-        found.setdefault(row.dataset, []).append(row)
-    return found
+def _by_title(rows: Sequence[Row]) -> Iterator[tuple[str, Iterator[Row]]]:
+    """Returns the rows of each dataset, in their order, and what it is called above them."""
+    return itertools.groupby(rows, lambda row: TITLES.get(row.dataset, row.dataset))
 
 
 def to_text(rows: Sequence[Row], width: int) -> str:
     """Returns the table as aligned text of at most this width, if that can be; inputs by number."""
     inputs = list(dict.fromkeys(source for row in rows for source in row.sources))
     lines = []
-    for dataset, of_dataset in by_dataset(rows).items():
+    for title, of_dataset in _by_title(rows):
         section = [
-            row.with_sources(f"[{1 + inputs.index(source)}]" for source in row.sources)
+            row.cells(f"[{1 + inputs.index(source)}]" for source in row.sources)
             for row in of_dataset
         ]
-        widths, name = _fitted([_COLUMNS, *section], width), title(dataset)
-        lines += [name, "=" * len(name), *_aligned(_COLUMNS, widths)]
+        widths = _fitted([_COLUMNS, *section], width)
+        lines += [title, "=" * len(title), *_aligned(_COLUMNS, widths)]
         lines.append("  ".join("-" * column for column in widths))
         for cells in section:
             lines += _aligned(cells, widths)
@@ -204,11 +192,11 @@ def _wrapped(cell: str, width: int) -> list[str]:
 def to_markdown(rows: Sequence[Row]) -> str:
     """Returns the table as Markdown, one table per dataset."""
     lines = []
-    for dataset, of_dataset in by_dataset(rows).items():
-        lines += [f"## {title(dataset)}", "", f"| {' | '.join(_COLUMNS)} |"]
+    for title, of_dataset in _by_title(rows):
+        lines += [f"## {title}", "", f"| {' | '.join(_COLUMNS)} |"]
         lines.append("| --- " * len(_COLUMNS) + "|")
         for row in of_dataset:
-            texts = row.with_sources(row.sources or [_NOTHING])
+            texts = row.cells(row.sources or [_NOTHING])
             lines.append(f"| {' | '.join(text.replace('|', _BAR) for text in texts)} |")
         lines.append("")
     return "\n".join(lines)
@@ -227,7 +215,7 @@ def to_csv(rows: Sequence[Row]) -> str:
         if measured is not None:
             values = measured.value, measured.standard_error, measured.deviation
             numbers[3:] = *map(_plain, values), str(measured.count or "")
-        texts = row.with_sources(row.sources)
+        texts = row.cells(row.sources)
         writer.writerow((row.dataset, *texts, row.quantity.unit, *numbers))
     return file.getvalue()
 

@@ -1,6 +1,5 @@
 """Figs. 7 and 8 of Liu et al. (2021): examples with the lowest or highest scores, by class."""
 
-import dataclasses
 import math
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -24,16 +23,8 @@ _TOP = len(_NOTES) * pictures.LINE + pictures.GAP + pictures.HEADING
 _ROW_HEIGHT = 2 * pictures.LINE + 1 + pictures.GAP
 
 
-@dataclasses.dataclass(frozen=True)
-class Example:
-    """A training example.
-
-    Attributes:
-      picture: its image, and its score.
-      label: that it was trained on.
-      unmuted: what the unmuted sub-network predicts.
-      muted: what the muted one does.
-    """
+class Example(NamedTuple):
+    """A training example and its score, its label, and what both of its sub-networks predict."""
 
     picture: Picture
     label: int
@@ -45,14 +36,8 @@ class Example:
         return f"({self.label}, {self.unmuted}, {self.muted})"
 
 
-@dataclasses.dataclass(frozen=True)
-class ClassColumn:
-    """Examples of one class.
-
-    Attributes:
-      name: of the class.
-      examples: from above to below.
-    """
+class ClassColumn(NamedTuple):
+    """Examples of the class of this name, from above to below."""
 
     name: str
     examples: tuple[Example, ...]

@@ -75,11 +75,6 @@ CURVES = (
 )
 
 SCORE_LABEL = "memorization score"
-# Of turn-over dropout, in the order of legends: label, colour, marker, line.
-SUBNETWORKS = {
-    "unmuted": ("unmuted", MEMORIZATION, "o", "-"),
-    "muted": ("muted", INFLUENCE, "s", "--"),
-}
 MOST_MARKERS = 30  # A curve with more points than this has no markers.
 
 FORMATS = tuple(suffix[1:] for suffix in PICTURES)

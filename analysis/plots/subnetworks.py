@@ -11,10 +11,10 @@ def draw(ax: Axes, found: Accuracies) -> None:
     """Draws the accuracies of each epoch, a line each."""
     style.dress(ax, "epoch", "accuracy")
     epochs = found.epochs
-    for name, values in (("unmuted", found.unmuted), ("muted", found.muted)):
-        label, *look = style.SUBNETWORKS[name]
+    curves = ("unmuted", found.unmuted), ("muted", found.muted)
+    for look, (name, values) in zip(style.CURVES, curves, strict=False):
         shown = style.thinned(look, len(epochs))
-        style.curve(ax, epochs, values, shown, f"{label} sub-network, training")
+        style.curve(ax, epochs, values, shown, f"{name} sub-network, training")
     quiet = style.thinned((style.QUIET, ".", (0, (1, 1.5))), len(epochs))
     style.curve(ax, epochs, found.test, quiet, "whole network, test", width=1.4, size=3)
     style.epoch_axis(ax, int(epochs[-1]))

@@ -1,6 +1,7 @@
 """How fast trials are read and estimated from, at the paper's sizes."""
 
 import collections
+import dataclasses
 import functools
 import pathlib
 import statistics
@@ -11,11 +12,10 @@ import numpy as np
 
 from analysis.estimates import estimators, files
 from launchers.benchmarks import planted, timing
-from tfmem import datasets, experiments
 from tfmem.config import ImportConfig
 from tfmem.disk import bits
 from tfmem.store.store import Store
-from tfmem.store.trials import Predictions, Trial, TrialSet
+from tfmem.store.trials import TrialSet
 
 _ROUNDS = 3
 # t, n, n' and classes of the influence benchmark.
@@ -96,28 +96,12 @@ def influence() -> None:
 
 def _fill(path: str) -> float:
     """Writes a store of the paper's CIFAR-100 size, with random predictions."""
-    t, n, n_test, classes = CIFAR100
-    rng = np.random.default_rng(0)
-    train, test = (
-        datasets.Split(rng.integers(0, classes, count), datasets.numbered_ids(name, count))
-        for name, count in (("train", n), ("test", n_test))
-    )
-    dataset = datasets.Dataset("", train, test, tuple(map(str, range(classes))))
-    store = Store.create(path, ImportConfig("arrays", "random", "", "", t), dataset)
-
-    def predictions(split: datasets.Split) -> Predictions:
-        predicted = rng.integers(0, classes, len(split), dtype=np.uint16)
-        probability = rng.random(len(split), dtype=np.float32).astype(np.float16)
-        return Predictions(predicted == split.labels, predicted, probability)
-
-    some = [
-        (rng.random(n) < experiments.SUBSET_RATIO, predictions(train), predictions(test))
-        for _ in range(2)
-    ]
-    start = time.perf_counter()
-    for number in range(t):
-        store.write(Trial(number, 0, *some[number % 2]))
-    return time.perf_counter() - start
+    count = CIFAR100[0]
+    dataset, _ = planted.plant(*CIFAR100[1:], pairs=0)
+    store = Store.create(path, ImportConfig("arrays", "random", "", "", count), dataset)
+    some = [planted.random_trial(dataset, seed) for seed in range(2)]
+    trials = (dataclasses.replace(some[number % 2], number=number) for number in range(count))
+    return timing.seconds(list, map(store.write, trials))
 
 
 def _read(path: str) -> float:
@@ -128,9 +112,8 @@ def cifar100() -> None:
     """A store's life: written, checked, read, merged into archives, checked, read, estimated."""
     with tempfile.TemporaryDirectory() as folder:
         store = f"{folder}/store"
-        written = timing.alone(_fill, store)
-        size = _size(store)
-        print(f"  {size:.2f} GB written in {written.seconds:.1f} s, each trial synced to the disk")
+        seconds = _fill(store)
+        print(f"  {_size(store):.2f} GB written in {seconds:.1f} s, each trial synced to the disk")
         _read_all(store, "a file a trial")
         _run("launchers.compact_store", f"--store={store}")
         _read_all(store, "merged into one archive")
@@ -155,28 +138,21 @@ def imagenet() -> None:
     """The programs from a store to pairs, which are the planted ones."""
     with tempfile.TemporaryDirectory() as folder:
         store, estimates, out = (f"{folder}/{name}" for name in ("store", "e.npz", "pairs.npz"))
-        written = timing.alone(_plant, store)
-        size = _size(store)
-        print(f"  {size:.2f} GB written in {written.seconds:.1f} s")
+        dataset, wanted = planted.plant(*IMAGENET[1:], IMAGENET_PAIRS)
+        seconds = timing.seconds(planted.write, dataset, wanted, store, IMAGENET[0])
+        print(f"  {_size(store):.2f} GB written in {seconds:.1f} s")
         _run("analysis.estimate", f"--store={store}", f"--out={estimates}")
         _run("analysis.select_pairs", f"--estimates={estimates}", f"--out={out}")
         found = files.read_pairs(out)
-        wanted = planted.plant(*IMAGENET[1:], IMAGENET_PAIRS)
         pairs, others = (
             set(zip(some.train_index.tolist(), some.test_index.tolist(), strict=True))
             for some in (found, wanted)
         )
         print(
-            f"  {len(found):,} pairs found, {len(wanted.train_index):,} planted: "
+            f"  {len(found):,} pairs found, {len(wanted):,} planted: "
             f"{'the same' if pairs == others else 'NOT the same'}",
             flush=True,
         )
-
-
-def _plant(path: str) -> float:
-    return timing.seconds(
-        lambda: planted.write(planted.plant(*IMAGENET[1:], IMAGENET_PAIRS), path, IMAGENET[0])
-    )
 
 
 def _run(program: str, *flags: str) -> None:

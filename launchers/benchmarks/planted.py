@@ -1,9 +1,10 @@
-"""Trials whose memorization and influence are known, because they were put there."""
+"""Trials that are made up: of known memorization and influence, or of none."""
 
-import dataclasses
+from collections.abc import Iterator
 
 import numpy as np
 
+from analysis.estimates.values import Pairs
 from tfmem import experiments
 from tfmem.config import ImportConfig
 from tfmem.datasets import Dataset, Split, numbered_ids
@@ -15,51 +16,41 @@ _ALONE = 0.1  # Chance to be right on a planted test example without its trainin
 _WITH = (0.5, 0.95)  # And with it: lowest and highest.
 
 
-@dataclasses.dataclass(frozen=True)
-class Planted:
-    """Pairs of a memorized training example and the test example of its class that it carries.
-
-    Attributes:
-      dataset: without images.
-      train_index: int64 [p], different ones.
-      test_index: int64 [p], different ones.
-      influence: float64 [p], infl(i, j): how much more often j is right with i.
-    """
-
-    dataset: Dataset
-    train_index: np.ndarray
-    test_index: np.ndarray
-    influence: np.ndarray
+def splits(n: int, n_test: int, classes: int, rng: np.random.Generator) -> Iterator[Split]:
+    """Yields a training and a test split of so many examples, which belong to classes in turn."""
+    for name, count in (("train", n), ("test", n_test)):
+        yield Split(rng.permutation(np.arange(count) % classes), numbered_ids(name, count))
 
 
-def plant(n: int, n_test: int, classes: int, pairs: int, seed: int = 0) -> Planted:
-    """Plants pairs, spread over the classes.
+def plant(n: int, n_test: int, classes: int, pairs: int, seed: int = 0) -> tuple[Dataset, Pairs]:
+    """Plants pairs of a memorized training example and the test example that it carries.
+
+    They are spread over the classes, and no example is in two of them.
 
     Args:
       n: training examples.
       n_test: test examples, at least as many as pairs.
-      classes: examples belong to them in turn.
+      classes: how many.
       pairs: how many.
       seed: of the random choices.
+
+    Returns:
+      The dataset, without images, and the pairs.
     """
     rng = np.random.default_rng(seed)
-    labels = [rng.permutation(np.arange(count) % classes) for count in (n, n_test)]
-    train, test = (
-        Split(of_split, numbered_ids(name, len(of_split)))
-        for name, of_split in zip(("train", "test"), labels, strict=True)
-    )
+    train, test = splits(n, n_test, classes, rng)
     test_index = np.sort(rng.permutation(n_test)[:pairs])
     train_index = np.empty(pairs, np.int64)
     for label in range(classes):
-        of_class = np.flatnonzero(labels[1][test_index] == label)
-        own = np.flatnonzero(labels[0] == label)
+        of_class = np.flatnonzero(test.labels[test_index] == label)
+        own = np.flatnonzero(train.labels == label)
         train_index[of_class] = rng.permutation(own)[: len(of_class)]
     influence = rng.uniform(*_WITH, pairs) - _ALONE
     dataset = Dataset("", train, test, tuple(map(str, range(classes))))
-    return Planted(dataset, train_index, test_index, influence)
+    return dataset, Pairs(train_index, test_index, influence, memorization=np.ones(pairs))
 
 
-def write(planted: Planted, path: str, num_trials: int, seed: int = 0) -> Store:
+def write(dataset: Dataset, pairs: Pairs, path: str, num_trials: int, seed: int = 0) -> Store:
     """Writes a store of trials that show what was planted, and nothing else.
 
     A planted training example is right in a trial that saw it, and otherwise not; its test example
@@ -67,15 +58,29 @@ def write(planted: Planted, path: str, num_trials: int, seed: int = 0) -> Store:
     trial saw.
     """
     config = ImportConfig("arrays", "planted", str(seed), "", num_trials)
-    store = Store.create(path, config, planted.dataset)
-    n, n_test = len(planted.dataset.train), len(planted.dataset.test)
+    store = Store.create(path, config, dataset)
+    n, n_test = len(dataset.train), len(dataset.test)
     for number in range(num_trials):
         rng = np.random.default_rng((seed, number))
         subset = rng.random(n, np.float32) < experiments.SUBSET_RATIO
         train = rng.random(n, np.float32) < _RIGHT
-        train[planted.train_index] = subset[planted.train_index]
+        train[pairs.train_index] = subset[pairs.train_index]
         chance = np.full(n_test, _RIGHT)
-        chance[planted.test_index] = _ALONE + planted.influence * subset[planted.train_index]
+        chance[pairs.test_index] = _ALONE + pairs.influence * subset[pairs.train_index]
         test = rng.random(n_test) < chance
         store.write(Trial(number, None, subset, Predictions(train), Predictions(test)))
     return store
+
+
+def random_trial(dataset: Dataset, seed: int = 0) -> Trial:
+    """Returns a trial that predicts at random."""
+    rng = np.random.default_rng(seed)
+
+    def predictions(split: Split) -> Predictions:
+        predicted = rng.integers(0, dataset.num_classes, len(split), dtype=np.uint16)
+        probability = rng.random(len(split), dtype=np.float32).astype(np.float16)
+        return Predictions(predicted == split.labels, predicted, probability)
+
+    subset = rng.random(len(dataset.train)) < experiments.SUBSET_RATIO
+    splits = predictions(dataset.train), predictions(dataset.test)
+    return Trial(0, 0, subset, *splits, seconds=1.0)

@@ -31,8 +31,9 @@ def in_turn(measures: Mapping[str, Callable[[], T]], rounds: int) -> dict[str, l
     return {name: [values[name] for values in found] for name in measures}
 
 
-def report(rows: dict[str, list[float]], per: str) -> None:
-    """Prints the median of each row and how many times longer than the first row it took."""
+def report(measures: Mapping[str, Callable[[], float]], rounds: int, per: str) -> None:
+    """Measures in turn; prints each median and how many times longer than the first it took."""
+    rows = in_turn(measures, rounds)
     first = next(iter(rows.values()))
     for name, row in rows.items():
         ratios = [other / own for other, own in zip(row, first, strict=True)]

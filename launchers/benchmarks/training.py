@@ -4,11 +4,11 @@ import dataclasses
 import functools
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from launchers.benchmarks import timing
+from launchers.benchmarks import planted, timing
 from tfmem import datasets, experiments, quiet, subsets
 from tfmem.training.failures import succeeded
 from tfmem.training.protocol import Trainer
@@ -28,6 +28,15 @@ def _seconds_per_trial(trainer: Trainer, trials: Sequence[int]) -> float:
     return timing.seconds(list, succeeded(trainer.train(trials))) / len(trials)
 
 
+def _warmed_up(
+    trainers: Mapping[str, tuple[Trainer, Sequence[int]]],
+) -> dict[str, Callable[[], float]]:
+    """Compiles what trainers need; returns what measures the seconds of each of their trials."""
+    for trainer, trials in trainers.values():
+        trainer.warm_up(trials)
+    return {name: functools.partial(_seconds_per_trial, *given) for name, given in trainers.items()}
+
+
 def digits_stacked() -> None:
     """200 stacked trials, our own loop over Keras fit, and the loop that one writes at first."""
     from tfmem.training import fit, stacked
@@ -36,19 +45,16 @@ def digits_stacked() -> None:
     config = experiments.get("digits_mlp")
     problem = Problem(config, datasets.load(config.dataset))
     strategy = fit.build_strategy("default")
-    stacks, reused = stacked.StackedTrainer(problem), fit.FitTrainer(problem, strategy)
-    one_stack = stacked.StackedTrainer(problem, _STACKED_TRIALS, workers=1)
     trials = range(_STACKED_TRIALS)
-    for trainer, some in ((stacks, trials), (one_stack, trials), (reused, [0])):
-        trainer.warm_up(some)
-
-    measures = {
-        f"stacked, {len(trials)} trials": lambda: _seconds_per_trial(stacks, trials),
-        "the same in one step over all cores": lambda: _seconds_per_trial(one_stack, trials),
-        "--stack=none: Keras fit, compiled once": lambda: _seconds_per_trial(reused, range(8)),
-        "plain Keras fit on arrays, a model for each trial": lambda: _plain_fit(problem, 3),
+    one_stack = stacked.StackedTrainer(problem, _STACKED_TRIALS, workers=1)
+    trainers: dict[str, tuple[Trainer, Sequence[int]]] = {
+        f"stacked, {len(trials)} trials": (stacked.StackedTrainer(problem), trials),
+        "the same in one step over all cores": (one_stack, trials),
+        "--stack=none: Keras fit, compiled once": (fit.FitTrainer(problem, strategy), range(8)),
     }
-    timing.report(timing.in_turn(measures, _ROUNDS), "a trial")
+    measures = _warmed_up(trainers)
+    plain = "plain Keras fit on arrays, a model for each trial"
+    timing.report({**measures, plain: lambda: _plain_fit(problem, 3)}, _ROUNDS, "a trial")
 
 
 def _plain_fit(problem, count: int) -> float:
@@ -85,12 +91,8 @@ def mnist(data_dir: str | None) -> datasets.ArrayDataset:
     print("  (MNIST is not here: on made-up pictures of its shape)")
     rng = np.random.default_rng(0)
     train, test = (
-        datasets.ArraySplit(
-            rng.integers(0, 10, count),
-            datasets.numbered_ids(name, count),
-            rng.integers(0, 256, (count, 28, 28, 1), dtype=np.uint8),
-        )
-        for name, count in (("train", 60_000), ("test", 10_000))
+        split.with_images(rng.integers(0, 256, (len(split), 28, 28, 1), dtype=np.uint8))
+        for split in planted.splits(60_000, 10_000, 10, rng)
     )
     return datasets.ArrayDataset("mnist", train, test, tuple("0123456789"), pixel_max=255)
 
@@ -108,12 +110,7 @@ def mnist_stacked(data_dir: str | None) -> None:
         "Keras fit": (fit.FitTrainer(problem, strategy), [0]),
         "Keras fit, compiled by XLA": (fit.FitTrainer(problem, strategy, jit_compile=True), [0]),
     }
-    for trainer, some in trainers.values():
-        trainer.warm_up(some)
-    measures = {
-        name: functools.partial(_seconds_per_trial, *given) for name, given in trainers.items()
-    }
-    timing.report(timing.in_turn(measures, 2), "a trial")
+    timing.report(_warmed_up(trainers), 2, "a trial")
 
 
 def _product_gflops() -> float:
@@ -131,15 +128,13 @@ def _product_gflops() -> float:
 def _made_up_representations() -> datasets.ArrayDataset:
     n, n_test, dimensions, classes = REPRESENTATIONS
     rng = np.random.default_rng(0)
-
-    def split(name: str, count: int) -> datasets.ArraySplit:
-        images = rng.random((count, dimensions), np.float32)
-        images /= np.float32(np.sqrt(dimensions))  # In place, for the peak of memory.
-        labels = rng.integers(0, classes, count)
-        return datasets.ArraySplit(labels, datasets.numbered_ids(name, count), images)
-
-    splits = split("train", n), split("test", n_test)
-    return datasets.ArrayDataset("", *splits, tuple(map(str, range(classes))))
+    splits = []
+    for bare in planted.splits(n, n_test, classes, rng):
+        features = rng.random((len(bare), dimensions), np.float32)
+        features /= np.float32(np.sqrt(dimensions))  # In place, for the peak of memory.
+        splits.append(bare.with_images(features))
+    train, test = splits
+    return datasets.ArrayDataset("", train, test, tuple(map(str, range(classes))))
 
 
 def _linear_trials() -> list[tuple[float, float]]:

@@ -35,7 +35,7 @@ def steps(data_dir: str | None) -> None:
     measures = {
         name: functools.partial(_seconds_per_step, trainer) for name, trainer in trainers.items()
     }
-    timing.report(timing.in_turn(measures, _ROUNDS), "a step")
+    timing.report(measures, _ROUNDS, "a step")
 
 
 def _seconds_per_step(trainer) -> float:
@@ -67,4 +67,4 @@ def gradients(data_dir: str | None) -> None:
         return lambda: timing.seconds(measure, batches, 1) / GRADIENT_BATCHES
 
     ways = {"never formed": measured(True), "formed in chunks of 256 MiB": measured(False)}
-    timing.report(timing.in_turn(ways, _ROUNDS), "a mini-batch")
+    timing.report(ways, _ROUNDS, "a mini-batch")

@@ -352,9 +352,10 @@ def test_rows_are_what_is_stated_or_measured():
     first, second = rows[:2]
     assert (first.quantity, first.stated) == (QUANTITIES["memorized"], None)
     assert (second.measured.value, second.sources) == (40, ("--pairs=a",))
-    assert second.cells[1:] == ("Sec. 3.3", "35", "40", "ratio 1.14")
-    assert rows[-1].cells == ("high-influence pairs", "–", "–", "5", "–")
-    assert rows[2].cells == ("different test examples in pairs", "Sec. 3.3", "33", "no input", "–")
+    assert second.cells("a")[1:] == ("Sec. 3.3", "35", "40", "a", "ratio 1.14")
+    assert rows[-1].cells("ab") == ("high-influence pairs", "–", "–", "5", "a, b", "–")
+    what = "different test examples in pairs"
+    assert rows[2].cells("") == (what, "Sec. 3.3", "33", "no input", "", "–")
 
 
 def test_the_text_fits_and_keeps_thresholds_whole():

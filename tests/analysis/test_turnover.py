@@ -154,10 +154,11 @@ def test_corruption_by_hand():
     Changed 0.4, 2, 3 and the others 0.1, 0.3, 0.5: 8 of 9 are.
     """
     found = turnover.corruption(CORRUPTED)
-    assert (found.num_real, found.num_replaced, found.num_changed) == (2, 4, 3)
-    assert found.real == pytest.approx(0.3)
-    assert found.replaced == pytest.approx(5.7 / 4)
-    assert found.changed == pytest.approx(1.8)
+    assert found.groups == {
+        "real": (2, pytest.approx(0.3)),
+        "replaced by a random one": (4, pytest.approx(5.7 / 4)),
+        "  that is another one": (3, pytest.approx(1.8)),
+    }
     assert found.auc_replaced == pytest.approx(6 / 8)
     assert found.auc_changed == pytest.approx(8 / 9)
     assert squeezed(turnover.corruption_table(found)) == [
@@ -173,7 +174,7 @@ def test_corruption_by_hand():
 def test_if_all_labels_are_replaced_there_is_nothing_to_find():
     all_replaced = dataclasses.replace(CORRUPTED, corrupted=np.ones(6, bool))
     found = turnover.corruption(all_replaced)
-    assert math.isnan(found.real)
+    assert math.isnan(found.groups["real"][1])
     assert math.isnan(found.auc_replaced)
     lines = squeezed(turnover.corruption_table(found))
     assert lines[1] == "real 0 -"
@@ -204,10 +205,10 @@ def test_most_influential_examples_by_hand(tiny):
     )
     score = np.array([1.0, 9.0, 9.0, 2.0, 9.0, 3.0])
     found = turnover.most_influential(np.array([3, 0, 5]), influence, score)
-    assert [one.train_index for one in found] == [5, 3, 0]
-    assert [one.test_index.tolist() for one in found] == [[7, 0, 1, 3], [8, 7, 6, 5], [0, 1, 2, 3]]
-    assert found[0].influence.tolist() == [0.75, 0.5, 0.5, 0.5]
-    table = squeezed(turnover.influence_table(found[:1], score, tiny, 4, 3))
+    by_index = {train: [test for test, _ in tests] for train, tests in found.items()}
+    assert list(by_index.items()) == [(5, [7, 0, 1, 3]), (3, [8, 7, 6, 5]), (0, [0, 1, 2, 3])]
+    assert [value for _, value in found[5]] == [0.75, 0.5, 0.5, 0.5]
+    table = squeezed(turnover.influence_table({5: found[5]}, score, tiny, 4, 3))
     assert table == [
         "influence on test examples in nats, by model 4, of the 1 training examples with the "
         "highest scores of 3",
@@ -219,8 +220,8 @@ def test_most_influential_examples_by_hand(tiny):
 
 def test_no_more_than_five_influential_examples():
     found = turnover.most_influential(np.arange(7), np.zeros((7, 2)), np.arange(7.0))
-    assert [one.train_index for one in found] == [6, 5, 4, 3, 2]
-    assert found[0].test_index.tolist() == [0, 1]
+    assert list(found) == [6, 5, 4, 3, 2]
+    assert [test for test, _ in found[6]] == [0, 1]
 
 
 def config(dataset, **changes):

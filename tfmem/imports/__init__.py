@@ -4,17 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from tfmem.imports import matrices, released
-from tfmem.imports.examples import (
-    Examples,
-    Labels,
-    class_difference_by_chance,
-    find_examples,
-    read_labels,
-)
 from tfmem.imports.source import Source
-
-__all__ = ["FORMATS", "Examples", "Format", "Labels", "Source", "class_difference_by_chance"]
-__all__ += ["find_examples", "read_labels"]
 
 
 class Format(NamedTuple):

@@ -48,13 +48,6 @@ def exist(folder: epath.PathLike) -> bool:
     return _path(folder).exists()
 
 
-def require_layer(network, layer: str) -> None:
-    """Raises ValueError, naming the nearest one, if the network has no such layer."""
-    from tfmem import models
-
-    models.features(network, layer or None)
-
-
 def write(
     folder: epath.PathLike, config: LastLayerConfig, dataset: Dataset, trainer, trial: Trial
 ) -> None:

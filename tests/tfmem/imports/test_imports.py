@@ -10,9 +10,10 @@ import pytest
 from scipy import stats
 
 from tests import foreign
-from tfmem import config, datasets, imports
+from tfmem import config, datasets
 from tfmem.config import ImportConfig
-from tfmem.imports import matrices, released
+from tfmem.imports import FORMATS, matrices, released
+from tfmem.imports.examples import class_difference_by_chance, find_examples, read_labels
 from tfmem.store.trials import Predictions, Trial
 
 NAMES = [str(number) for number in range(6)]
@@ -352,7 +353,7 @@ def peak_memory(work):
 
 
 def read_all(layout, path, num_train, num_test):
-    source = imports.FORMATS[layout].open(path)
+    source = FORMATS[layout].open(path)
     source.check(num_train, num_test, lambda share: None)
     for _ in source.trials(range(source.num_trials)):
         pass
@@ -417,8 +418,8 @@ def known_tiny(tiny, monkeypatch):
 
 def test_a_source_in_another_order_is_matched_by_id(known_tiny, shuffled, rng):
     path, _, (train, test) = shuffled
-    labels = imports.read_labels(path)
-    examples = imports.find_examples(labels, "tiny", None)
+    labels = read_labels(path)
+    examples = find_examples(labels, "tiny", None)
     subset, train_correct, test_correct = (rng.random(count) < 0.5 for count in (21, 21, 9))
     # The source's example k is our example train[k].
     trial = Trial(
@@ -429,14 +430,14 @@ def test_a_source_in_another_order_is_matched_by_id(known_tiny, shuffled, rng):
     np.testing.assert_array_equal(placed.train.correct, train_correct)
     np.testing.assert_array_equal(placed.test.correct, test_correct)
     assert placed.number == 3
-    plain = imports.find_examples(None, "tiny", None)
+    plain = find_examples(None, "tiny", None)
     assert plain.in_order(trial) is trial
     assert plain.digest("ab") == "ab" != examples.digest("ab")
 
 
 def test_without_a_dataset_ids_are_kept(shuffled):
     path, content, _ = shuffled
-    dataset = imports.find_examples(imports.read_labels(path), "", None).dataset
+    dataset = find_examples(read_labels(path), "", None).dataset
     assert (dataset.name, dataset.num_classes) == ("", 3)
     np.testing.assert_array_equal(dataset.test.labels, content["tt_labels"])
     np.testing.assert_array_equal(dataset.train.ids, np.char.decode(content["tr_filenames"]))
@@ -463,7 +464,7 @@ def test_bad_labels_are_named(known_tiny, shuffled, change, said):
     content = {name: array for name, array in {**content, **change}.items() if array is not None}
     np.savez(path, **content)
     with pytest.raises(ValueError, match=said) as error:
-        imports.find_examples(imports.read_labels(path), "tiny", None)
+        find_examples(read_labels(path), "tiny", None)
     assert "index.npz" in str(error.value)
 
 
@@ -471,12 +472,12 @@ def test_repeated_ids_without_a_dataset(shuffled):
     path, content, _ = shuffled
     np.savez(path, **{**content, "tt_filenames": np.array([b"a"] * 9)})
     with pytest.raises(ValueError, match=r"index\.npz: example ids repeat"):
-        imports.find_examples(imports.read_labels(path), "", None)
+        find_examples(read_labels(path), "", None)
 
 
 def test_imagenet_needs_to_know_the_order(known_tiny):
     with pytest.raises(ValueError, match=r"--labels=imagenet_index\.npz"):
-        imports.find_examples(None, "imagenet2012", None)
+        find_examples(None, "imagenet2012", None)
 
 
 def test_unrelated_labels_are_found_out(rng):
@@ -489,7 +490,7 @@ def test_unrelated_labels_are_found_out(rng):
     subset = np.arange(1000) % 10 < 7
     right = rng.random((2, 1000)) < np.where(labels, 0.6, 0.95)
     trial = Trial(0, None, subset, Predictions(right[0]), Predictions(right[1]))
-    assert imports.class_difference_by_chance(trial, dataset) < 1e-20
+    assert class_difference_by_chance(trial, dataset) < 1e-20
     seen_labels = np.concatenate([labels[~subset], labels])
     found = []
     for _ in range(200):
@@ -497,20 +498,18 @@ def test_unrelated_labels_are_found_out(rng):
         other = datasets.Dataset(
             "", datasets.Split(mixed, ids[0]), datasets.Split(mixed, ids[1]), ("a", "b")
         )
-        found.append(imports.class_difference_by_chance(trial, other))
+        found.append(class_difference_by_chance(trial, other))
     assert stats.kstest(found, "uniform").pvalue > 0.001
     # The textbook's table of right and wrong by class.
     correct = np.concatenate([right[0][~subset], right[1]])
     table = [[np.sum(correct[seen_labels == k] == right) for right in (0, 1)] for k in (0, 1)]
     expected = stats.chi2_contingency(table, correction=False).pvalue
-    assert imports.class_difference_by_chance(trial, dataset) == pytest.approx(expected, rel=1e-6)
+    assert class_difference_by_chance(trial, dataset) == pytest.approx(expected, rel=1e-6)
 
 
 def test_too_few_examples_tell_nothing(tiny):
     right = Predictions(np.arange(21) % 2 == 0), Predictions(np.arange(9) % 2 == 0)
-    assert (
-        imports.class_difference_by_chance(Trial(0, None, np.ones(21, bool), *right), tiny) is None
-    )
+    assert class_difference_by_chance(Trial(0, None, np.ones(21, bool), *right), tiny) is None
 
 
 def test_a_store_may_be_completed_from_labels_elsewhere():

@@ -65,9 +65,9 @@ def _rotate(x, count: int):
 
 @functools.cache
 def _halves(units: int) -> np.ndarray:
-    """Returns all ways to turn half of `units` on: uint8 [ways, units]."""
+    """Returns all ways to turn half of `units` on: float32 [ways, units]; no GPU gathers uint8."""
     ways = list(itertools.combinations(range(units), units // 2))
-    patterns = np.zeros((len(ways), units), np.uint8)
+    patterns = np.zeros((len(ways), units), np.float32)
     patterns[np.arange(len(ways))[:, None], ways] = 1
     return patterns
 
@@ -94,7 +94,7 @@ def masks(key, ids, units: int):
             patterns = _halves(size)
             chosen = ops.take(ops.convert_to_tensor(patterns), drawn % len(patterns), axis=0)
             parts.append(ops.reshape(chosen, (-1, drawn.shape[1] * size)))
-    return ops.cast(ops.concatenate(parts, axis=1), "float32")
+    return ops.concatenate(parts, axis=1)
 
 
 @keras.saving.register_keras_serializable(package="tfmem")

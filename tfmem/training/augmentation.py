@@ -61,9 +61,10 @@ def crop_and_flip(images: tf.Tensor, draws: tf.Tensor, padding: int) -> tf.Tenso
     inside &= ((columns >= 0) & (columns < width))[:, None, :]
     index = tf.clip_by_value(rows, 0, height - 1)[:, :, None] * width
     index += tf.clip_by_value(columns, 0, width - 1)[:, None, :]
-    pixels = tf.reshape(images, [-1, height * width, channels])
+    # As float32: no GPU gathers uint8.
+    pixels = tf.reshape(tf.cast(images, tf.float32), [-1, height * width, channels])
     taken = tf.gather(pixels, tf.reshape(index, [-1, height * width]), batch_dims=1)
-    taken = tf.reshape(tf.cast(taken, tf.float32), [-1, height, width, channels])
+    taken = tf.reshape(taken, [-1, height, width, channels])
     return taken * tf.cast(inside, tf.float32)[..., None]
 
 

@@ -79,6 +79,19 @@ class _Rates(keras.optimizers.schedules.LearningRateSchedule):
         return tf.gather(self._rates, step)
 
 
+class _LossScale(keras.optimizers.LossScaleOptimizer):
+    """Scales the loss, so that float16 does not flush small gradients to 0; and by how much.
+
+    A step whose gradients are not finite is left out and lowers the scale. Keras looks at those of
+    the first replica alone.
+    """
+
+    def check_finite(self, grads):
+        context = tf.distribute.get_replica_context()
+        finite = tf.cast(super().check_finite(grads), tf.float32)
+        return context.all_reduce("sum", finite) == context.num_replicas_in_sync
+
+
 def _values(variables: Iterable[keras.Variable]) -> list[np.ndarray]:
     return [np.array(variable) for variable in variables]
 
@@ -153,12 +166,15 @@ class FitTrainer:
             self._network = problem.build_model()
             self._model = _Fed(self._network, self._feed)
             self._rates = tf.Variable(tf.zeros([1]), shape=[None], trainable=False)
+            optimizer = keras.optimizers.SGD(
+                _Rates(self._rates),
+                momentum=config.momentum,
+                weight_decay=config.weight_decay or None,
+            )
+            if config.precision == "mixed_float16":
+                optimizer = _LossScale(optimizer)
             self._model.compile(
-                optimizer=keras.optimizers.SGD(
-                    _Rates(self._rates),
-                    momentum=config.momentum,
-                    weight_decay=config.weight_decay or None,
-                ),
+                optimizer=optimizer,
                 # A sum over examples that each weigh 1 / (examples in the batch): the mean over
                 # the global batch, however it is spread over replicas and however short it is.
                 loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction="sum"),

@@ -1,6 +1,7 @@
 """A trial that is interrupted between two epochs ends like one that never was."""
 
 import dataclasses
+import functools
 import logging
 
 import numpy as np
@@ -58,6 +59,26 @@ def test_it_ends_with_the_same_bits(tiny, tiny_config, changes, tmp_path, monkey
     assert done[:8] == pytest.approx([3 * 15 * 2 / (3 * 15 * 2 + 30) / 8] * 8)
     assert sum(done) == pytest.approx(1)
     assert continued.seconds > 0
+
+
+def test_the_loss_scale_goes_on_from_a_checkpoint(tiny, tiny_config, tmp_path, monkeypatch):
+    """Doubled after every 2 steps that are finite, and halved as soon as one is not."""
+    scale = functools.partial(fit._LossScale, dynamic_growth_steps=2)
+    monkeypatch.setattr(fit, "_LossScale", scale)
+    trainer = make_trainer(tiny, tiny_config, epochs=12, precision="mixed_float16")
+    whole = next(iter(trainer.train([4])))
+    expected = trainer.network.get_weights()
+    interrupt(trainer, tmp_path, 4, after=5)
+    optimizer = trainer._model.optimizer
+    places = {id(variable): place for place, variable in enumerate(optimizer.variables)}
+    kept = Checkpoints(tmp_path, "digest").begin(4).optimizer
+    assert kept[places[id(optimizer.dynamic_scale)]] > 2**15
+    assert 0 < kept[places[id(optimizer.iterations)]] < 20  # Of 20 steps some were left out.
+    fresh = make_trainer(tiny, tiny_config, epochs=12, precision="mixed_float16")
+    continued = next(iter(fresh.train([4], checkpoints=Checkpoints(tmp_path, "digest", 0))))
+    assert_same_trial(continued, whole)
+    for one, two in zip(fresh.network.get_weights(), expected, strict=True):
+        np.testing.assert_array_equal(one, two)
 
 
 def test_interrupted_after_the_last_epoch_only_evaluation_is_left(tiny, tiny_config, tmp_path):

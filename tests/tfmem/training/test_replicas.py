@@ -119,6 +119,28 @@ for one, two in zip(some.network.get_weights(), expected):
     np.testing.assert_allclose(one, two, rtol=0, atol=1e-6)
 assert np.array_equal(continued.test.predicted, whole.test.predicted)
 """
+_FLOAT16 = """
+config = dataclasses.replace(config, precision="mixed_float16")
+mirrored, single = trainer(config, "mirrored"), trainer(config, "default")
+for one, two in zip(mirrored.weights_after(1, 5), single.weights_after(1, 5)):
+    np.testing.assert_allclose(one, two, rtol=0, atol=5e-4)
+# One replica alone overflows: no replica takes the step, and all lower the scale.
+@tf.function
+def step():
+    def replica():
+        number = tf.distribute.get_replica_context().replica_id_in_sync_group
+        infinite = tf.where(number == 1, np.float32(np.inf), 0.0)
+        variables = mirrored._network.trainable_variables
+        gradients = [infinite + tf.zeros(variable.shape) for variable in variables]
+        mirrored._model.optimizer.apply(gradients, variables)
+    mirrored._strategy.run(replica)
+before, optimizer = mirrored.network.get_weights(), mirrored._model.optimizer
+step()
+for one, two in zip(mirrored.network.get_weights(), before):
+    np.testing.assert_array_equal(one, two)
+shares = mirrored._strategy.experimental_local_results(optimizer.dynamic_scale.value)
+assert [float(share) for share in shares] == [2.0**14] * 2, shares
+"""
 _TURNOVER = """
 from tfmem.subsets import FixedSubset
 from tfmem.training.turnover import TurnoverTrainer
@@ -175,11 +197,13 @@ def run():
         pytest.param(_SAME_ACCURACY, marks=pytest.mark.slow),
         _REPLICAS_LEFT_EMPTY,
         _CONTINUES,
+        _FLOAT16,
         _TURNOVER,
         _UNEVEN,
     ],
-    ids=["weights", "augmented", "accuracy", "empty", "continues", "turnover", "uneven"],
+    ids=["weights", "augmented", "accuracy", "empty", "continues", "float16", "turnover", "uneven"],
 )
-def test_eight_replicas(script, run):
-    status, said = run(_DEVICES.format(8) + script)
+def test_replicas(script, run):
+    devices = 2 if script is _FLOAT16 else 8  # The scale is slow to trace on many.
+    status, said = run(_DEVICES.format(devices) + script)
     assert status == 0, said

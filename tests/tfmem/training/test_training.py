@@ -137,6 +137,28 @@ def test_random_layers_draw_by_seed_and_trial(kind, tiny, tiny_config, monkeypat
         assert not np.array_equal(one.train.label_probability, other.train.label_probability)
 
 
+def test_float16_training_keeps_gradients_that_float16_flushes(tiny, tiny_config, monkeypatch):
+    """Gradients of 1e-9 at the hidden units: the smallest float16 above 0 is 6e-8."""
+    rng = np.random.default_rng(0)
+    weights = [np.zeros((16, 8)), np.ones(8), rng.normal(0, 1e-8, (8, 3)), np.zeros(3)]
+    weights = [weight.astype(np.float32) for weight in weights]
+    monkeypatch.setattr(models, "initial_weights", lambda *_: weights)
+
+    def moved(precision):
+        """Returns how a step moves the hidden kernel, which is 0 before."""
+        constant = dict(schedule="constant", warmup_fraction=0.0, precision=precision)
+        problem = tiny_problem(tiny_config, tiny, **constant)
+        return fit.FitTrainer(problem, fit.build_strategy("default")).weights_after(0, 1)[0]
+
+    expected = moved("float32")
+    assert 1e-11 < np.abs(expected).max() < 1e-8
+    np.testing.assert_allclose(moved("mixed_float16"), expected, atol=0.02 * np.abs(expected).max())
+    with monkeypatch.context() as unscaled:
+        unscaled.setattr(keras.optimizers, "LossScaleOptimizer", None)
+        unscaled.setattr(fit, "_LossScale", lambda optimizer: optimizer)
+        assert not moved("mixed_float16").any()
+
+
 def test_other_subsets_take_nothing_from_those_before(tiny, tiny_config):
     """11 instead of 15 examples: fewer steps, another schedule, another short batch."""
     kept = FixedSubset(np.arange(21) % 2 == 0)

@@ -9,7 +9,7 @@ from absl import logging
 from etils import epath
 
 from analysis.cli import program
-from analysis.cli.stores import HOLDS, config_of
+from analysis.cli.stores import HOLDS, config_of, read
 from analysis.estimates import files
 from analysis.estimates.values import CORRECTNESS, Estimates, Pairs
 from analysis.measures import agreement, removal
@@ -243,12 +243,8 @@ def _trials(store: Store) -> tuple[np.ndarray, np.ndarray]:
     finished = store.numbers()
     if not finished:
         raise ValueError(f"{store.path} has no finished trials yet: {store.command()}")
-    found = []
-    with program.progress_bar(len(finished), f"trials of {store.path.name} read") as progress:
-        for number in finished:
-            trial = store.read(number)
-            found.append((trial.test_accuracy, trial.seconds))
-            progress(1)
+    trials = read(store, finished, f"trials of {store.path.name}")
+    found = [(trial.test_accuracy, trial.seconds) for trial in trials]
     accuracies, seconds = np.array(found, float).T
     return accuracies, seconds
 

@@ -59,6 +59,9 @@ SERIES = {
     "infl": (INFLUENCE_LABEL, INFLUENCE, "s", "--"),
 }
 
+# What is said of how far two estimates agree: fields of measures, and titles of axes.
+AGREEMENT = (("jaccard", "Jaccard similarity"), ("difference", "mean difference of estimates"))
+
 # Label and colour of all, easy and difficult examples.
 GROUPS = (("full", FULL), ("easy", EASY), ("difficult", DIFFICULT))
 

@@ -102,14 +102,12 @@ if __name__ == "__main__":
         define_text, named = arguments.define_text, "PATH or NAME=PATH"
         define_text("estimates_a", f"Estimates file, {named}.", required=True)
         define_text("estimates_b", f"Estimates file of the same dataset, {named}.")
-        define_text(
-            "consistency_scores", "Consistency scores of the training examples, an npy file."
-        )
+        text = "Consistency scores of the training examples, an npy file."
+        define_text("consistency_scores", text)
         define_text("turnover", f"Scores file of turn-over dropout of the same dataset, {named}.")
         arguments.define_texts("out", "Where to write the figure: a .png, .pdf or .svg file.")
     with program.group("What is computed"):
-        flags.DEFINE_float(
-            "max_score", None, "Compare scores below this one too: most examples have nearly 1."
-        )
+        text = "Compare scores below this one too: most examples have nearly 1."
+        flags.DEFINE_float("max_score", None, text)
         arguments.define_thresholds()
     program.run(main)

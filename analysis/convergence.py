@@ -49,11 +49,8 @@ if __name__ == "__main__":
         arguments.define_store()
         arguments.define_text("out", "Where to write the figure: a .png, .pdf or .svg file.")
     with program.group("What is computed"):
-        flags.DEFINE_bool(
-            "probability",
-            False,
-            "Also compare halves by the other estimator, tfmem estimate --estimator=probability.",
-        )
+        text = "Also compare halves by the other estimator, tfmem estimate --estimator=probability."
+        flags.DEFINE_bool("probability", False, text)
         arguments.define_count("splits", 3, "Random splits to average.")
         arguments.define_thresholds()
     program.run(main)

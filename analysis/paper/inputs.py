@@ -199,7 +199,6 @@ class _Collector:
         return found
 
     def _read_pairs(self, dataset: str, path: str, source: str) -> Pairs:
-        """Reads a pairs file."""
         try:
             found = files.read_pairs(path)
         except ValueError as error:

@@ -6,7 +6,7 @@ from typing import TypeVar
 from analysis.cli import program
 from tfmem.config import DynamicsConfig, RemovalConfig, TurnoverConfig
 from tfmem.store.store import Store
-from tfmem.store.trials import Trial
+from tfmem.store.trials import Trial, TrialSet
 
 C = TypeVar("C", RemovalConfig, TurnoverConfig, DynamicsConfig)
 # What stores hold whose trials are not on random subsets, by the kind of their config, which is
@@ -49,6 +49,12 @@ def read(store: Store, numbers: Sequence[int], what: str, delay: float = 0.0) ->
         for number in numbers:
             yield store.read(number)
             progress(1)
+
+
+def load(store: Store, numbers: Sequence[int], what: str, probabilities: bool = False) -> TrialSet:
+    """Reads what the estimators need of these trials (`Store.load`), and shows a bar as `read`."""
+    with program.progress_bar(len(numbers), f"{what} read") as progress:
+        return store.load(numbers, lambda number: progress(1), probabilities)
 
 
 def print_lacking(store: Store, runs: int, there: Mapping[str, int]) -> None:

@@ -8,8 +8,7 @@ import numpy as np
 from absl import logging
 from etils import epath
 
-from analysis.cli import program
-from analysis.cli.stores import HOLDS, config_of, read
+from analysis.cli.stores import HOLDS, config_of, load, read
 from analysis.estimates import files
 from analysis.estimates.values import CORRECTNESS, Estimates, Pairs
 from analysis.measures import agreement, removal
@@ -276,7 +275,5 @@ def _removal_numbers(store: Store, source: str, moved: str | None) -> numbers.Nu
                 source,
                 *thresholds,
             )
-    finished = store.numbers()
-    with program.progress_bar(len(finished), f"runs of {store.path.name} read") as progress:
-        groups = removal.group(config, store.load(finished, lambda number: progress(1)))
-    return numbers.removal_numbers(groups, pairs)
+    trials = load(store, store.numbers(), f"runs of {store.path.name}")
+    return numbers.removal_numbers(removal.group(config, trials), pairs)

@@ -19,11 +19,10 @@ from tfmem.datasets.base import (
     require_same_ids,
     require_same_labels,
 )
-from tfmem.datasets.stream import ImageStream
 from tfmem.datasets.variants import corrupt_labels, train_on_test_too
 
 __all__ = ["LOADERS", "SOURCES", "ArrayDataset", "ArraySplit", "Dataset", "ImageDataset"]
-__all__ += ["ImageStream", "Source", "Split", "StreamedDataset", "corrupt_labels", "known", "load"]
+__all__ += ["Source", "Split", "StreamedDataset", "corrupt_labels", "known", "load"]
 __all__ += ["load_for", "needs_download", "numbered_ids", "require_in_memory", "require_known"]
 __all__ += ["require_same_ids", "require_same_labels", "train_on_test_too", "uses_tensorflow"]
 

@@ -111,8 +111,7 @@ if __name__ == "__main__":
         define_path("turnover", f"Scores file of turn-over dropout of the same dataset, {named}.")
         arguments.define_pictures("the figure")
     with program.group("What is computed"):
-        flags.DEFINE_float(
-            "max_score", None, "Compare scores below this one too: most examples have nearly 1."
-        )
+        text = "Compare scores below this one too: most examples have nearly 1."
+        flags.DEFINE_float("max_score", None, text)
         arguments.define_thresholds()
     program.run(main)

@@ -53,11 +53,8 @@ if __name__ == "__main__":
         arguments.define_store()
         arguments.define_picture("out", "the figure")
     with program.group("What is computed"):
-        flags.DEFINE_bool(
-            "probability",
-            False,
-            "Also compare halves by the other estimator, tfmem estimate --estimator=probability.",
-        )
+        text = "Also compare halves by the other estimator, tfmem estimate --estimator=probability."
+        flags.DEFINE_bool("probability", False, text)
         arguments.define_count("splits", 3, "Random splits to average.")
         arguments.define_thresholds()
     program.run(main)

@@ -10,18 +10,17 @@ stores will do. --out draws Figs. 3, 5 and 6 of one store, or Fig. 10 of several
 draws Fig. 4.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+import itertools
+from collections.abc import Sequence
 
 from absl import flags
 
-from analysis.cli import arguments, program
-from analysis.cli.stores import config_of, print_lacking
+from analysis.cli import arguments, program, stores
 from analysis.measures import dynamics
 from analysis.measures.dynamics import Curves, Groups
 from tfmem.config import EVERYTHING, DynamicsConfig
 from tfmem.store.artifacts import read_subsets
 from tfmem.store.store import Store
-from tfmem.store.trials import Trial
 
 FLAGS = flags.FLAGS
 
@@ -36,19 +35,9 @@ def read(store: Store, config: DynamicsConfig) -> tuple[Groups, list[Curves]]:
     if not numbers:
         raise ValueError(f"{store.path} has no finished runs yet: {store.command()}")
     groups = dynamics.group(read_subsets(store), len(store.dataset.test))
-    found = []
-    with program.progress_bar(len(numbers), "runs read") as progress:
-
-        def runs(of_condition: Iterable[int]) -> Iterator[Trial]:
-            for number in of_condition:
-                yield store.read(number)
-                progress(1)
-
-        for index, condition in enumerate(config.conditions):
-            there = [number for number in numbers if number // config.runs == index]
-            if there:
-                found.append(dynamics.follow(condition, runs(there), groups))
-    return groups, found
+    every = stores.read(store, numbers, "runs")
+    parts = itertools.groupby(every, lambda run: config.conditions[run.number // config.runs])
+    return groups, [dynamics.follow(condition, runs, groups) for condition, runs in parts]
 
 
 def _on_everything(found: Sequence[Curves], path: str, gradients: bool = False) -> Curves:
@@ -73,11 +62,11 @@ def main() -> None:
     everything, corrupted = [], []
     for index, (_, path) in enumerate(named):
         store = Store.open(path)
-        config = config_of(store, DynamicsConfig)
+        config = stores.config_of(store, DynamicsConfig)
         groups, found = read(store, config)
         print(("\n" if index else "") + dynamics.describe(config, groups))
         there = {curves.condition: curves.num_runs for curves in found}
-        print_lacking(store, config.runs, dict.fromkeys(config.conditions, 0) | there)
+        stores.print_lacking(store, config.runs, dict.fromkeys(config.conditions, 0) | there)
         print(dynamics.report(found))
         corrupted.append(config.experiment.corrupted_labels)
         if FLAGS.gradients_out or (FLAGS.out and len(named) > 1):

@@ -28,9 +28,7 @@ def main() -> None:
         numbers = [number for number in numbers if number in wanted]
         if not numbers:
             raise ValueError(f"--trials={FLAGS.trials}: {store.path} has none of these")
-    with program.progress_bar(len(numbers), "trials read") as progress:
-        by_probability = FLAGS.estimator == PROBABILITY
-        trials = store.load(numbers, lambda number: progress(1), by_probability)
+    trials = stores.load(store, numbers, "trials", FLAGS.estimator == PROBABILITY)
     estimates = estimators.estimate(trials, store.dataset, FLAGS.influence, FLAGS.estimator)
     files.write(FLAGS.out, estimates)
     memorized = int((estimates.memorization >= experiments.MEM_THRESHOLD).sum())

@@ -11,8 +11,7 @@ Zhang (2020).
 
 from absl import flags
 
-from analysis.cli import arguments, program
-from analysis.cli.stores import config_of, print_lacking
+from analysis.cli import arguments, program, stores
 from analysis.measures import removal
 from tfmem.config import RemovalConfig
 from tfmem.store.store import Store
@@ -22,17 +21,15 @@ FLAGS = flags.FLAGS
 
 def main() -> None:
     store = Store.open(FLAGS.store)
-    config = config_of(store, RemovalConfig)
+    config = stores.config_of(store, RemovalConfig)
     pairs = None
     if config.high_influence:
         pairs = removal.read_pairs(config, FLAGS.estimates or config.estimates)
     if FLAGS.out and not config.mem_thresholds:
         raise ValueError(f"{store.path} has no memorization thresholds: there is nothing to draw")
-    numbers = store.numbers()
-    with program.progress_bar(len(numbers), "runs read") as progress:
-        groups = removal.group(config, store.load(numbers, lambda number: progress(1)))
+    groups = removal.group(config, stores.load(store, store.numbers(), "runs"))
     there = {str(runs.condition): len(runs) for runs in groups}
-    print_lacking(store, config.runs, there)
+    stores.print_lacking(store, config.runs, there)
     whole = removal.mean(groups[0].accuracy())
     print(
         f"{config.name}: trained on all {len(store.dataset.train):,} examples, test accuracy is "

@@ -21,8 +21,7 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
-from analysis.cli import arguments, program
-from analysis.cli.stores import config_of
+from analysis.cli import arguments, program, stores
 from analysis.estimates import scores
 from analysis.estimates.scores import Scores
 from analysis.measures import turnover
@@ -64,12 +63,7 @@ def _read(store: Store) -> list[Trial]:
         raise ValueError(f"{store.path} has {which} yet: {command}")
     if wanted and len(numbers) < len(wanted):
         print(f"incomplete: {len(numbers):,} of {len(wanted):,} models are there: {command}")
-    trials = []
-    with program.progress_bar(len(numbers), "models read", delay=1) as progress:
-        for number in numbers:
-            trials.append(store.read(number))
-            progress(1)
-    return trials
+    return list(stores.read(store, numbers, "models", delay=1))
 
 
 def _draw(
@@ -107,7 +101,7 @@ def main() -> None:
 
         folder.require(FLAGS.figures, "figures", FLAGS.formats)  # Before anything is read.
     store = Store.open(FLAGS.store)
-    config = config_of(store, TurnoverConfig)
+    config = stores.config_of(store, TurnoverConfig)
     trials = _read(store)
     epochs = scores.common_epochs(trials)
     last = FLAGS.epoch or epochs[-1]

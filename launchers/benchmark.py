@@ -72,6 +72,5 @@ if __name__ == "__main__":
     training_flags.define_experiment(required=False)
     with program.group("What is read and written"):
         arguments.define_data_dir()
-    training_flags.define_overrides()
     training_flags.define_training()
     program.run(main)

@@ -117,7 +117,6 @@ if __name__ == "__main__":
     with program.group("What is read and written"):
         text = "Scores file (tfmem turnover): its lowest are easy examples, its highest difficult."
         arguments.define_path("scores", text)
-    training_flags.define_overrides(without=["subset_ratio"])
-    training_flags.define_training(stacks=False)
+    training_flags.define_training(without=["subset_ratio"], stacks=False)
     training_flags.define_launch()
     program.run(main)

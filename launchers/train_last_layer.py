@@ -97,7 +97,6 @@ if __name__ == "__main__":
         text = "Layer whose output are the features; the penultimate by default."
         arguments.define_text("feature_layer", text)
     training_flags.define_store()
-    training_flags.define_overrides(without=_MEANINGLESS)
-    training_flags.define_training()
+    training_flags.define_training(without=_MEANINGLESS)
     training_flags.define_launch()
     program.run(main)

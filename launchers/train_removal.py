@@ -116,15 +116,13 @@ if __name__ == "__main__":
             "Memorization values in (0, 1]: examples at or above each are removed; empty for none.",
         )
         arguments.define_thresholds()
-        flags.DEFINE_bool(
-            "high_influence", True, "Also remove the training examples of the high-influence pairs."
-        )
+        text = "Also remove the training examples of the high-influence pairs."
+        flags.DEFINE_bool("high_influence", True, text)
         arguments.define_text("trials", "START:STOP; all runs of all conditions by default.")
     training_flags.define_store()
     with program.group("What is read and written"):
         text = "Estimates file of the dataset, ours or a published one."
         arguments.define_path("estimates", text, required=True)
-    training_flags.define_overrides(without=["subset_ratio"])
-    training_flags.define_training()
+    training_flags.define_training(without=["subset_ratio"])
     training_flags.define_launch()
     program.run(main)

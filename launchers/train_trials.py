@@ -70,7 +70,6 @@ if __name__ == "__main__":
         arguments.define_text("trials", text)
         flags.DEFINE_bool("describe", False, "Print the recipe and its sources, and stop.")
     training_flags.define_store(required=False)
-    training_flags.define_overrides()
     training_flags.define_training()
     training_flags.define_engine()
     training_flags.define_launch()

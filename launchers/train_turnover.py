@@ -99,7 +99,6 @@ if __name__ == "__main__":
         text = "Estimate the influence of so many training examples, those with the highest scores,"
         arguments.define_count("influence", 0, f"{text} on all test examples.", lowest=0)
     training_flags.define_store()
-    training_flags.define_overrides(without=["subset_ratio"])
-    training_flags.define_training(stacks=False)
+    training_flags.define_training(without=["subset_ratio"], stacks=False)
     training_flags.define_launch()
     program.run(main)

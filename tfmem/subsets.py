@@ -25,15 +25,6 @@ def subset_size(n: int, ratio: float) -> int:
     return m
 
 
-def sample_subset(n: int, ratio: float, base_seed: int, trial: int) -> np.ndarray:
-    """Returns the trial's subset mask: bool [n], exactly `subset_size(n, ratio)` of them true.
-
-    Every subset of that size is equally likely: I ~ P([n], m) in Sec. 2, Algorithm 1 line 1.
-    """
-    chosen = seeds.generator(base_seed, trial, "subset").permutation(n)[: subset_size(n, ratio)]
-    return _mask(n, chosen)
-
-
 def _mask(n: int, chosen: np.ndarray) -> np.ndarray:
     mask = np.zeros(n, bool)
     mask[chosen] = True
@@ -53,7 +44,10 @@ class Subsets(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class RandomSubsets:
-    """A uniform random subset for each trial (Sec. 2)."""
+    """A uniform random subset of `subset_size(n, ratio)` examples for each trial.
+
+    Every subset of that size is equally likely: I ~ P([n], m) in Sec. 2, Algorithm 1 line 1.
+    """
 
     n: int
     ratio: float
@@ -64,7 +58,8 @@ class RandomSubsets:
         return subset_size(self.n, self.ratio)
 
     def mask(self, trial: int) -> np.ndarray:
-        return sample_subset(self.n, self.ratio, self.base_seed, trial)
+        order = seeds.generator(self.base_seed, trial, "subset").permutation(self.n)
+        return _mask(self.n, order[: self.size])
 
 
 @dataclasses.dataclass(frozen=True)

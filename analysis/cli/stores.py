@@ -1,10 +1,12 @@
 """What a store holds, as the programs ask that read stores of one kind."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TypeVar
 
+from analysis.cli import program
 from tfmem.config import DynamicsConfig, RemovalConfig, TurnoverConfig
 from tfmem.store.store import Store
+from tfmem.store.trials import Trial, TrialSet
 
 C = TypeVar("C", RemovalConfig, TurnoverConfig, DynamicsConfig)
 # What stores hold whose trials are not on random subsets, by the kind of their config, which is
@@ -39,6 +41,20 @@ def config_of(store: Store, wanted: type[C]) -> C:
         f"{store.path} holds no {HOLDS[kind]}: tfmem train_{kind} makes them, and "
         f"tfmem {config.kind if config.kind in HOLDS else 'estimate'} reads what is there"
     )
+
+
+def read(store: Store, numbers: Sequence[int], what: str, delay: float = 0.0) -> Iterator[Trial]:
+    """Yields these trials of a store one by one, and shows a bar of how many were read."""
+    with program.progress_bar(len(numbers), f"{what} read", delay) as progress:
+        for number in numbers:
+            yield store.read(number)
+            progress(1)
+
+
+def load(store: Store, numbers: Sequence[int], what: str, probabilities: bool = False) -> TrialSet:
+    """Reads what the estimators need of these trials (`Store.load`), and shows a bar as `read`."""
+    with program.progress_bar(len(numbers), f"{what} read") as progress:
+        return store.load(numbers, lambda number: progress(1), probabilities)
 
 
 def print_lacking(store: Store, runs: int, there: Mapping[str, int]) -> None:

@@ -77,7 +77,6 @@ def _wrapped(paragraph: str, width: int) -> str:
 
 
 def _entry(flag: flags.Flag, width: int) -> str:
-    """Returns the lines of a flag."""
     head = f"  --[no]{flag.name}" if flag.boolean else f"  --{flag.name}"
     required = any(MISSING.match(validator.message) for validator in flag.validators)
     default = (flag.default_as_str or "").strip("'\"")

@@ -14,6 +14,7 @@ from tfmem.words import counted, number, table
 # Every axis of groups is in this order.
 ALL, EASY, DIFFICULT = range(3)
 GROUPS = ("all", "easy", "difficult")
+Groups = Mapping[str, np.ndarray]  # Of `group`.
 # Shares of a subset; it is told when so much of it is right.
 LEVELS = (0.5, 0.9)
 _TRAINED_ON = {
@@ -22,19 +23,6 @@ _TRAINED_ON = {
     config.EASY: "the easy subset",
     config.DIFFICULT: "the difficult subset",
 }
-
-
-@dataclasses.dataclass(frozen=True)
-class Groups:
-    """Which examples are in which group.
-
-    Attributes:
-      train: bool [3, n], in the order of `GROUPS`.
-      test: bool [3, n']; no example is easy or difficult where test examples have no scores.
-    """
-
-    train: np.ndarray
-    test: np.ndarray
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,16 +72,21 @@ class Curves:
 
 
 def group(subsets: Mapping[str, np.ndarray], num_test: int) -> Groups:
-    """Returns the groups of some subsets.
+    """Returns which examples are in which group, in the order of `GROUPS`.
 
     Args:
       subsets: of `read_subsets`.
       num_test: n'.
+
+    Returns:
+      `train`, bool [3, n], and `test`, bool [3, n']; no test example is easy or difficult where
+      they have no scores.
     """
     none = np.zeros(num_test, bool)
     train = [subsets[f"tr_{name}"] for name in GROUPS[1:]]
     test = [subsets.get(f"tt_{name}", none) for name in GROUPS[1:]]
-    return Groups(np.stack([np.ones_like(train[0]), *train]), np.stack([~none, *test]))
+    everything = np.ones_like(train[0])
+    return {"train": np.stack([everything, *train]), "test": np.stack([~none, *test])}
 
 
 def known_mean(values: np.ndarray, axis: int) -> np.ndarray:
@@ -145,7 +138,7 @@ def follow(condition: str, runs: Iterable[Trial], groups: Groups) -> Curves:
         numbers = sorted(run.epochs)
         epochs = [run.epochs[number] for number in numbers]
         for split in ("train", "test"):
-            parts[split].append(accuracies(epochs, f"{split}_correct", getattr(groups, split)))
+            parts[split].append(accuracies(epochs, f"{split}_correct", groups[split]))
         for name in ("similarity", "contribution"):
             nothing = np.full(len(GROUPS), np.nan)
             parts[name].append(np.array([epoch.get(name, nothing) for epoch in epochs]).T)
@@ -154,8 +147,8 @@ def follow(condition: str, runs: Iterable[Trial], groups: Groups) -> Curves:
         num_runs=len(parts["train"]),
         num_examples=int(run.subset.sum()),
         epochs=np.array(numbers),
-        train_shares=groups.train.mean(axis=1),
-        test_shares=groups.test.mean(axis=1),
+        train_shares=groups["train"].mean(axis=1),
+        test_shares=groups["test"].mean(axis=1),
         **{name: known_mean(np.stack(values), axis=0) for name, values in parts.items()},
     )
 
@@ -281,7 +274,7 @@ def describe(followed: DynamicsConfig, groups: Groups) -> str:
     """Returns what was followed as one line."""
     corrupted = followed.experiment.corrupted_labels
     parts = []
-    for members, what in ((groups.train, "training"), (groups.test, "test")):
+    for members, what in ((groups["train"], "training"), (groups["test"], "test")):
         total, easy, difficult = members.sum(axis=1)
         if easy or difficult:
             parts.append(f"of {total:,} {what} examples {easy:,} easy, {difficult:,} difficult")

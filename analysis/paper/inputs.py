@@ -8,8 +8,7 @@ import numpy as np
 from absl import logging
 from etils import epath
 
-from analysis.cli import program
-from analysis.cli.stores import HOLDS, config_of
+from analysis.cli.stores import HOLDS, config_of, load, read
 from analysis.estimates import files
 from analysis.estimates.values import CORRECTNESS, Estimates, Pairs
 from analysis.measures import agreement, removal
@@ -206,7 +205,6 @@ class _Collector:
         return found
 
     def _read_pairs(self, dataset: str, path: str, source: str) -> Pairs:
-        """Reads a pairs file."""
         try:
             found = files.read_pairs(path)
         except ValueError as error:
@@ -250,12 +248,8 @@ def _trials(store: Store) -> tuple[np.ndarray, np.ndarray]:
     finished = store.numbers()
     if not finished:
         raise ValueError(f"{store.path} has no finished trials yet: {store.command()}")
-    found = []
-    with program.progress_bar(len(finished), f"trials of {store.path.name} read") as progress:
-        for number in finished:
-            trial = store.read(number)
-            found.append((trial.test_accuracy, trial.seconds))
-            progress(1)
+    trials = read(store, finished, f"trials of {store.path.name}")
+    found = [(trial.test_accuracy, trial.seconds) for trial in trials]
     accuracies, seconds = np.array(found, float).T
     return accuracies, seconds
 
@@ -288,7 +282,5 @@ def _removal_numbers(store: Store, source: str, moved: str | None) -> numbers.Nu
                 source,
                 *thresholds,
             )
-    finished = store.numbers()
-    with program.progress_bar(len(finished), f"runs of {store.path.name} read") as progress:
-        groups = removal.group(config, store.load(finished, lambda number: progress(1)))
-    return numbers.removal_numbers(groups, pairs)
+    trials = load(store, store.numbers(), f"runs of {store.path.name}")
+    return numbers.removal_numbers(removal.group(config, trials), pairs)

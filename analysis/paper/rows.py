@@ -172,7 +172,6 @@ def _fitted(cells: Sequence[Sequence[str]], width: int) -> list[int]:
 
 
 def _aligned(cells: Sequence[str], widths: Sequence[int]) -> list[str]:
-    """Returns the lines of one row."""
     wrapped = [_wrapped(cell, column) for cell, column in zip(cells, widths, strict=True)]
     return [
         "  ".join(

@@ -11,7 +11,6 @@ from analysis.measures.agreement import Curve
 from analysis.measures.comparison import Comparison, legend
 from analysis.plots import style
 
-_MEASURES = (("jaccard", "Jaccard similarity"), ("difference", "mean difference of estimates"))
 _FEW = 10  # Elements in a union that say little: their marker is hollow.
 
 
@@ -24,7 +23,7 @@ def draw(axes: Sequence[Axes], curves: Sequence[tuple[str, Curve]], quantity: st
         the marker is hollow where both sets together have fewer than 10.
       quantity: what the thresholds are of.
     """
-    for ax, (field, title) in zip(axes, _MEASURES, strict=True):
+    for ax, (field, title) in zip(axes, style.AGREEMENT, strict=True):
         style.dress(ax, f"{quantity} threshold", title)
         for index, (label, curve) in enumerate(curves):
             look = colour, marker, _ = style.CURVES[index % len(style.CURVES)]

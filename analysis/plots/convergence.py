@@ -20,10 +20,7 @@ def draw(axes: Sequence[Axes], halves: Sequence[SplitHalf]) -> None:
     """
     numbers = [half.num_trials for half in halves]
     jaccard_ax, difference_ax = axes
-    for ax, measure, title in (
-        (jaccard_ax, "jaccard", "Jaccard similarity"),
-        (difference_ax, "difference", "mean difference of estimates"),
-    ):
+    for ax, (measure, title) in zip(axes, style.AGREEMENT, strict=True):
         style.dress(ax, "trials in each half", title)
         for quantity, (label, *look) in style.SERIES.items():
             values = [getattr(half, f"{quantity}_{measure}") for half in halves]

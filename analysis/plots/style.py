@@ -40,7 +40,6 @@ _CSS_NAMES = {
 }
 
 # Colours of subsets of examples.
-FULL = INK
 EASY = "#1b8a6b"
 DIFFICULT = "#7a3f98"
 
@@ -60,8 +59,11 @@ SERIES = {
     "infl": (INFLUENCE_LABEL, INFLUENCE, "s", "--"),
 }
 
+# What is said of how far two estimates agree: fields of measures, and titles of axes.
+AGREEMENT = (("jaccard", "Jaccard similarity"), ("difference", "mean difference of estimates"))
+
 # Label and colour of all, easy and difficult examples.
-GROUPS = (("full", FULL), ("easy", EASY), ("difficult", DIFFICULT))
+GROUPS = (("full", INK), ("easy", EASY), ("difficult", DIFFICULT))
 
 # What is compared with one thing, in the order of legends: colour, marker, line. The colours differ
 # in lightness too, and the markers do where a colour is used again.

@@ -57,12 +57,8 @@ def define_store(required: bool = True) -> None:
         arguments.define_data_dir()
 
 
-def define_overrides(without: Iterable[str] = ()) -> None:
-    """Defines a flag for every number of an experiment that can be overridden.
-
-    Args:
-      without: fields that mean nothing to the program.
-    """
+def _define_overrides(without: Iterable[str]) -> None:
+    """Defines a flag for every other number of an experiment that can be overridden."""
     with program.group("The recipe (what is given overrides the experiment's)"):
         for field, text in experiments.OVERRIDES.items():
             if field in without:
@@ -76,12 +72,14 @@ def define_overrides(without: Iterable[str] = ()) -> None:
                 define(field, None, text)
 
 
-def define_training(stacks: bool = True) -> None:
-    """Defines how trials are trained: what does not change what they are.
+def define_training(without: Iterable[str] = (), stacks: bool = True) -> None:
+    """Defines how trials are trained: the recipe, and what does not change what they are.
 
     Args:
+      without: fields of an experiment that mean nothing to the program.
       stacks: whether the program can train trials stacked.
     """
+    _define_overrides(without)
     with program.group("Where and how"):
         strategy = (
             "tf.distribute strategy of one trial: mirrored over all GPUs, default for one device. "
@@ -174,20 +172,11 @@ def shard(trials: range) -> range:
     return trials[index::count]
 
 
-def overrides() -> dict[str, Any]:
-    """Returns the numbers that the flags override, by field; None for the others."""
-    found = {}
-    for field in experiments.OVERRIDES:
-        value = FLAGS[field].value if field in FLAGS else None
-        if value is not None:
-            value = _parsed(field, value)
-        found[field] = value
-    return found
-
-
 def experiment() -> ExperimentConfig:
     """Returns the config that the flags ask for; ValueError if they are wrong."""
-    config = experiments.resolve(FLAGS.experiment, overrides())
+    values = {field: FLAGS[field].value for field in experiments.OVERRIDES if field in FLAGS}
+    given = {field: _parsed(field, value) for field, value in values.items() if value is not None}
+    config = experiments.resolve(FLAGS.experiment, given)
     datasets.require_known(config.dataset)
     return config
 

@@ -339,7 +339,7 @@ def test_the_figure_draws_every_condition():
         assert ax.get_ylim() == (0, 1)
         assert ax.get_xlim() == (0, 3)
         colours = [line.get_color() for line in ax.lines]
-        assert colours == 2 * [style.FULL, style.EASY, style.DIFFICULT]
+        assert colours == 2 * [style.INK, style.EASY, style.DIFFICULT]
         solid, dotted = ax.lines[:3], ax.lines[3:]
         for lines, name in ((solid, "everything"), (dotted, "without_difficult")):
             expected = getattr(found[name], split)

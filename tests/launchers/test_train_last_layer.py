@@ -74,7 +74,7 @@ def test_a_trial_is_a_linear_classifier_on_a_random_subset(store, archive, digit
     problem = Problem(config, features)
     weights, bias = numpy_sgd(problem, 3, steps=2 * problem.steps_per_epoch)
     trial = store.read(3)
-    np.testing.assert_array_equal(trial.subset, subsets.sample_subset(1257, 0.7, 0, 3))
+    np.testing.assert_array_equal(trial.subset, subsets.RandomSubsets(1257, 0.7, 0).mask(3))
     for split, found in ((train_split, trial.train), (test_split, trial.test)):
         logits = split.images @ weights + bias
         exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))

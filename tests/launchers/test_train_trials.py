@@ -33,7 +33,9 @@ def test_a_store_holds_what_was_asked_for(reference):
     assert "tensorflow" in reference.versions
     for number in (0, 11):
         trial = reference.read(number)
-        np.testing.assert_array_equal(trial.subset, subsets.sample_subset(1257, 0.7, 0, number))
+        np.testing.assert_array_equal(
+            trial.subset, subsets.RandomSubsets(1257, 0.7, 0).mask(number)
+        )
         assert trial.base_seed == 0
         assert trial.test_accuracy > 0.8
         assert trial.seconds > 0

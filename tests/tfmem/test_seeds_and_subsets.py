@@ -38,13 +38,14 @@ def test_subset_size():
 
 def test_subsets_have_exactly_m_examples():
     for trial in range(50):
-        assert subsets.sample_subset(101, 0.7, 3, trial).sum() == 71
+        assert subsets.RandomSubsets(101, 0.7, 3).mask(trial).sum() == 71
 
 
 def test_every_subset_is_equally_likely():
     """All C(5, 2) = 10 subsets, 20,000 draws: each within 5 standard deviations of 2,000."""
     drawn = [
-        tuple(np.flatnonzero(subsets.sample_subset(5, 0.4, 0, trial))) for trial in range(20_000)
+        tuple(np.flatnonzero(subsets.RandomSubsets(5, 0.4, 0).mask(trial)))
+        for trial in range(20_000)
     ]
     counts = [drawn.count(subset) for subset in itertools.combinations(range(5), 2)]
     assert sum(counts) == 20_000

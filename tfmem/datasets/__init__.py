@@ -19,15 +19,13 @@ from tfmem.datasets.base import (
     require_same_ids,
     require_same_labels,
 )
-from tfmem.datasets.stream import ImageStream
 from tfmem.datasets.variants import corrupt_labels, train_on_test_too
 from tfmem.disk import atomic
 
 __all__ = ["LOADERS", "SOURCES", "ArrayDataset", "ArraySplit", "Dataset", "ImageDataset"]
-__all__ += ["ImageStream", "Source", "Split", "StreamedDataset", "corrupt_labels", "known", "load"]
-__all__ += ["load_for", "located", "needs_download", "numbered_ids", "require_in_memory"]
-__all__ += ["require_known", "require_same_ids", "require_same_labels", "train_on_test_too"]
-__all__ += ["uses_tensorflow"]
+__all__ += ["Source", "Split", "StreamedDataset", "corrupt_labels", "known", "load", "load_for"]
+__all__ += ["located", "needs_download", "numbered_ids", "require_in_memory", "require_known"]
+__all__ += ["require_same_ids", "require_same_labels", "train_on_test_too", "uses_tensorflow"]
 
 _TFDS = ("mnist", "fashion_mnist", "cifar10", "cifar100")
 

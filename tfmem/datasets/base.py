@@ -209,7 +209,7 @@ def require_same_labels(
     Raises:
       ValueError: the number of examples or a label differs; the message starts with `what`.
     """
-    _require_same(expected, "labels", (train_labels, test_labels), f"{what} has", what, "labels")
+    _require_same(expected, "labels", (train_labels, test_labels), what)
 
 
 def require_same_ids(
@@ -220,17 +220,13 @@ def require_same_ids(
     Raises:
       ValueError: their number or an id differs; the message starts with `what`.
     """
-    _require_same(expected, "ids", (train_ids, test_ids), f"{what} has ids of", what, "calls")
+    _require_same(expected, "ids", (train_ids, test_ids), what)
 
 
 def _require_same(
-    expected: Dataset,
-    field: str,
-    arrays: tuple[np.ndarray | None, ...],
-    has: str,
-    what: str,
-    verb: str,
+    expected: Dataset, field: str, arrays: tuple[np.ndarray | None, ...], what: str
 ) -> None:
+    has, verb = ("has", "labels") if field == "labels" else ("has ids of", "calls")
     known = expected.name or "this dataset"
     splits = (("training", expected.train), ("test", expected.test))
     for (name, split), array in zip(splits, arrays, strict=True):
@@ -238,7 +234,8 @@ def _require_same(
             continue
         if len(array) != len(split):
             raise ValueError(
-                f"{has} {len(array)} {name} examples, {known} has {len(split)}: another dataset?"
+                f"{what} {has} {len(array)} {name} examples, {known} has {len(split)}: "
+                "another dataset?"
             )
         own = getattr(split, field)
         differ = np.flatnonzero(array != own)

@@ -200,7 +200,6 @@ class _Driver:
         return self._left - held.keys(), self._left & others
 
     def _capacity(self) -> int:
-        """Returns how many workers there is room for."""
         nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
         return sum(map(self._resources.workers, nodes))
 

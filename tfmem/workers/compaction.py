@@ -204,7 +204,6 @@ def _write(
 
 
 def _remove(store: Store, trials: Iterable[int]) -> None:
-    """Removes the trials' own files."""
     for trial in trials:
         store.trial_path(trial).unlink(missing_ok=True)
 

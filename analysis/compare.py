@@ -6,8 +6,9 @@ r"""How far two estimates of the same examples, or estimates and scores, agree.
 
 With --estimates_b: the rank correlation of memorization, how well the memorized examples and the
 high-influence pairs agree (Sec. 3.5 of Feldman & Zhang, 2020), and the examples that differ most.
-With --consistency_scores, an array of one score per training example (Jiang et al., 2021), in the
-order of the dataset: their rank correlation with P[correct | left out], which they estimate.
+With --consistency_scores, one score per training example (Jiang et al., 2021), an npy or an npz
+file as published: their rank correlation with P[correct | left out], which they estimate. Labels in
+the file are checked, and file names tell the order; else it is that of the dataset.
 With --turnover, a file of tfmem turnover: how far memorization agrees with the scores of
 turn-over dropout (Liu, Lin & Jaggi, 2021), how well each finds corrupted labels, and its cost.
 """
@@ -50,12 +51,7 @@ def _compare_consistency(a: Estimates, name: str, path: str) -> None:
             f"{name} has no tr_heldout_accuracy, which consistency scores are compared with: "
             "tfmem estimate writes it"
         )
-    consistency = files.read_consistency_scores(path)
-    if len(consistency) != len(a.memorization):
-        raise ValueError(
-            f"{path} has {len(consistency):,} scores, expected one for each of the "
-            f"{len(a.memorization):,} training examples of {FLAGS.estimates_a}"
-        )
+    consistency = files.read_consistency_scores(path, a.train_labels, a.train_ids)
     heldout = a.details.heldout_accuracy
     known = (a.details.num_out > 0) & ~np.isnan(heldout)  # Not of an example that every trial saw.
     heldout, consistency = heldout[known], consistency[known]
@@ -106,7 +102,7 @@ if __name__ == "__main__":
         define_text("estimates_a", f"Estimates file, {named}.", required=True)
         define_text("estimates_b", f"Estimates file of the same dataset, {named}.")
         define_text(
-            "consistency_scores", "Consistency scores of the training examples, an npy file."
+            "consistency_scores", "Consistency scores of the training examples, npy or npz file."
         )
         define_text("turnover", f"Scores file of turn-over dropout of the same dataset, {named}.")
         arguments.define_texts("out", "Where to write the figure: a .png, .pdf or .svg file.")

@@ -37,12 +37,13 @@ def _compare_estimates(a: Estimates, name_a: str, path_b: str, name_b: str) -> N
     names, thresholds = (name_a, name_b), (FLAGS.mem_threshold, FLAGS.infl_threshold)
     print(report(a, b, names, *thresholds))
     if FLAGS.out:
-        from analysis.plots import comparison, style
+        from analysis.plots import comparison, fonts, style
 
         pairs = selected_pairs(a, b, *thresholds) if with_pairs else None
         known = a.known & b.known
-        fig = comparison.figure((a.memorization[known], b.memorization[known]), names, pairs)
-        style.publish(fig, *FLAGS.out)
+        of_both = a.memorization[known], b.memorization[known]
+        with fonts.showing(names) as (x, y):
+            style.publish(comparison.figure(of_both, (x, y), pairs), *FLAGS.out)
 
 
 def _compare_consistency(a: Estimates, name: str, path: str) -> None:
@@ -57,10 +58,10 @@ def _compare_consistency(a: Estimates, name: str, path: str) -> None:
     heldout, consistency = heldout[known], consistency[known]
     print(consistency_report(heldout, consistency, FLAGS.max_score))
     if FLAGS.out:
-        from analysis.plots import comparison, style
+        from analysis.plots import comparison, fonts, style
 
-        fig = comparison.score_figure(heldout, consistency, (name, epath.Path(path).stem))
-        style.publish(fig, *FLAGS.out)
+        with fonts.showing((name, epath.Path(path).stem)) as (x, y):
+            style.publish(comparison.score_figure(heldout, consistency, (x, y)), *FLAGS.out)
 
 
 def _compare_turnover(a: Estimates, name_a: str, path_b: str, name_b: str) -> None:
@@ -72,9 +73,10 @@ def _compare_turnover(a: Estimates, name_a: str, path_b: str, name_b: str) -> No
     print(methods.report(values))
     print(methods.cost_sentence(a, found))
     if FLAGS.out:
-        from analysis.plots import comparison, style
+        from analysis.plots import comparison, fonts, style
 
-        style.publish(comparison.methods_figure(values, (name_a, name_b), costs), *FLAGS.out)
+        with fonts.showing((name_a, name_b)) as (x, y):
+            style.publish(comparison.methods_figure(values, (x, y), costs), *FLAGS.out)
 
 
 def main() -> None:

@@ -6,8 +6,9 @@ r"""How far two estimates of the same examples, or estimates and scores, agree.
 
 With --estimates_b: the rank correlation of memorization, how well the memorized examples and the
 high-influence pairs agree (Sec. 3.5 of Feldman & Zhang, 2020), and the examples that differ most.
-With --consistency_scores, an array of one score per training example (Jiang et al., 2021), in the
-order of the dataset: their rank correlation with P[correct | left out], which they estimate.
+With --consistency_scores, one score per training example (Jiang et al., 2021), an npy or an npz
+file as published: their rank correlation with P[correct | left out], which they estimate. Labels in
+the file are checked, and file names tell the order; else it is that of the dataset.
 With --turnover, a file of tfmem turnover: how far memorization agrees with the scores of
 turn-over dropout (Liu, Lin & Jaggi, 2021), how well each finds corrupted labels, and its cost.
 """
@@ -36,12 +37,13 @@ def _compare_estimates(a: Estimates, name_a: str, path_b: str, name_b: str) -> N
     names, thresholds = (name_a, name_b), (FLAGS.mem_threshold, FLAGS.infl_threshold)
     print(report(a, b, names, *thresholds))
     if FLAGS.out:
-        from analysis.plots import comparison, style
+        from analysis.plots import comparison, fonts, style
 
         pairs = selected_pairs(a, b, *thresholds) if with_pairs else None
         known = a.known & b.known
-        fig = comparison.figure((a.memorization[known], b.memorization[known]), names, pairs)
-        style.publish(fig, *FLAGS.out)
+        of_both = a.memorization[known], b.memorization[known]
+        with fonts.showing(names) as (x, y):
+            style.publish(comparison.figure(of_both, (x, y), pairs), *FLAGS.out)
 
 
 def _compare_consistency(a: Estimates, name: str, path: str) -> None:
@@ -50,21 +52,16 @@ def _compare_consistency(a: Estimates, name: str, path: str) -> None:
             f"{name} has no tr_heldout_accuracy, which consistency scores are compared with: "
             "tfmem estimate writes it"
         )
-    consistency = files.read_consistency_scores(path)
-    if len(consistency) != len(a.memorization):
-        raise ValueError(
-            f"{path} has {len(consistency):,} scores, expected one for each of the "
-            f"{len(a.memorization):,} training examples of {FLAGS.estimates_a}"
-        )
+    consistency = files.read_consistency_scores(path, a.train_labels, a.train_ids)
     heldout = a.details.heldout_accuracy
     known = (a.details.num_out > 0) & ~np.isnan(heldout)  # Not of an example that every trial saw.
     heldout, consistency = heldout[known], consistency[known]
     print(consistency_report(heldout, consistency, FLAGS.max_score))
     if FLAGS.out:
-        from analysis.plots import comparison, style
+        from analysis.plots import comparison, fonts, style
 
-        fig = comparison.score_figure(heldout, consistency, (name, epath.Path(path).stem))
-        style.publish(fig, *FLAGS.out)
+        with fonts.showing((name, epath.Path(path).stem)) as (x, y):
+            style.publish(comparison.score_figure(heldout, consistency, (x, y)), *FLAGS.out)
 
 
 def _compare_turnover(a: Estimates, name_a: str, path_b: str, name_b: str) -> None:
@@ -76,9 +73,10 @@ def _compare_turnover(a: Estimates, name_a: str, path_b: str, name_b: str) -> No
     print(methods.report(values))
     print(methods.cost_sentence(a, found))
     if FLAGS.out:
-        from analysis.plots import comparison, style
+        from analysis.plots import comparison, fonts, style
 
-        style.publish(comparison.methods_figure(values, (name_a, name_b), costs), *FLAGS.out)
+        with fonts.showing((name_a, name_b)) as (x, y):
+            style.publish(comparison.methods_figure(values, (x, y), costs), *FLAGS.out)
 
 
 def main() -> None:
@@ -106,7 +104,7 @@ if __name__ == "__main__":
         define_path("estimates_a", f"Estimates file, {named}.", required=True)
         define_path("estimates_b", f"Estimates file of the same dataset, {named}.")
         define_path(
-            "consistency_scores", "Consistency scores of the training examples, an npy file."
+            "consistency_scores", "Consistency scores of the training examples, npy or npz file."
         )
         define_path("turnover", f"Scores file of turn-over dropout of the same dataset, {named}.")
         arguments.define_pictures("the figure")

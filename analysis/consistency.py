@@ -36,10 +36,11 @@ def main() -> None:
         print(comparison.text(f"influence, mem >= {FLAGS.mem_threshold:g}", " as well") + "\n")
     print(runs_sentence())
     if FLAGS.out:
-        from analysis.plots import consistency, style
+        from analysis.plots import consistency, fonts, style
 
         reference = legend(name_a, comparisons[0].pairs.size_a, a.test_accuracy)
-        style.publish(consistency.figure(comparisons, reference), *FLAGS.out)
+        with fonts.showing([reference, *(name for name, _ in others)]):
+            style.publish(consistency.figure(comparisons, reference), *FLAGS.out)
 
 
 if __name__ == "__main__":

@@ -250,26 +250,78 @@ def read_pairs(path: epath.PathLike) -> Pairs:
     return Pairs(**arrays)
 
 
-def read_consistency_scores(path: epath.PathLike) -> np.ndarray:
-    """Reads the consistency scores that Jiang et al. (2021) publish as an npy file.
+def read_consistency_scores(
+    path: epath.PathLike, labels: np.ndarray | None = None, ids: np.ndarray | None = None
+) -> np.ndarray:
+    """Reads the consistency scores that Jiang et al. (2021) publish.
+
+    Those of MNIST are an npy file; those of CIFAR are an npz file with `scores` and `labels`, which
+    are checked; that of ImageNet has `filenames` too, by which scores are found if ids are known.
+
+    Args:
+      path: where they are.
+      labels: of the training examples that they belong to, int [n]; None if that is not known.
+      ids: of these, text [n], or None; without ids or `filenames`, scores are in their order.
 
     Returns:
       float64 [n] in [0, 1]: high for an example that models get right without having seen it.
 
     Raises:
-      ValueError: it is not such a file.
+      ValueError: it is not such a file, or of other examples.
     """
-    array = npz.open_npy(path)
+    path = epath.Path(path)
+    own = None
+    if path.suffix == ".npz":
+        with npz.open_npz(path) as archive:
+            expected = "consistency scores: an npy file, or an npz file that has these"
+            _require(path, archive.files, ("scores", "labels"), expected)
+            scores = _scores(archive.array("scores"))
+            own = _read(archive, "labels", "iu", scores.shape)
+            if "filenames" in archive.files and ids is not None:
+                names = _as_text(_read(archive, "filenames", "SU", scores.shape))
+                places = _places(names, ids, path)
+                scores, own = scores[places], own[places]
+    else:
+        scores = _scores(npz.open_npy(path))
+    if labels is None:
+        return scores
+    if len(scores) != len(labels):
+        raise ValueError(
+            f"{path} has {len(scores):,} scores, expected one for each of the {len(labels):,} "
+            "training examples"
+        )
+    if own is not None and not np.array_equal(own, labels):
+        first = int(np.argmax(own != labels))
+        raise ValueError(
+            f"{path} labels training example {first} {own[first]}, and the estimates "
+            f"{labels[first]}: another dataset, or another order?"
+        )
+    return scores
+
+
+def _scores(array: npz.Array) -> np.ndarray:
+    """Reads float64 [n] in [0, 1]; ValueError if it is something else."""
     if len(array.shape) != 1 or array.dtype.kind != "f":
         raise ValueError(
-            f"{path} is {array.dtype} {list(array.shape)}, expected scores: floats [n] in [0, 1]"
+            f"{array.what} is {array.dtype} {list(array.shape)}, expected scores: floats [n] in "
+            "[0, 1]"
         )
     scores = array.read().astype(np.float64)
     bad = ~((scores >= 0) & (scores <= 1))
     if bad.any():
         first = int(np.argmax(bad))
-        raise ValueError(f"{path}: score {first} is {scores[first]:g}, expected [0, 1]")
+        raise ValueError(f"{array.what}: score {first} is {scores[first]:g}, expected [0, 1]")
     return scores
+
+
+def _places(names: np.ndarray, ids: np.ndarray, path: epath.Path) -> np.ndarray:
+    """Returns where in `names` each of the ids is; ValueError if one is not there."""
+    order = np.argsort(names)
+    places = order[np.minimum(np.searchsorted(names, ids, sorter=order), len(names) - 1)]
+    absent = names[places] != ids
+    if absent.any():
+        raise ValueError(f"{path} has no example {ids[np.argmax(absent)]}: another dataset?")
+    return places
 
 
 def _require(

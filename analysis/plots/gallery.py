@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.measures.examples import GalleryRow, gallery
-from analysis.plots import folder, pictures, style
+from analysis.plots import folder, fonts, pictures, style
 from analysis.plots.pictures import Picture
 from tfmem import experiments
 from tfmem.datasets import ImageDataset
@@ -90,7 +90,8 @@ def of_classes(dataset: ImageDataset, memorization: np.ndarray, labels: Sequence
       memorization: float [n].
       labels: of these classes.
     """
-    rows = gallery(memorization, dataset.train.labels, labels, dataset.class_names)
-    index = (found.example for row in rows for level in row.levels for found in level)
-    images = folder.images(dataset, "train", index)
-    return figure([row.shown(lambda found: Picture(images[found[0]], found[1])) for row in rows])
+    with fonts.showing(dataset.class_names) as names:
+        rows = gallery(memorization, dataset.train.labels, labels, names)
+        index = (found.example for row in rows for level in row.levels for found in level)
+        images = folder.images(dataset, "train", index)
+        return figure([row.shown(lambda each: Picture(images[each[0]], each[1])) for row in rows])

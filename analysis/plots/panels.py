@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from analysis.estimates.values import Estimates, Pairs
 from analysis.measures.examples import Estimated, PanelRow, panels
-from analysis.plots import folder, pictures, style
+from analysis.plots import folder, fonts, pictures, style
 from analysis.plots.pictures import Picture
 from tfmem import experiments
 from tfmem.datasets import ImageDataset
@@ -74,7 +74,13 @@ def of_pairs(
       pairs: the high-influence pairs.
       infl_threshold: theta_infl; influence below it is grey.
     """
-    sets = panels(estimates, pairs, dataset.class_names)
+    with fonts.showing(dataset.class_names) as names:
+        return _figures(dataset, panels(estimates, pairs, names), infl_threshold)
+
+
+def _figures(
+    dataset: ImageDataset, sets: Sequence[Sequence[PanelRow[Estimated]]], infl_threshold: float
+) -> list[Figure]:
     rows = [row for of_set in sets for row in of_set]
     train = folder.images(dataset, "train", (row.train.example for row in rows))
     test = folder.images(dataset, "test", (found.example for row in rows for found in row.tests))

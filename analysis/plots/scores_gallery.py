@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from analysis.estimates.scores import Scores
 from analysis.measures.examples import extreme_examples, highest_classes
-from analysis.plots import folder, pictures, style
+from analysis.plots import folder, fonts, pictures, style
 from analysis.plots.pictures import Picture
 from tfmem.datasets import ImageDataset
 from tfmem.store.epochs import Epoch
@@ -131,6 +131,6 @@ def of_scores(
             int(epoch["muted_predicted"][i]),
         )
 
-    names = dataset.class_names
-    columns = [ClassColumn(names[i], tuple(map(example, index))) for i, index in shown.items()]
-    return figure(columns)
+    with fonts.showing(dataset.class_names) as names:
+        columns = [ClassColumn(names[i], tuple(map(example, index))) for i, index in shown.items()]
+        return figure(columns)

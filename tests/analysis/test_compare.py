@@ -14,7 +14,7 @@ from analysis.plots.comparison import figure
 from tests.analysis.measures import test_methods
 from tests.analysis.measures.test_agreement import IDS, A, B
 from tests.analysis.test_consistency import squeezed, write
-from tests.conftest import run_program
+from tests.conftest import assert_refused, run_program
 
 
 def details(memorization, error, heldout=None, num_out=None):
@@ -128,6 +128,13 @@ def test_the_program_compares_scores(tmp_path):
     assert "rank correlation 0.200 over 4 examples\n" in done.stdout
     assert "rank correlation -1.000 over 3 examples with a score below 0.9\n" in done.stdout
     assert out.read_bytes().startswith(b"%PDF")
+    # The same with labels, as those of CIFAR are published.
+    np.savez(tmp_path / "scores.npz", scores=np.array(scores), labels=labels)
+    words = (f"--estimates_a={path}", f"--consistency_scores={tmp_path / 'scores.npz'}")
+    assert run_program("analysis.compare", *words, "--max_score=0.9").stdout in done.stdout
+    np.savez(tmp_path / "scores.npz", scores=np.array(scores), labels=labels + 1)
+    other = run_program("analysis.compare", *words, check=False)
+    assert_refused(other, "scores.npz labels training example 0 1, and the estimates 0: another")
 
 
 def test_what_cannot_be_compared_gets_one_line(tmp_path):

@@ -246,7 +246,7 @@ ROWS = {
         },
     ),
 }
-SHARED = {"__init__", "__main__", "folder", "histogram", "pictures", "style"}
+SHARED = {"__init__", "__main__", "folder", "fonts", "histogram", "pictures", "style"}
 # Few, none, long and unknown: what must be drawn too.
 AWKWARD = {
     "comparison, methods": lambda: comparison.methods_figure(

@@ -347,8 +347,41 @@ def test_consistency_scores(tmp_path):
         with pytest.raises(ValueError, match=said):
             files.read_consistency_scores(path)
     np.savez(tmp_path / "mem.npz", tr_mem=np.zeros(3))
-    with pytest.raises(ValueError, match=r"mem\.npz is an npz file, expected a single array"):
+    expected = (
+        r"mem\.npz lacks scores, labels; it has tr_mem; expected consistency scores: an npy f"
+    )
+    with pytest.raises(ValueError, match=expected):
         files.read_consistency_scores(tmp_path / "mem.npz")
+    (tmp_path / "mem.npz").rename(tmp_path / "mem.npy")
+    with pytest.raises(ValueError, match=r"mem\.npy is an npz file, expected a single array"):
+        files.read_consistency_scores(tmp_path / "mem.npy")
+
+
+def test_consistency_scores_with_labels(tmp_path):
+    """As those of CIFAR, in one order, and of ImageNet, by file names."""
+    path, scores, labels = tmp_path / "cscores.npz", np.array([0.5, 0.25, 1]), np.array([2, 0, 1])
+    np.savez(path, scores=scores, labels=labels)
+    ids = np.array(["b", "c", "a"])
+    for given in ((), (labels,), (labels, ids)):
+        assert files.read_consistency_scores(path, *given).tolist() == [0.5, 0.25, 1]
+    with pytest.raises(ValueError, match="labels training example 1 0, and the estimates 1: anoth"):
+        files.read_consistency_scores(path, np.array([2, 1, 0]))
+    with pytest.raises(ValueError, match="has 3 scores, expected one for each of the 4 training"):
+        files.read_consistency_scores(path, np.zeros(4, int))
+    np.savez(path, scores=scores, labels=labels, filenames=np.array([b"a", b"b", b"c"]))
+    found = files.read_consistency_scores(path, np.array([0, 1, 2]), ids)
+    assert found.tolist() == [0.25, 1, 0.5]
+    assert files.read_consistency_scores(path, labels).tolist() == [0.5, 0.25, 1]
+    with pytest.raises(ValueError, match="has no example d: another dataset"):
+        files.read_consistency_scores(path, labels, np.array(["a", "d", "b"]))
+    with pytest.raises(ValueError, match="labels training example 0 0, and the estimates 2: anoth"):
+        files.read_consistency_scores(path, labels, ids)
+    np.savez(path, scores=scores[:2], labels=labels)
+    with pytest.raises(ValueError, match=r"labels has shape \(3,\), expected \(2,\)"):
+        files.read_consistency_scores(path)
+    np.savez(path, scores=scores[None], labels=labels)
+    with pytest.raises(ValueError, match=r"scores is float64 \[1, 3\], expected scores: floats"):
+        files.read_consistency_scores(path)
 
 
 def test_files_of_another_kind_are_named(tmp_path, trials):
@@ -460,3 +493,18 @@ def test_published_consistency_scores(published_dir):
     assert scores.shape == (60_000,)
     assert (scores.min(), np.median(scores), scores.max()) == (0, 1, 1)
     assert (scores < 0.5).sum() == 1098
+
+
+@pytest.mark.data
+@pytest.mark.slow
+def test_published_consistency_scores_of_cifar(published_dir, tfds_dir):
+    """Their labels are those of CIFAR-10 in its original order, as it is read here."""
+    from tfmem import datasets
+
+    path = published_dir / "cifar10-cscores-orig-order.npz"
+    labels = datasets.load("cifar10", tfds_dir).train.labels
+    scores = files.read_consistency_scores(path, labels)
+    assert scores.shape == (50_000,)
+    assert (scores.min().round(4), scores.max().round(4)) == (0.0042, 0.915)
+    with pytest.raises(ValueError, match="another dataset, or another order"):
+        files.read_consistency_scores(path, labels[::-1])

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image
 
 from tfmem.datasets import images
 
@@ -123,8 +122,8 @@ class ImageStream:
             split, part, interleave_cycle_length=SHUFFLE_FILES, interleave_block_length=1
         )
         for number, encoded in examples.as_numpy_iterator():
-            with Image.open(io.BytesIO(encoded)) as file:
-                pixels = np.asarray(file.convert("RGB"))
+            # TensorFlow, which decodes what is trained on, does not look at the EXIF orientation.
+            pixels = images.decode(io.BytesIO(encoded), "RGB", upright=False)
             yield int(number), images.square(pixels, self.image_shape[0])
 
     def _count(self, split: str) -> int:

@@ -12,10 +12,14 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from tfmem.datasets import images
 from tfmem.datasets.stream import ImageStream
 
 # A store keeps predicted labels as uint16.
 MAX_CLASSES = np.iinfo(np.uint16).max + 1
+# What people call the two splits; the first that is there is the one.
+TRAIN_NAMES = ("train", "training")
+TEST_NAMES = ("test", "testing", "val", "valid", "validation")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,6 +86,21 @@ class ArraySplit(Split):
                 f"images are {self.images.dtype} of shape {self.images.shape}, expected uint8 "
                 "[n, height, width, channels] or float32 [n, d]"
             )
+        images.require_channels_last(self.images.shape, "an array of images")
+
+    def take(self, index: np.ndarray | slice) -> "ArraySplit":
+        """Returns some of the examples: int [k] or bool [n], or a slice, which copies no images."""
+
+        def part(values: np.ndarray | None) -> np.ndarray | None:
+            return None if values is None else values[index]
+
+        return ArraySplit(
+            self.labels[index],
+            self.ids[index],
+            self.images[index],
+            true_labels=part(self.true_labels),
+            corrupted=part(self.corrupted),
+        )
 
     def content(self) -> Iterator[bytes | memoryview]:
         yield from super().content()

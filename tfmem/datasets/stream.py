@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image
 
 from tfmem.datasets import damage, images
 
@@ -124,8 +123,8 @@ class ImageStream:
         )
         with damage.reading(self._builder):
             for number, encoded in examples.as_numpy_iterator():
-                with Image.open(io.BytesIO(encoded)) as file:
-                    pixels = np.asarray(file.convert("RGB"))
+                # TensorFlow, which decodes what is trained on, does not look at the orientation.
+                pixels = images.decode(io.BytesIO(encoded), "RGB", upright=False)
                 yield int(number), images.square(pixels, self.image_shape[0])
 
     def _count(self, split: str) -> int:

@@ -9,6 +9,40 @@ from tfmem import seeds
 from tfmem.datasets.base import ArrayDataset, ArraySplit, Dataset, ImageDataset, StreamedDataset
 
 _Dataset = TypeVar("_Dataset", bound=Dataset)
+# What is held out belongs to the dataset: it is the same whatever the seed of the trials.
+_HELD_OUT_SEED = 0
+
+
+def hold_out(examples: ArraySplit, share: float, what: str) -> tuple[ArraySplit, ArraySplit]:
+    """Splits examples into training and test ones: stratified, and random by one fixed seed.
+
+    Of all examples `share` are held out, rounded, and of each class as near to that as can be.
+    Every class keeps an example to train on. Both splits keep the order of the examples.
+
+    Args:
+      examples: n of them.
+      share: in (0, 1).
+      what: the dataset's name, for the error.
+
+    Raises:
+      ValueError: so small a share of so few examples is none.
+    """
+    counts = np.bincount(examples.labels)
+    rng = np.random.Generator(np.random.Philox(_HELD_OUT_SEED))
+    taken = np.minimum(np.floor(share * counts).astype(np.int64), np.maximum(counts - 1, 0))
+    # What rounding left goes to the classes that it took most from, and to chance among equals.
+    lost = np.where(taken < counts - 1, share * counts - taken, -1)
+    order = np.lexsort((rng.random(len(counts)), -lost))[: np.count_nonzero(lost >= 0)]
+    taken[order[: max(0, round(share * len(examples)) - int(taken.sum()))]] += 1
+    if not taken.any():
+        raise ValueError(
+            f"{what}: --test_share={share:g} of {len(examples):,} examples leaves no test examples"
+        )
+    is_test = np.zeros(len(examples), bool)
+    for label in np.flatnonzero(counts):
+        of_class = np.flatnonzero(examples.labels == label)
+        is_test[rng.permutation(of_class)[: taken[label]]] = True
+    return examples.take(~is_test), examples.take(is_test)
 
 
 def corrupt_labels(dataset: _Dataset, count: int, base_seed: int) -> _Dataset:

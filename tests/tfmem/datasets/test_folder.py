@@ -8,6 +8,8 @@ from tests.sources import random_image, write_picture
 from tfmem import datasets
 from tfmem.datasets import images
 
+ORIENTATION = 0x112  # Of EXIF.
+
 
 @pytest.fixture
 def pictures(tmp_path, rng):
@@ -69,13 +71,87 @@ def test_one_colour_image_makes_all_colour(pictures, mode):
     )
 
 
-def test_alpha_is_dropped(pictures):
+def test_alpha_is_laid_on_white(pictures):
     folder, written = pictures
     grey = written["train/cat/b.png"]
-    faint = np.concatenate([grey, np.full_like(grey, 3)], axis=-1)
+    faint = np.concatenate([grey, np.full_like(grey, 51)], axis=-1)
     Image.fromarray(faint, "LA").save(folder / "train/cat/b.png")
     dataset = datasets.load(f"folder:{folder}")
-    np.testing.assert_array_equal(dataset.train.images[3], grey)
+    assert dataset.input_shape == (4, 6, 1)
+    expected = np.round(0.2 * grey + 0.8 * 255)
+    assert np.abs(dataset.train.images[3] - expected).max() <= 1
+
+
+def test_icons_drawn_in_alpha_differ(tmp_path):
+    # Black everywhere: the drawing is in alpha alone.
+    for index, name in enumerate(["train/a/0", "train/b/0", "test/a/0"]):
+        icon = np.zeros((4, 4, 4), np.uint8)
+        icon[:, index, 3] = 255
+        write_picture(tmp_path / f"{name}.png", icon)
+    dataset = datasets.load(f"folder:{tmp_path}")
+    expected = np.full((2, 4, 4, 3), 255)
+    expected[0, :, 0], expected[1, :, 1] = 0, 0
+    np.testing.assert_array_equal(dataset.train.images, expected)
+
+
+def test_photographs_are_upright_also_where_sizes_are_compared(pictures):
+    folder, written = pictures
+    lying = Image.fromarray(np.rot90(written["train/cat/b.png"][..., 0]))
+    exif = Image.Exif()
+    exif[ORIENTATION] = 6  # Turned a quarter to the left: to be turned to the right.
+    lying.save(folder / "train/cat/b.png", exif=exif)
+    dataset = datasets.load(f"folder:{folder}")
+    np.testing.assert_array_equal(dataset.train.images[3], written["train/cat/b.png"])
+
+
+def test_all_that_pillow_reads_at_any_depth(pictures, rng, caplog):
+    folder, _ = pictures
+    pixels = random_image(rng, 4, 6, 1)
+    (folder / "train/cat/deep/deeper").mkdir(parents=True)
+    (folder / "train/cat/deep/loop").symlink_to(folder / "train/cat", target_is_directory=True)
+    (folder / "train/ant/lost").symlink_to(folder / "nowhere")
+    (folder / "extra").mkdir()
+    image = Image.fromarray(pixels[..., 0])
+    image.save(folder / "train/cat/deep/x.JFIF", "PNG")  # Content tells, not the name.
+    image.save(folder / "train/cat/deep/deeper/x.tga")
+    image.save(folder / "train/ant/no suffix", "PNG")
+    image.save(folder / "test/ANYWHERE.png")
+    for index in range(4):
+        (folder / f"train/cat/deep/{index}.csv").write_text("1,2,3")
+    (folder / "train/cat/film.mpg").write_bytes(b"\x00\x00\x01\xb3\x01\x00\x10\x13")
+    train = datasets.load(f"folder:{folder}").train
+    assert train.ids.tolist() == [
+        *("train/ant/10.png", "train/ant/no suffix", "train/ant/z.bmp", "train/cat/a.PNG"),
+        *("train/cat/b.png", "train/cat/deep/deeper/x.tga", "train/cat/deep/x.JFIF"),
+    ]
+    assert train.labels.tolist() == [0, 0, 0, 1, 1, 1, 1]
+    np.testing.assert_array_equal(train.images[[1, 5, 6]], [pixels] * 3)
+    assert caplog.messages == [
+        f"{folder}: left out: 7 files that are no images (train/ant/lost, train/cat/deep/0.csv, "
+        "train/cat/deep/1.csv, ...), 1 file that lies in no class (test/ANYWHERE.png), "
+        "1 folder that is no split (extra)"
+    ]
+
+
+def test_nothing_is_said_where_nothing_is_left_out(pictures, caplog):
+    folder, _ = pictures
+    (folder / "train/cat/notes.txt").unlink()
+    datasets.load(f"folder:{folder}")
+    assert not caplog.messages
+
+
+def test_all_bad_images_are_listed(pictures):
+    folder, _ = pictures
+    for index in range(12):
+        (folder / f"train/cat/c{index:02d}.png").write_text("no")
+    Image.fromarray(np.zeros((4, 6), np.uint16)).save(folder / "train/ant/11.png")
+    message = (
+        rf"^{folder}: 13 of 18 images will not do: .*ant/11.png has more than 8 bits .*; .*c00.png "
+        r"cannot be read as an image .*c08.png cannot be read as an image \([^;]*\); and 3 more$"
+    )
+    with pytest.raises(ValueError, match=message) as caught:
+        datasets.load(f"folder:{folder}")
+    assert "c09" not in str(caught.value)
 
 
 def test_folder_with_image_size(pictures, rng):
@@ -116,7 +192,7 @@ FOLDER_ERRORS = {
         "test has the class 'dog', which .*train lacks",
     ),
     "empty class": (lambda f: (f / "train/dog").mkdir(), "train/dog has no images; expected files"),
-    "no images": (lambda f: only_text(f / "test/cat"), "test/cat has no images; expected files"),
+    "no images": (lambda f: only_text(f / "test/cat"), "/test has no images; expected files"),
     "no image": (
         lambda f: (f / "train/cat/a.PNG").write_text("no"),
         "train/cat/a.PNG cannot be read as an image",

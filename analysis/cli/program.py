@@ -12,7 +12,7 @@ from typing import NoReturn
 
 from absl import app, flags, logging
 
-from analysis.cli import output, usage
+from analysis.cli import bars, output, usage
 from tfmem import quiet
 
 FLAGS = flags.FLAGS
@@ -164,11 +164,10 @@ def progress_bar(total: float, what: str, delay: float = 0.0) -> Iterator[Callab
 
     What is over before `delay` seconds shows none.
     """
-    import tqdm
-
     layout = "{desc} {percentage:3.0f}%|{bar:30}| {n:.0f}/{total:.0f}"
     layout += ", {elapsed} so far, {remaining} left"
-    with tqdm.tqdm(total=total, desc=what, bar_format=layout, mininterval=0.5, delay=delay) as bar:
+    how = dict(bar_format=layout, mininterval=0.5, delay=delay)
+    with bars.shown(total=total, desc=what, **how) as bar:
 
         def advance(amount: float) -> None:
             with bar.get_lock():

@@ -5,8 +5,9 @@ r"""Every number that Feldman & Zhang (2020) report, beside the one measured her
 
 Each input names its dataset: mnist, cifar100 or imagenet2012, which the paper has, or another, such
 as digits, whose numbers are shown in the same form. All inputs are optional, and every flag can be
-given again for another dataset. What no input answers says "no input". Thresholds are the paper's:
-mem >= 0.25, infl >= 0.15.
+given again for another dataset. The datasets that were given are shown, with --all the paper's
+others too, and these also where none was given. What no input answers says "no input". Thresholds
+are the paper's: mem >= 0.25, infl >= 0.15.
 
 "measured here": ± is a standard error over trials or runs, where the input tells; sd is a standard
 deviation over them, as the paper's own deviations are. The influencers of a test example are the
@@ -26,7 +27,7 @@ from etils import epath
 
 from analysis.cli import arguments, program
 from analysis.paper.inputs import INPUTS, collect
-from analysis.paper.rows import WRITERS, to_text
+from analysis.paper.rows import WRITERS, by_dataset, title, to_text
 from tfmem.disk import atomic
 
 FLAGS = flags.FLAGS
@@ -36,7 +37,12 @@ _WIDTH = 100  # Characters in a line where there is no terminal.
 def main() -> None:
     findings, others = collect({flag: getattr(FLAGS, flag) or () for flag in INPUTS})
     rows = findings.rows(others)
+    given = {row.dataset for row in rows if row.measured is not None}
+    left_out = [name for name in by_dataset(rows) if given and name not in given and not FLAGS.all]
+    rows = [row for row in rows if row.dataset not in left_out]
     print(to_text(rows, shutil.get_terminal_size((_WIDTH, 24)).columns))
+    if left_out:
+        print(f"--all shows what has no input too: {', '.join(map(title, left_out))}")
     for path in FLAGS.out or ():
         atomic.write_bytes(path, WRITERS[epath.Path(path).suffix.lower()](rows).encode())
         print(f"table: {path}")
@@ -47,4 +53,5 @@ if __name__ == "__main__":
         for name, (form, answers) in INPUTS.items():
             arguments.define_paths(name, f"{form}. {answers}")
         arguments.define_outs("Where to write the table: a .csv or .md file.", list(WRITERS))
+        flags.DEFINE_bool("all", False, "Also show the paper's datasets that have no input.")
     program.run(main)

@@ -157,7 +157,8 @@ def to_text(rows: Sequence[Row], width: int) -> str:
     lines += [f"[{number}] {source}" for number, source in enumerate(inputs, 1)]
     stated = [row for row in rows if row.stated is not None]
     answered = sum(row.measured is not None for row in stated)
-    lines.append(f"{answered} of the paper's {len(stated)} numbers have an input")
+    if stated:
+        lines.append(f"{answered} of the paper's {len(stated)} numbers have an input")
     meaning = "± and s.e. are standard errors, sd standard deviations; --help has the definitions"
     lines += textwrap.wrap(meaning, width)
     return "\n".join(lines)

@@ -403,6 +403,29 @@ def test_without_inputs_the_papers_numbers_are_shown():
     assert f"0 of the paper's {count} numbers have an input" in done.stdout
 
 
+def test_datasets_without_an_input_are_shown_if_asked_for(tmp_path):
+    """CIFAR-10, of which the paper says nothing, and MNIST."""
+    index = np.arange(3)
+    files.write_pairs(tmp_path / "pairs.npz", Pairs(index, index, np.full(3, 0.2), np.full(3, 0.3)))
+    (tmp_path / "again.npz").write_bytes((tmp_path / "pairs.npz").read_bytes())
+    out = tmp_path / "table.csv"
+    words = ["analysis.paper_tables", f"--pairs=cifar10={tmp_path / 'pairs.npz'}", f"--out={out}"]
+    said = run_program(*words).stdout
+    assert {row["dataset"] for row in table(out)} == {"cifar10"}
+    assert said.splitlines()[0] == "cifar10"
+    assert "no input" not in said.partition("--all")[0]
+    assert "of the paper's" not in said
+    assert "--all shows what has no input too: MNIST, CIFAR-100, ImageNet" in said
+    words.append(f"--pairs=mnist={tmp_path / 'again.npz'}")
+    said = run_program(*words).stdout
+    assert {row["dataset"] for row in table(out)} == {"mnist", "cifar10"}
+    stated = len(RESULTS["mnist"])
+    assert re.search(rf"\d+ of the paper's {stated} numbers have an input", said)
+    said = run_program(*words, "--all").stdout
+    assert {row["dataset"] for row in table(out)} == {*RESULTS, "cifar10"}
+    assert "--all" not in said
+
+
 @pytest.mark.data
 def test_the_published_pairs_fill_exactly_what_they_can_and_agree(published_dir, tmp_path):
     out = tmp_path / "table.csv"

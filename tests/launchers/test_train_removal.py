@@ -222,6 +222,21 @@ def test_estimates_that_do_not_fit_are_refused(digits, memorization, estimates, 
     assert not store.exists()
 
 
+def test_examples_without_an_estimate_are_counted_and_kept(memorization, digits, tmp_path):
+    path, unknown = tmp_path / "estimates.npz", memorization.copy()
+    unknown[:5] = np.nan
+    write_estimates(path, unknown, digits)
+    flags = (*QUICK, "--nohigh_influence", "--runs=1", "--thresholds=0.9", "--trials=1:2")
+    said = train(tmp_path / "store", path, *flags).stdout
+    assert (
+        "5 of 1,257 training examples were never left out (or never trained on): no estimate\n"
+        in said
+    )
+    (subset,) = Store.open(tmp_path / "store").load().subset.columns()
+    np.testing.assert_array_equal(subset, ~(unknown >= 0.9))
+    assert subset[:5].all()
+
+
 def test_without_pairs_the_condition_is_left_out(estimates, tmp_path):
     flags = (*QUICK, "--runs=1", "--thresholds=0.9", "--infl_threshold=0.6")
     said = train(tmp_path, estimates, *flags).stdout

@@ -1,11 +1,13 @@
 """Trials as matrices, a row to a trial: `arrays` in one npz file, `datamodels` in npy files."""
 
 import hashlib
+import itertools
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
+from absl import logging
 from etils import epath
 
 from tfmem.disk import npz
@@ -17,6 +19,7 @@ from tfmem.store.trials import Predictions, Trial
 _ARRAYS = ("subset_mask", "train_correct", "test_correct")
 _ARRAY_LABELS = ("train_labels", "test_labels")
 _DATAMODELS = ("train_masks", "train_margins", "test_margins")
+_COMPLETED = "_completed"
 _MASKS_NAME = re.compile(rf"{_DATAMODELS[0]}(|_.+)\.npy")
 
 
@@ -40,8 +43,18 @@ class MatrixSource:
     that would tell one from another.
     """
 
-    def __init__(self, matrices: Mapping[str, Matrix], labels: Labels | None):
+    def __init__(
+        self,
+        matrices: Mapping[str, Matrix],
+        labels: Labels | None,
+        finished: np.ndarray | None = None,
+    ):
         """Takes the subset's matrix, that of the training and that of the test examples, by name.
+
+        Args:
+          matrices: these.
+          labels: of the examples, if they are known.
+          finished: bool [t], which rows are trials; the others are passed over. None is all.
 
         Raises:
           ValueError: there are no trials.
@@ -49,17 +62,19 @@ class MatrixSource:
         self._matrices = matrices
         subset = next(iter(matrices.values())).array
         self.labels = labels
-        self.num_trials = subset.shape[0] if subset.shape else 0
+        rows = subset.shape[0] if subset.shape else 0
+        self._finished = np.ones(rows, bool) if finished is None else finished
+        self.num_trials = int(np.count_nonzero(self._finished))
         if not self.num_trials:
             raise ValueError(f"{subset.what} has no trials")
 
     def check(self, num_train: int, num_test: int, on_progress: Callable[[float], None]) -> str:
         """See `Source`. The digest is of shapes and boolean values: what of a source is used."""
-        counts = (num_train, num_train, num_test)
+        counts, rows = (num_train, num_train, num_test), len(self._finished)
         for (array, _), count in zip(self._matrices.values(), counts, strict=True):
-            if array.shape != (self.num_trials, count):
+            if array.shape != (rows, count):
                 raise ValueError(
-                    f"{array.what} has shape {list(array.shape)}, expected [{self.num_trials}, "
+                    f"{array.what} has shape {list(array.shape)}, expected [{rows}, "
                     f"{count}] (trials of {next(iter(self._matrices))}, examples of the labels)"
                 )
         both = (self.labels.train, self.labels.test) if self.labels else ()
@@ -70,7 +85,7 @@ class MatrixSource:
             if name in labels:
                 shape, blocks = labels[name].shape, [labels[name]]
             else:
-                shape = self._matrices[name].array.shape
+                shape = (self.num_trials, *self._matrices[name].array.shape[1:])
                 blocks = self._checked_blocks(name, on_progress)
             digest.update(f"{name} {shape}\n".encode())
             for block in blocks:
@@ -80,20 +95,22 @@ class MatrixSource:
     def _checked_blocks(
         self, name: str, on_progress: Callable[[float], None]
     ) -> Iterator[np.ndarray]:
-        """Yields the rows of a matrix as bool, in blocks."""
+        """Yields the rows of a matrix that are trials as bool, in blocks."""
         array, to_bool = self._matrices[name]
         is_subset = name == next(iter(self._matrices))
         total = sum(array.nbytes for array, _ in self._matrices.values())
-        trial = 0
+        start = 0
         for block in array.blocks():
+            rows = np.flatnonzero(self._finished[start : start + len(block)])
             try:
-                values = to_bool(block)
+                values = to_bool(block if len(rows) == len(block) else block[rows])
             except _BadRow as error:
-                raise ValueError(f"{array.what}: trial {trial + error.row} {error}") from error
+                row = start + rows[error.row]
+                raise ValueError(f"{array.what}: trial {row} {error}") from error
             if is_subset:
-                for row, size in enumerate(values.sum(axis=1).tolist()):
-                    require_some(size, values.shape[1], f"{array.what}: trial {trial + row}")
-            trial += len(block)
+                for row, size in zip(rows, values.sum(axis=1).tolist(), strict=True):
+                    require_some(size, values.shape[1], f"{array.what}: trial {start + row}")
+            start += len(block)
             yield values
             on_progress(block.nbytes / total)
 
@@ -103,7 +120,8 @@ class MatrixSource:
         if not wanted:
             return
         rows = zip(*(array.rows() for array, _ in self._matrices.values()), strict=True)
-        for number, row in zip(range(max(wanted) + 1), rows, strict=False):
+        trials = itertools.compress(rows, self._finished)
+        for number, row in zip(range(max(wanted) + 1), trials, strict=False):
             if number in wanted:
                 subset, train, test = (
                     to_bool(values[None])[0]
@@ -142,11 +160,15 @@ def open_datamodels(path: str) -> MatrixSource:
     and `test_margins.npy`, float16 [t, n] and [t, n'], are the margins of the right class: above 0
     the model is right. Names may end alike, as in `train_masks_50pct.npy`.
 
+    `_completed.npy`, bool [t], is there while models are trained: those that it does not name are
+    no trials yet, and trial k is the k-th that it does.
+
     Args:
       path: the folder, or in it the masks, of which there may be several.
 
     Raises:
-      ValueError: there are no such files, or the margins are no floating point numbers.
+      ValueError: there are no such files, no model is finished, or the margins are no floating
+        point numbers.
     """
     given = epath.Path(path)
     folder = given if given.is_dir() else given.parent
@@ -170,7 +192,31 @@ def open_datamodels(path: str) -> MatrixSource:
     for array, to_bool in matrices.values():
         if to_bool is _above_zero and array.dtype.kind != "f":
             raise ValueError(f"{array.what} is {array.dtype}, expected margins such as float16")
-    return MatrixSource(matrices, None)
+    completed = folder / f"{_COMPLETED}{found[0][1]}.npy"
+    rows = matrices[_DATAMODELS[0]].array.shape[:1]
+    finished = _finished(completed, rows) if completed.exists() else None
+    return MatrixSource(matrices, None, finished)
+
+
+def _finished(path: epath.Path, shape: tuple[int, ...]) -> np.ndarray:
+    """Reads which models are finished, bool [t]; says how many are not."""
+    array = npz.open_npy(path)
+    if array.shape != shape:
+        raise ValueError(
+            f"{path} has shape {list(array.shape)}, expected {list(shape)}: which of the models "
+            "are finished"
+        )
+    values = array.read()
+    if np.any((values != 0) & (values != 1)):
+        raise ValueError(f"{path} has values of {array.dtype}, expected bool or 0 and 1")
+    finished = values.astype(bool)
+    if not finished.any():
+        raise ValueError(f"{path}: none of {len(finished):,} models is finished")
+    if not finished.all():
+        left_out = int(np.count_nonzero(~finished))
+        unfinished = f"{left_out:,} of {len(finished):,} models are not finished"
+        logging.warning("%s: %s, and left out", path, unfinished)
+    return finished
 
 
 def _binary(block: np.ndarray) -> np.ndarray:

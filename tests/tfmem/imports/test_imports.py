@@ -101,6 +101,58 @@ def test_datamodels(tmp_path, arrays, rng):
     assert_gives(source, changed)
 
 
+@pytest.mark.parametrize("ending", ["", "_50pct"])
+def test_datamodels_that_are_still_trained(tmp_path, arrays, rng, caplog, ending, monkeypatch):
+    """Rows of models that are not finished hold nothing, or half of it; they are counted."""
+    monkeypatch.setattr("tfmem.disk.npz._BLOCK_BYTES", 45)  # Few rows to a block.
+    finished = np.array([False, True, True, False, False, True])
+    foreign.write_datamodels(tmp_path, arrays, rng, ending)
+    for name, row in (("train_masks", 0), ("train_masks", 3), ("test_margins", 4)):
+        array = np.load(tmp_path / f"{name}{ending}.npy")
+        array[row] = 0 if name == "train_masks" else np.nan
+        np.save(tmp_path / f"{name}{ending}.npy", array)
+    for dtype in (bool, np.uint8):
+        np.save(tmp_path / f"_completed{ending}.npy", finished.astype(dtype))
+        caplog.clear()
+        source = matrices.open_datamodels(tmp_path)
+        assert source.num_trials == 3
+        assert "3 of 6 models are not finished, and left out" in caplog.text
+    digest = check(source)
+    done = {name: arrays[name][finished] for name in released_names(arrays)}
+    assert_gives(source, done, range(3))
+    assert_gives(source, done, {2})
+    # They are what they would be without the others; more of them are another source.
+    foreign.write_datamodels(tmp_path / "done", {**arrays, **done}, rng)
+    assert check(matrices.open_datamodels(tmp_path / "done")) == digest
+    np.save(
+        tmp_path / f"_completed{ending}.npy", np.array([False, True, True, False, False, False])
+    )
+    assert check(matrices.open_datamodels(tmp_path)) != digest
+    # What is wrong with a finished one is said of its row in the files.
+    np.save(tmp_path / f"_completed{ending}.npy", np.array([False, True, True, True, False, True]))
+    with pytest.raises(ValueError, match=r"npy: trial 3 has none of the training examples"):
+        check(matrices.open_datamodels(tmp_path))
+    np.save(tmp_path / f"_completed{ending}.npy", np.array([False, True, True, False, True, True]))
+    with pytest.raises(ValueError, match=r"npy: trial 4 has NaN margins"):
+        check(matrices.open_datamodels(tmp_path))
+
+
+def test_all_models_are_finished_or_none(tmp_path, arrays, rng, caplog):
+    foreign.write_datamodels(tmp_path, arrays, rng)
+    digest = check(matrices.open_datamodels(tmp_path))
+    np.save(tmp_path / "_completed.npy", np.ones(6, bool))
+    assert check(matrices.open_datamodels(tmp_path)) == digest
+    assert caplog.text == ""
+    for wrong, said in (
+        (np.zeros(6, bool), r"_completed\.npy: none of 6 models is finished"),
+        (np.ones(5, bool), r"_completed\.npy has shape \[5\], expected \[6\]: which of the models"),
+        (np.full(6, 2), r"_completed\.npy has values of int64, expected bool or 0 and 1"),
+    ):
+        np.save(tmp_path / "_completed.npy", wrong)
+        with pytest.raises(ValueError, match=said):
+            matrices.open_datamodels(tmp_path)
+
+
 def test_a_margin_of_zero_is_wrong(tmp_path, arrays, rng):
     foreign.write_datamodels(tmp_path, arrays, rng)
     margins = np.full((6, 4), 1, np.float16)

@@ -21,8 +21,8 @@ def built(name, shape=(8, 8, 1), classes=10, **options):
 
 
 @functools.cache
-def trained_weights(name, options):
-    model = cached(name, (8, 8, 1), 10, options)
+def trained_weights(name, shape, options):
+    model = cached(name, shape, 10, options)
     weights = models.initial_weights(model, 0, 0)
     rng = np.random.default_rng(0)
     for index, variable in enumerate(model.weights):
@@ -36,10 +36,10 @@ def trained_weights(name, options):
     return weights
 
 
-def trained(name, **options):
-    """Returns the model on 8x8 images with weights as if trained: no norm trivial, no logit 0."""
-    model = built(name, **options)
-    model.set_weights(trained_weights(name, tuple(sorted(options.items()))))
+def trained(name, shape=(8, 8, 1), **options):
+    """Returns the model with weights as if trained: no norm is trivial and no logit 0."""
+    model = built(name, shape, **options)
+    model.set_weights(trained_weights(name, shape, tuple(sorted(options.items()))))
     return model
 
 
@@ -55,7 +55,7 @@ def small_batch_norm(input_shape, num_classes):
     """A convolution with batch norm: what makes replicas differ, without the size of a ResNet."""
     inputs = keras.Input(input_shape)
     x = keras.layers.Conv2D(16, 3, padding="same", use_bias=False, name="conv")(inputs)
-    x = keras.layers.BatchNormalization(momentum=0.9, name="norm")(x)
+    x = layers.BatchNorm(momentum=0.9, debiased=True, name="norm")(x)
     x = keras.layers.Flatten(name="flatten")(keras.layers.ReLU(name="relu")(x))
     return keras.Model(inputs, keras.layers.Dense(num_classes, name="logits")(x))
 
@@ -77,3 +77,54 @@ def random_layers(input_shape, num_classes, turnover=False):
     inner = [keras.layers.Dropout(0.5, seed=3), keras.layers.GaussianNoise(0.1)]
     x = keras.Sequential(inner, name="inner")(x)
     return network.model(inputs, layers.logits(Noise(name="noise")(x), num_classes), "random")
+
+
+class Twin:
+    """The layers of a model written out in float64 NumPy.
+
+    Args:
+      model: of images.
+      images: float32 [batch, height, width, channels].
+      symmetric: whether convolutions have (size - 1) / 2 pixels of padding on every side, as in the
+        release's ResNets, or as many as TensorFlow's SAME.
+    """
+
+    def __init__(self, model, images, symmetric=False):
+        self.model, self.images, self.symmetric = model, images, symmetric
+
+    def output(self, layer):
+        shape = self.model.get_layer(layer).output.shape[1:]
+        flat = run(models.features(self.model, layer), self.images)
+        return flat.reshape(-1, *shape).astype(np.float64)
+
+    @staticmethod
+    def windows(x, size, strides, fill=0.0, symmetric=False):
+        """Returns [batch, height, width, channels, size, size]."""
+        padding = []
+        for side in x.shape[1:3]:
+            total = max((-(-side // strides) - 1) * strides + size - side, 0)
+            around = (total // 2, total - total // 2)
+            padding.append(((size - 1) // 2,) * 2 if symmetric else around)
+        x = np.pad(x, [(0, 0), *padding, (0, 0)], constant_values=fill)
+        views = np.lib.stride_tricks.sliding_window_view(x, (size, size), axis=(1, 2))
+        return views[:, ::strides, ::strides]
+
+    def conv(self, x, layer, strides=1):
+        (kernel,) = self.model.get_layer(layer).get_weights()
+        views = self.windows(x, kernel.shape[0], strides, symmetric=self.symmetric)
+        return np.einsum("bhwcij,ijcf->bhwf", views, kernel, optimize=True)
+
+    def norm(self, x, layer):
+        gamma, beta, mean, variance = self.model.get_layer(layer).get_weights()
+        return (x - mean) / np.sqrt(variance + 1e-5) * gamma + beta
+
+    def norm_relu(self, x, layer):
+        return np.maximum(self.norm(x, layer), 0)
+
+    def logits(self, x):
+        kernel, bias = self.model.get_layer("logits").get_weights()
+        return x @ kernel + bias
+
+    def agrees(self, layer, expected):
+        actual = self.output(layer)
+        np.testing.assert_allclose(actual, expected, atol=1e-5 * np.abs(expected).max())

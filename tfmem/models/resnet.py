@@ -1,6 +1,10 @@
-"""Pre-activation ResNets (v2) of the authors' release, for small and for large images (Sec. B)."""
+"""ResNets of the authors' release, for small and for large images (Sec. B).
+
+Their convolutions pad symmetrically, other than TensorFlow's; the stem's max pool pads as SAME.
+"""
 
 import dataclasses
+import functools
 
 import keras
 
@@ -15,7 +19,7 @@ _LARGE_IMAGE = 64
 
 @dataclasses.dataclass(frozen=True)
 class _Block:
-    """A residual block: norm, ReLU and a convolution, several times.
+    """A residual block: several convolutions, with norm and ReLU before (v2) or after each (v1).
 
     Attributes:
       kernels: of its convolutions.
@@ -38,7 +42,7 @@ _BLOCKS_PER_GROUP = {"resnet18": (2, 2, 2, 2), "resnet50": (3, 4, 6, 3)}
 
 
 def resnet50(
-    input_shape: tuple[int, int, int], num_classes: int, stem: str = "auto"
+    input_shape: tuple[int, int, int], num_classes: int, stem: str = "auto", version: int = 2
 ) -> keras.Model:
     """Returns images -> logits through (3, 4, 6, 3) bottleneck blocks.
 
@@ -47,11 +51,16 @@ def resnet50(
       num_classes: the number of logits, all of them 0 before training.
       stem: `small` is a 3x3 convolution; `large` a 7x7 one of stride 2 and a 3x3 max pool of stride
         2; `auto` is `large` for images of 64 pixels a side or more, else `small`.
+      version: 2, norm and ReLU before each convolution (He et al. 2016b), is the release's network
+        for CIFAR; 1, after each and after the sum (He et al. 2016a), that of its ImageNet
+        checkpoints. Strides are taken by the 3x3 convolutions in both.
 
     Raises:
-      ValueError: not an image, one too small for the stem, or an unknown stem.
+      ValueError: not an image, one too small for the stem, or an unknown stem or version.
     """
-    return _build("resnet50", _BOTTLENECK, input_shape, num_classes, stem)
+    if version not in (1, 2):
+        raise ValueError(f"version is {version!r}, expected 1 or 2")
+    return _build("resnet50", _BOTTLENECK, input_shape, num_classes, stem, version)
 
 
 def resnet18(
@@ -72,7 +81,9 @@ def resnet18(
     return _build("resnet18", _BASIC[block], input_shape, num_classes, stem)
 
 
-def _build(name: str, block: _Block, input_shape, num_classes: int, stem: str) -> keras.Model:
+def _build(
+    name: str, block: _Block, input_shape, num_classes: int, stem: str, version: int = 2
+) -> keras.Model:
     if stem not in ("auto", *_DOWNSAMPLING):
         raise ValueError(f"stem is {stem!r}, expected one of auto, {', '.join(_DOWNSAMPLING)}")
     layers.require_image(input_shape, _DOWNSAMPLING["small"], name)
@@ -83,27 +94,59 @@ def _build(name: str, block: _Block, input_shape, num_classes: int, stem: str) -
     )
 
     inputs = layers.images(input_shape)
+    kernel, strides = (7, 2) if stem == "large" else (3, 1)
+    x = _conv(inputs, _STEM_FILTERS, kernel, "stem_conv", strides)
+    if version == 1:
+        x = layers.norm_relu(x, "stem")
     if stem == "large":
-        x = layers.conv(inputs, _STEM_FILTERS, 7, "stem_conv", strides=2)
         x = keras.layers.MaxPooling2D(3, strides=2, padding="same", name="stem_pool")(x)
-    else:
-        x = layers.conv(inputs, _STEM_FILTERS, 3, "stem_conv")
+    residual = {1: _post_activation, 2: _pre_activation}[version]
     groups = zip(_WIDTHS, _BLOCKS_PER_GROUP[name], strict=True)
     for group, (width, blocks) in enumerate(groups, 1):
         for index in range(1, blocks + 1):
             strides = 2 if group > 1 and index == 1 else 1
-            x = _residual(x, block, width, strides, index == 1, f"group{group}_block{index}")
-    x = layers.norm_relu(x, "final")
+            x = residual(x, block, width, strides, index == 1, f"group{group}_block{index}")
+    if version == 2:
+        x = layers.norm_relu(x, "final")
     x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
     return keras.Model(inputs, layers.logits(x, num_classes, "zeros"), name=name)
 
 
-def _residual(x, block: _Block, width: int, strides: int, project: bool, name: str):
-    shortcut, filters = x, [width * widening for widening in block.widening]
-    for index, kernel in enumerate(block.kernels):
-        x = layers.norm_relu(x, name, index + 1)
-        if index == 0 and project:
-            shortcut = layers.conv(x, filters[-1], 1, f"{name}_shortcut_conv", strides)
-        own_strides = strides if index == block.strided else 1
-        x = layers.conv(x, filters[index], kernel, f"{name}_conv{index + 1}", own_strides)
+_conv = functools.partial(layers.conv, symmetric=True)
+
+
+def _convolutions(block: _Block, width: int, strides: int, name: str):
+    """Yields what applies each of a block's convolutions."""
+    for index, (kernel, widening) in enumerate(zip(block.kernels, block.widening, strict=True)):
+        yield functools.partial(
+            _conv,
+            filters=width * widening,
+            kernel=kernel,
+            name=f"{name}_conv{index + 1}",
+            strides=strides if index == block.strided else 1,
+        )
+
+
+def _pre_activation(x, block: _Block, width: int, strides: int, project: bool, name: str):
+    shortcut = x
+    for index, conv in enumerate(_convolutions(block, width, strides, name), 1):
+        x = layers.norm_relu(x, name, index)
+        if index == 1 and project:
+            filters = width * block.widening[-1]
+            shortcut = _conv(x, filters, 1, f"{name}_shortcut_conv", strides)
+        x = conv(x)
     return keras.layers.Add(name=f"{name}_add")([x, shortcut])
+
+
+def _post_activation(x, block: _Block, width: int, strides: int, project: bool, name: str):
+    shortcut = x
+    if project:
+        filters = width * block.widening[-1]
+        shortcut = _conv(x, filters, 1, f"{name}_shortcut_conv", strides)
+        shortcut = layers.norm(shortcut, f"{name}_shortcut_norm")
+    for index, conv in enumerate(_convolutions(block, width, strides, name), 1):
+        if index > 1:
+            x = keras.layers.ReLU(name=f"{name}_relu{index - 1}")(x)
+        x = layers.norm(conv(x), f"{name}_norm{index}")
+    x = keras.layers.Add(name=f"{name}_add")([x, shortcut])
+    return keras.layers.ReLU(name=f"{name}_relu")(x)

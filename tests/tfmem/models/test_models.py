@@ -4,9 +4,10 @@ import keras
 import numpy as np
 import pytest
 
-from tests.networks import built, run, sizes, trained
+from tests.networks import Twin, built, run, sizes, trained
 from tfmem import models
 from tfmem.config import PRECISIONS
+from tfmem.models import layers
 
 FAMILIES = ["inception", "resnet18", "resnet50", "densenet100"]
 
@@ -34,14 +35,44 @@ def test_evaluation_does_not_see_the_batchs_neighbours(name, rng):
 
 
 def test_batch_norm_remembers_nine_tenths(images):
-    model = trained("inception")
-    convolved = run(models.features(model, "stem_conv"), images).reshape(-1, 96)
-    before = model.get_layer("stem_norm").get_weights()
+    """Of the mean, and of the variance with Bessel's correction."""
+    model = trained("resnet18")
+    convolved = run(models.features(model, "stem_conv"), images).reshape(-1, 64)
+    before = model.get_layer("group1_block1_norm1").get_weights()
     run(model, images, training=True)
-    after = model.get_layer("stem_norm").get_weights()
-    moments = convolved.mean(axis=0), convolved.var(axis=0)
+    after = model.get_layer("group1_block1_norm1").get_weights()
+    moments = convolved.mean(axis=0), convolved.var(axis=0, ddof=1)
     for old, new, moment in zip(before[2:], after[2:], moments, strict=True):
         np.testing.assert_allclose(new, 0.9 * old + 0.1 * moment, atol=1e-5)
+
+
+@pytest.mark.parametrize(("options", "decay"), [({}, 0.999), ({"norm_decay": 0.5}, 0.5)])
+def test_inceptions_batch_norm_is_debiased(options, decay, rng):
+    """As an average that starts at 0 and is divided by 1 - decay^steps: of what it saw alone."""
+    model = models.build("inception", (8, 8, 1), 10, **options)
+    model.set_weights(models.initial_weights(model, 0, 0))
+    norm = model.get_layer("stem_norm")
+    hidden = np.zeros((2, 96))
+    for step in range(1, 4):
+        images = step * rng.random((2, 8, 8, 1)).astype(np.float32)
+        convolved = run(models.features(model, "stem_conv"), images).reshape(-1, 96)
+        moments = np.stack([convolved.mean(axis=0), convolved.var(axis=0, ddof=1)])
+        hidden = decay * hidden + (1 - decay) * moments
+        run(model, images, training=True)
+        averages = np.stack(norm.get_weights()[2:])
+        np.testing.assert_allclose(averages, hidden / (1 - decay**step), atol=1e-5)
+
+
+def test_batch_norm_of_one_value_stays_finite():
+    norm = layers.BatchNorm(momentum=0.9)
+    norm(np.ones((1, 1, 1, 2), np.float32), training=True)
+    np.testing.assert_allclose(norm.moving_variance, [0.9, 0.9])
+
+
+def test_batch_norm_both_ways_through_its_config():
+    norm = layers.BatchNorm(momentum=0.7, epsilon=1e-5, debiased=True, name="norm")
+    again = layers.BatchNorm.from_config(norm.get_config())
+    assert (again.momentum, again.epsilon, again.debiased) == (0.7, 1e-5, True)
 
 
 @pytest.mark.parametrize(
@@ -104,44 +135,8 @@ def test_logits_of_an_untrained_resnet_are_zero(images):
     np.testing.assert_array_equal(run(model, images), np.zeros((2, 10)))
 
 
-class Twin:
-    """The layers of a model written out in float64 NumPy, SAME padding as TensorFlow's."""
-
-    def __init__(self, model, images):
-        self.model, self.images = model, images
-
-    def output(self, layer):
-        shape = self.model.get_layer(layer).output.shape[1:]
-        flat = run(models.features(self.model, layer), self.images)
-        return flat.reshape(-1, *shape).astype(np.float64)
-
-    @staticmethod
-    def windows(x, size, strides, fill=0.0):
-        """Returns [batch, height, width, channels, size, size]."""
-        padding = []
-        for side in x.shape[1:3]:
-            total = max((-(-side // strides) - 1) * strides + size - side, 0)
-            padding.append((total // 2, total - total // 2))
-        x = np.pad(x, [(0, 0), *padding, (0, 0)], constant_values=fill)
-        views = np.lib.stride_tricks.sliding_window_view(x, (size, size), axis=(1, 2))
-        return views[:, ::strides, ::strides]
-
-    def conv(self, x, layer, strides=1):
-        (kernel,) = self.model.get_layer(layer).get_weights()
-        views = self.windows(x, kernel.shape[0], strides)
-        return np.einsum("bhwcij,ijcf->bhwf", views, kernel, optimize=True)
-
-    def norm_relu(self, x, layer):
-        gamma, beta, mean, variance = self.model.get_layer(layer).get_weights()
-        return np.maximum((x - mean) / np.sqrt(variance + 1e-5) * gamma + beta, 0)
-
-    def agrees(self, layer, expected):
-        actual = self.output(layer)
-        np.testing.assert_allclose(actual, expected, atol=1e-5 * np.abs(expected).max())
-
-
 def test_a_bottleneck_block_agrees_with_its_numpy_twin(images):
-    twin = Twin(trained("resnet50"), images)
+    twin = Twin(trained("resnet50"), images, symmetric=True)
     x = twin.output("group1_block3_add")
     name = "group2_block1"
     normed = twin.norm_relu(x, f"{name}_norm1")
@@ -164,7 +159,7 @@ def test_a_bottleneck_block_agrees_with_its_numpy_twin(images):
     ("block", "kernels", "strides"), [("release", (1, 3), (1, 2)), ("he", (3, 3), (2, 1))]
 )
 def test_a_basic_block_agrees_with_its_numpy_twin(block, kernels, strides, images):
-    twin = Twin(trained("resnet18", block=block), images)
+    twin = Twin(trained("resnet18", block=block), images, symmetric=True)
     name = "group3_block1"
     x = twin.output("group2_block2_add")
     normed = twin.norm_relu(x, f"{name}_norm1")
@@ -225,7 +220,7 @@ def test_inception_agrees_with_its_numpy_twin(images):
 
 def test_a_large_stem_agrees_with_its_numpy_twin(rng):
     model = built("resnet18", (32, 32, 3), stem="large")
-    twin = Twin(model, rng.random((2, 32, 32, 3)).astype(np.float32))
+    twin = Twin(model, rng.random((2, 32, 32, 3)).astype(np.float32), symmetric=True)
     convolved = twin.conv(twin.images.astype(np.float64), "stem_conv", strides=2)
     pooled = twin.windows(convolved, 3, 2, fill=-np.inf).max(axis=(-1, -2))
     twin.agrees("stem_pool", pooled)
@@ -290,6 +285,8 @@ def test_the_global_policy_is_restored_after_an_error(global_policy):
         ("mlp", (8, 8, 1), {"precision": "half"}, ".*'half'.*float32, mixed_.*, mixed_.*"),
         ("inception", (2, 2, 1), {}, r"at least 4x4.*\(2, 2, 1\).*'mlp'"),
         ("inception", (8, 8, 1), {"variant": "v3"}, "'v3'.*release, zhang"),
+        ("inception", (8, 8, 1), {"norm_decay": 1}, r"norm_decay is 1, expected in \(0, 1\)"),
+        ("resnet50", (8, 8, 1), {"version": 3}, "version is 3, expected 1 or 2"),
         ("densenet100", (3, 8, 1), {}, r"at least 4x4.*\(3, 8, 1\).*'mlp'"),
         ("densenet100", (64,), {}, r"height, width, channels.*\(64,\).*'mlp'"),
         ("resnet50", (512,), {}, r"height, width, channels.*\(512,\).*'mlp'"),

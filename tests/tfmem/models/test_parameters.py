@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.networks import built, sizes
-from tfmem import models
+from tfmem import experiments, models
 
 
 def resnet18_parameters(kernel: int) -> int:
@@ -20,6 +20,18 @@ def resnet18_parameters(kernel: int) -> int:
         total += projection + first + second
         channels = width
     return total + 2 * 512 + 512 * 100 + 100
+
+
+def resnet50_v1_parameters(stem: int, classes: int) -> int:
+    """Counts a ResNet50 v1; `stem` is the weights of its first convolution."""
+    total, channels = stem + 2 * 64, 64
+    for width, blocks in zip((64, 128, 256, 512), (3, 4, 6, 3), strict=True):
+        total += channels * 4 * width + 2 * 4 * width  # The projection and its norm.
+        for _ in range(blocks):
+            total += channels * width + 2 * width + 9 * width**2 + 2 * width
+            total += width * 4 * width + 2 * 4 * width
+            channels = 4 * width
+    return total + channels * classes + classes
 
 
 def densenet_parameters(bottleneck_compression: bool, classes: int) -> int:
@@ -84,8 +96,14 @@ PARAMETERS = {
     "resnet18": [
         ((32, 32, 3), 100, {}, 7_028_132),
         ((32, 32, 3), 100, {"block": "he"}, resnet18_parameters(kernel=3)),
+        ((224, 224, 3), 100, {}, 7_028_132 + (49 - 9) * 3 * 64),
     ],
-    "resnet50": [((32, 32, 3), 100, {}, 23_697_572), ((224, 224, 3), 1000, {}, 25_549_352)],
+    "resnet50": [
+        ((32, 32, 3), 100, {}, 23_697_572),
+        ((224, 224, 3), 1000, {}, 25_549_352),
+        ((224, 224, 3), 1000, {"version": 1}, 25_557_032),
+        ((32, 32, 3), 100, {"version": 1}, resnet50_v1_parameters(stem=9 * 3 * 64, classes=100)),
+    ],
     "densenet100": [
         ((32, 32, 3), 10, {}, densenet_parameters(True, 10)),
         ((32, 32, 3), 10, {"bottleneck_compression": False}, densenet_parameters(False, 10)),
@@ -114,12 +132,19 @@ def test_every_model_has_a_row():
 def test_counting_by_hand_agrees_with_published_counts():
     assert resnet18_parameters(kernel=1) == 7_028_132  # The release.
     assert round(resnet18_parameters(kernel=3) / 1e6, 1) == 11.2  # He et al., as usually cited.
+    assert resnet50_v1_parameters(49 * 3 * 64, 1000) == 25_557_032  # The release's checkpoints.
     # Huang et al. (2017), Table 2: 0.8 M and 7.0 M.
     assert round(densenet_parameters(True, 10) / 1e6, 1) == 0.8
     assert round(densenet_parameters(False, 10) / 1e6, 1) == 7.0
     # Hassani et al. (2021): 0.28 M and 3.76 M.
     assert round(cct_parameters(2, 2, 128, 1) / 1e6, 2) == 0.28
     assert round(cct_parameters(7, 1, 256, 2) / 1e6, 2) == 3.76
+
+
+def test_the_recipe_of_imagenet_is_the_releases_v1():
+    config = experiments.get("imagenet_resnet50")
+    model = built(config.model, (config.image_size,) * 2 + (3,), 1000, **config.model_options)
+    assert trainable(model) == 25_557_032
 
 
 @pytest.mark.parametrize("name", PARAMETERS)

@@ -15,12 +15,13 @@ from tfmem.training.problem import Problem
 from tfmem.training.turnover import TurnoverTrainer
 
 _BATCH = 4
+_SIZES = ("hidden", "norm_decay")  # Options of which no op depends.
 
 
 def decisive(name):
     """Returns what the ops of a recipe's steps follow from, but for the size of its layers."""
     config = experiments.get(name)
-    options = {key: value for key, value in config.model_options.items() if key != "hidden"}
+    options = {key: value for key, value in config.model_options.items() if key not in _SIZES}
     streams = config.dataset == "imagenet2012"
     return config.model, str(options), config.crop, config.flip, streams
 

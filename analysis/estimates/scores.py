@@ -143,16 +143,17 @@ def auc(score: np.ndarray, positive: np.ndarray) -> float:
     return float(metrics.roc_auc_score(positive, score))
 
 
-def top_overlap(a: np.ndarray, b: np.ndarray, count: int) -> float:
-    """Returns the share of the `count` highest of a that are also among the `count` highest of b.
+def top_overlap(a: np.ndarray, b: np.ndarray, share: float) -> tuple[int, float]:
+    """Returns how many the highest are, and how much of a's highest is among b's highest.
 
     Args:
       a: float [n].
       b: float [n].
-      count: 1 to n; of equals the first come first.
+      share: of the n that are the highest, at least one; of equals the first come first.
     """
+    count = max(1, round(share * len(a)))
     highest = [set(np.argsort(-values, kind="stable")[:count].tolist()) for values in (a, b)]
-    return len(highest[0] & highest[1]) / count
+    return count, len(highest[0] & highest[1]) / count
 
 
 _SPLITS = ("tr", "tt")  # Names of the arrays of a split start with this.

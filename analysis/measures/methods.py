@@ -65,11 +65,8 @@ def align(estimates: Estimates, scores: Scores, name_a: str, name_b: str) -> Val
 
 def overlaps(values: Values) -> dict[float, tuple[int, float]]:
     """Returns, by share, how many examples are the highest, and how much of them is so by both."""
-    found = {}
-    for share in TOP_SHARES:
-        count = max(1, round(share * len(values)))
-        found[share] = count, top_overlap(values.memorization, values.score, count)
-    return found
+    both = values.memorization, values.score
+    return {share: top_overlap(*both, share) for share in TOP_SHARES}
 
 
 def detection(values: Values, positive: np.ndarray) -> dict[str, float]:

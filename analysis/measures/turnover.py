@@ -123,18 +123,13 @@ def early_stopping(
       by_epoch: float [e, n].
       on_epoch: called with 1 after each epoch, for a progress bar.
     """
-    final, n = by_epoch[-1], by_epoch.shape[1]
+    final = by_epoch[-1]
     correlation, overlap = [], []
     for found in by_epoch:
         correlation.append(agreement.rank_correlation(found, final))
-        overlap.append([scores.top_overlap(final, found, _top(share, n)) for share in SHARES])
+        overlap.append([scores.top_overlap(final, found, share)[1] for share in SHARES])
         on_epoch(1)
     return EarlyStopping(np.array(epochs, np.int64), np.array(correlation), np.array(overlap).T)
-
-
-def _top(share: float, n: int) -> int:
-    """Returns how many examples a share of n is, at least one."""
-    return max(1, round(share * n))
 
 
 def spread(epochs: Sequence[int] | np.ndarray, most: int = _TABLE_EPOCHS) -> np.ndarray:

@@ -149,9 +149,10 @@ def test_auc_counts_pairs():
 def test_overlap_of_the_highest():
     a, b = np.array([5, 4, 3, 2, 1]), np.array([5, 1, 4, 2, 3])
     # {0}; {0, 1} and {0, 2}; {0, 1, 2} and {0, 2, 4}; all.
-    assert [scores.top_overlap(a, b, count) for count in (1, 2, 3, 5)] == [1, 1 / 2, 2 / 3, 1]
+    found = [scores.top_overlap(a, b, share) for share in (0.01, 0.2, 0.4, 0.6, 1)]
+    assert found == [(1, 1), (1, 1), (2, 1 / 2), (3, 2 / 3), (5, 1)]
     # Of equals the first come first: {0} and {1}.
-    assert scores.top_overlap(np.array([1, 1, 0]), np.array([0, 1, 1]), 1) == 0
+    assert scores.top_overlap(np.array([1, 1, 0]), np.array([0, 1, 1]), 1 / 3) == (1, 0)
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=1), st.data())
@@ -162,7 +163,8 @@ def test_overlap_is_that_of_sorted_pairs(pairs, data):
         for side in (0, 1)
     ]
     a, b = np.array(pairs, np.float64).T
-    assert scores.top_overlap(a, b, count) == len(highest[0] & highest[1]) / count
+    shared = len(highest[0] & highest[1]) / count
+    assert scores.top_overlap(a, b, count / len(pairs)) == (count, shared)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from etils import epath
 from analysis.cli import arguments, program
 from analysis.estimates import estimators, files, pairs
 from analysis.page import report
-from launchers.cli import progress
+from launchers.cli import launching, progress
 from tfmem import datasets, experiments
 from tfmem.config import ExperimentConfig
 from tfmem.store.store import Store
@@ -29,27 +29,29 @@ _EXPERIMENT = "digits_mlp"
 
 def train(
     store: Store, config: ExperimentConfig, dataset: datasets.ImageDataset, trials: range
-) -> str:
-    """Trains the trials that are missing; returns what that cost, in words."""
+) -> tuple[str, int]:
+    """Trains the trials that are missing; returns what that cost, in words, and the exit code."""
     missing, _ = store.missing_trials(trials)
     if not missing:
-        return f"{len(trials):,} trials were already in the store"
+        return f"{len(trials):,} trials were already in the store", 0
     program.import_tensorflow()
     trainer = trainers.make_trainer(config, dataset)
     start = time.perf_counter()
     with Launch(store) as launch, progress.shown(store, trials, launch.claims.progress):
-        launch.run(trainer, missing)
+        for left in launch.rounds(missing):
+            launch.run(trainer, left)
     seconds = time.perf_counter() - start
-    return f"{len(missing):,} trials in {seconds:.0f} s, {seconds / len(missing):.3f} s each"
+    code = launching.report(store, launch.outcome)
+    return f"{len(missing):,} trials in {seconds:.0f} s, {seconds / len(missing):.3f} s each", code
 
 
-def main() -> None:
+def main() -> int:
     out = epath.Path(FLAGS.out)
     config = experiments.get(_EXPERIMENT)
     dataset = datasets.load(config.dataset)
     made_by = ["train_trials", f"--experiment={_EXPERIMENT}"]
     store = Store.create(out / "store", config, dataset, made_by)
-    cost = train(store, config, dataset, range(FLAGS.num_trials))
+    cost, code = train(store, config, dataset, range(FLAGS.num_trials))
     trials = store.load()
     estimates = estimators.estimate(trials, dataset).in_memory()
     files.write(out / "estimates.npz", estimates)
@@ -73,6 +75,7 @@ def main() -> None:
     }
     print()
     print(table(rows.items(), left=2))
+    return code
 
 
 if __name__ == "__main__":

@@ -27,7 +27,8 @@ from etils import epath
 
 from analysis.cli import arguments, program
 from analysis.paper.inputs import INPUTS, collect
-from analysis.paper.rows import WRITERS, by_dataset, title, to_text
+from analysis.paper.published import TITLES
+from analysis.paper.rows import WRITERS, to_text
 from tfmem.disk import atomic
 
 FLAGS = flags.FLAGS
@@ -38,11 +39,14 @@ def main() -> None:
     findings, others = collect({flag: getattr(FLAGS, flag) or () for flag in INPUTS})
     rows = findings.rows(others)
     given = {row.dataset for row in rows if row.measured is not None}
-    left_out = [name for name in by_dataset(rows) if given and name not in given and not FLAGS.all]
+    datasets = dict.fromkeys(row.dataset for row in rows)
+    left_out = [name for name in datasets if given and name not in given and not FLAGS.all]
     rows = [row for row in rows if row.dataset not in left_out]
     print(to_text(rows, shutil.get_terminal_size((_WIDTH, 24)).columns))
     if left_out:
-        print(f"--all shows what has no input too: {', '.join(map(title, left_out))}")
+        print(
+            f"--all shows what has no input too: {', '.join(TITLES.get(name, name) for name in left_out)}"
+        )
     for path in FLAGS.out or ():
         atomic.write_bytes(path, WRITERS[epath.Path(path).suffix.lower()](rows).encode())
         print(f"table: {path}")

@@ -9,13 +9,14 @@ where it was stopped.
 
 import time
 
+import numpy as np
 from absl import flags
 from etils import epath
 
 from analysis.cli import arguments, program
 from analysis.estimates import estimators, files, pairs
 from analysis.page import report
-from launchers.cli import progress
+from launchers.cli import launching, progress
 from tfmem import datasets, experiments, quiet
 from tfmem.config import ExperimentConfig
 from tfmem.store.store import Store
@@ -29,27 +30,29 @@ _EXPERIMENT = "digits_mlp"
 
 def train(
     store: Store, config: ExperimentConfig, dataset: datasets.ImageDataset, trials: range
-) -> str:
-    """Trains the trials that are missing; returns what that cost, in words."""
+) -> tuple[str, int]:
+    """Trains the trials that are missing; returns what that cost, in words, and the exit code."""
     missing, _ = store.missing_trials(trials)
     if not missing:
-        return f"{len(trials):,} trials were already in the store"
+        return f"{len(trials):,} trials were already in the store", 0
     quiet.import_tensorflow()
     trainer = trainers.make_trainer(config, dataset)
     start = time.perf_counter()
     with Launch(store) as launch, progress.shown(store, trials, launch.claims.progress):
-        launch.run(trainer, missing)
+        for left in launch.rounds(missing):
+            launch.run(trainer, left)
     seconds = time.perf_counter() - start
-    return f"{len(missing):,} trials in {seconds:.0f} s, {seconds / len(missing):.3f} s each"
+    code = launching.report(store, launch.outcome)
+    return f"{len(missing):,} trials in {seconds:.0f} s, {seconds / len(missing):.3f} s each", code
 
 
-def main() -> None:
+def main() -> int:
     out = epath.Path(FLAGS.out)
     config = experiments.get(_EXPERIMENT)
     dataset = datasets.load(config.dataset)
     made_by = ["train_trials", f"--experiment={_EXPERIMENT}"]
     store = Store.create(out / "store", config, dataset, made_by)
-    cost = train(store, config, dataset, range(FLAGS.num_trials))
+    cost, code = train(store, config, dataset, range(FLAGS.num_trials))
     trials = store.load()
     estimates = estimators.estimate(trials, dataset).in_memory()
     files.write(out / "estimates.npz", estimates)
@@ -66,13 +69,16 @@ def main() -> None:
             f"(mean and standard deviation of {len(trials):,} trials)"
         ),
         f"mem >= {experiments.MEM_THRESHOLD:g}": (
-            f"{memorized:,} of {len(dataset.train):,} training examples"
+            f"{memorized:,} of {np.count_nonzero(estimates.known):,} training examples"
         ),
         "pairs": f"{len(selected):,} with infl >= {experiments.INFL_THRESHOLD:g}, same class",
         "the page": str(page),
     }
     print()
     print(table(rows.items(), left=2))
+    for line in estimates.unknown_lines():
+        print(line)
+    return code
 
 
 if __name__ == "__main__":

@@ -10,11 +10,13 @@ import sys
 import time
 
 import pytest
+from etils import epath
 from etils.epath import backend
 
 from tests.programs import ROOT, run_program
 from tfmem.disk import processes
 from tfmem.training.checkpoints import Checkpoints
+from tfmem.workers import claims
 
 # All that a program does to a disk, but for writing into files that are open.
 _CHANGES = [
@@ -99,6 +101,17 @@ def _dying(is_dead):
         for where, name in _CHANGES:
             patch.setattr(where, name, killing(getattr(where, name)))
         yield
+
+
+def claimed_elsewhere(store, trial, seconds_ago):
+    """Writes another machine's claim on a trial, last renewed so long ago; returns its path."""
+    path = epath.Path(store) / claims.FOLDER / f"trial-{trial:06d}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    process = processes.Process("another", 5, 7)
+    path.write_bytes(claims.Claim(trial, process, "0" * 32, "theirs", 0.5).encode())
+    then = time.time() - seconds_ago
+    os.utime(path, (then, then))
+    return path
 
 
 class Interrupted(BaseException):

@@ -35,7 +35,8 @@ def trial(number, dataset):
 def main(path, count, seconds=0.02):
     store = Store.open(path)
     with Launch(store) as launch:
-        launch.run(Trainer(store.dataset, float(seconds)), range(int(count)))
+        for left in launch.rounds(range(int(count))):
+            launch.run(Trainer(store.dataset, float(seconds)), left)
 
 
 if __name__ == "__main__":

@@ -102,9 +102,10 @@ def difference(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Returns P[right | in] - P[right | out] and its standard error, float64, from counts.
 
-    Both are nan where one of the two numbers of trials is 0.
+    Both are nan where one of the two numbers of trials is 0. The difference is rounded once, so
+    that one that is 3/20 is equal to the threshold 0.15.
     """
-    value = rate(in_successes, num_in) - rate(out_successes, num_out)
+    value = (in_successes * num_out - out_successes * num_in) / _some(num_in * num_out)
     variance = rate_variance(in_successes, num_in) + rate_variance(out_successes, num_out)
     return value, np.sqrt(variance)
 

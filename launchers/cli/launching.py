@@ -121,7 +121,7 @@ def train_missing(
     store = store or opened()
     code = 0
     if missing and train:
-        code = _report(store, train(store, trials, missing), list(conditions or ()))
+        code = report(store, train(store, trials, missing), list(conditions or ()))
     there = len(set(trials) & set(store.numbers()))
     part = "" if there == len(trials) else f"{there:,} of "
     print(f"{part}{counted(len(trials), one)} in {FLAGS.store}")
@@ -148,18 +148,20 @@ def _train_here(
     """Trains and stores trials, with one line for all of them."""
     import tensorflow as tf
 
-    launch = Launch(store, FLAGS.retries, FLAGS.checkpoint_seconds)
-    with launch, progress.shown(store, trials, launch.claims.progress):
-        if not conditions:
-            launch.run(trainer, missing)
-            return launch.outcome
+    if conditions:
         # Subsets of another size are compiled anew, which TensorFlow takes for an oversight.
         tf.get_logger().addFilter(lambda record: "tf.function retracing" not in record.getMessage())
-        subsets, runs = list(conditions.values()), store.config.num_trials // len(conditions)
-        for number, group in itertools.groupby(missing, lambda trial: trial // runs):
-            trainer.set_subsets(subsets[number])
-            first = number * runs
-            launch.run(trainer, [trial - first for trial in group], first)
+    subsets, runs = list(conditions.values()), store.config.num_trials // max(len(conditions), 1)
+    launch = Launch(store, FLAGS.retries, FLAGS.checkpoint_seconds)
+    with launch, progress.shown(store, trials, launch.claims.progress):
+        for left in launch.rounds(missing):
+            if not conditions:
+                launch.run(trainer, left)
+                continue
+            for number, group in itertools.groupby(left, lambda trial: trial // runs):
+                trainer.set_subsets(subsets[number])
+                first = number * runs
+                launch.run(trainer, [trial - first for trial in group], first)
     return launch.outcome
 
 
@@ -181,8 +183,14 @@ def on_ray(config: ExperimentConfig, resources: cluster.WorkerResources) -> Trai
     return train
 
 
-def _report(store: Store, outcome: Outcome, conditions: Sequence[str]) -> int:
-    """Says which trials failed, and which are left to others; returns the exit code."""
+def report(store: Store, outcome: Outcome, conditions: Sequence[str] = ()) -> int:
+    """Says which trials failed, and which are left to others; returns the exit code.
+
+    Args:
+      store: of the trials.
+      outcome: of their launch.
+      conditions: names of what runs are trained on, where they have conditions.
+    """
     log = Logs(store.path / logs.FOLDER).path
     for number, failure in sorted(outcome.failed.items()):
         called = f"trial {number}"

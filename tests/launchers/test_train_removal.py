@@ -12,6 +12,7 @@ from analysis.estimates import files
 from analysis.measures import removal
 from tests import stores
 from tests.conftest import assert_refused, run_program
+from tests.interrupting import claimed_elsewhere
 from tests.printed import run_printed
 from tests.stores import IN_PAIRS, blocks, write_estimates
 from tests.stores import REMOVAL as FLAGS
@@ -20,6 +21,7 @@ from tfmem import experiments, subsets
 from tfmem.config import Condition, RemovalConfig
 from tfmem.store.store import Store
 from tfmem.subsets import RandomRemoval
+from tfmem.workers import claims
 
 QUICK = ("--experiment=digits_mlp", "--epochs=1")
 
@@ -131,6 +133,8 @@ def test_the_command_of_check_store_makes_a_lost_run_again(store, estimates, tmp
 
 
 def test_one_at_a_time_gives_the_same_runs(store, estimates, tmp_path):
+    """The first of them is trained last, since it is a lost machine's."""
+    claimed_elsewhere(tmp_path, 2, claims.LEASE_SECONDS - 2)
     train(tmp_path, estimates, *FLAGS, "--stack=none", "--trials=2:5")
     other = Store.open(tmp_path)
     assert other.numbers() == [2, 3, 4]

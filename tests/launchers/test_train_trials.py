@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import ROOT, assert_refused, run_program
+from tests.interrupting import claimed_elsewhere
 from tests.stores import TRIALS as QUICK
 from tests.trials import assert_same_trial
 from tfmem import experiments, subsets
@@ -114,6 +115,17 @@ def test_what_others_train_is_left_to_them(reference, tmp_path):
         f"2 of 3 trials in {tmp_path}",
     ]
     assert Store.open(tmp_path).numbers() == [0, 2]
+
+
+def test_what_a_lost_machine_has_claimed_is_trained_in_the_end(reference, tmp_path):
+    train(tmp_path, *QUICK, "--trials=3:4")
+    store = Store.open(tmp_path)
+    claimed_elsewhere(store.path, 4, claims.LEASE_SECONDS - 2)
+    done = train(tmp_path, *QUICK, "--trials=3:6", "--stack=1")
+    assert done.stdout.splitlines()[-1] == f"3 trials in {tmp_path}"
+    for number in (3, 4, 5):
+        assert_same_trial(store.read(number), reference.read(number))
+    assert list((store.path / claims.FOLDER).iterdir()) == []
 
 
 def test_shards_together_are_the_whole(reference, tmp_path):

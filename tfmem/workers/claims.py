@@ -6,6 +6,7 @@
 A claim saves work, no more: what two have trained is stored once all the same (`Store.write`). It
 is renewed as long as its trial is in training. Who finds one whose process has ended, or that has
 not been renewed for long, writes its own in its place, and after a while reads which one is there.
+Who has nothing else to do watches whether the claims of others are renewed (`Watch`).
 """
 
 import contextlib
@@ -22,12 +23,14 @@ from etils import epath
 
 from tfmem.disk import atomic, processes
 from tfmem.disk.processes import Process
+from tfmem.words import counted
 
 FOLDER = "claims"  # It lies in a store.
 RENEW_SECONDS = 10.0
-# Another machine's claim that is not renewed for so long is nobody's. The clocks of machines that
-# share a store have to agree to less than that.
+# A claim that is not renewed for so long is nobody's. The clocks of machines that share a store
+# have to agree to less than that.
 LEASE_SECONDS = 300.0
+_LIVING_PERIODS = 2  # Who has renewed a claim within so many periods is alive.
 # A claim counts, unless it was created exclusively, if it is still there after so long.
 _CONFIRM_SECONDS = 1.0
 TRIAL, COMPACTION = "trial", "compaction"
@@ -155,7 +158,7 @@ class Claims:
             return dict.fromkeys(sorted(self._held), share)
 
     def _path(self, trial: int) -> epath.Path:
-        return self._folder / f"{self._kind}-{trial:06d}.json"
+        return _path(self._folder, self._kind, trial)
 
     def _claim(self, trial: int, progress: float) -> bytes:
         return Claim(trial, self._process, self._key, self._launch, progress).encode()
@@ -175,6 +178,70 @@ class Claims:
                             atomic.write_bytes(path, content, durable=False)
                 except OSError as error:
                     logging.warning("the claim of trial %d is not renewed: %s", trial, error)
+
+
+class Watch:
+    """Tells claims whose owners live from those that nobody renews any more.
+
+    It is made when nothing else is left to do, and looks again and again: a claim that changes
+    between two looks was renewed. So clocks need not agree.
+    """
+
+    def __init__(self, folder: epath.PathLike):
+        self._folder = epath.Path(folder)
+        self._begin = time.monotonic()
+        self._found: dict[
+            int, tuple[Claim, int]
+        ] = {}  # What each claim was, and when it was written.
+        self._renewed: dict[int, float] = {}  # When a claim was seen to have changed.
+        self._has_said = False
+
+    def look(self, trials: Iterable[int]) -> tuple[set[int], set[int]]:
+        """Returns which of the trials are nobody's, and which are in living hands.
+
+        Of the others it is not known yet: their claims are renewed soon, or lapse.
+        """
+        nobodys: set[int] = set()
+        living: set[int] = set()
+        others: set[int] = set()
+        for trial in trials:
+            path = _path(self._folder, TRIAL, trial)
+            claim = read(path)
+            if claim is None or _is_abandoned(path, claim):
+                nobodys.add(trial)
+            else:
+                (living if self._is_renewed(path, claim) else others).add(trial)
+        self._say(others)
+        return nobodys, living
+
+    def _is_renewed(self, path: epath.Path, claim: Claim) -> bool:
+        within = _LIVING_PERIODS * RENEW_SECONDS
+        try:
+            written = path.stat().mtime
+        except FileNotFoundError:
+            return False  # It has just been given back.
+        now = time.monotonic()
+        if self._found.setdefault(claim.trial, (claim, written)) != (claim, written):
+            self._found[claim.trial], self._renewed[claim.trial] = (claim, written), now
+        # On the same machine the clock is the same.
+        is_of_here = claim.process is not None and claim.process.is_running()
+        return (is_of_here and 0 <= time.time() - written < within) or (
+            claim.trial in self._renewed and now - self._renewed[claim.trial] < within
+        )
+
+    def _say(self, others: set[int]) -> None:
+        waited = time.monotonic() - self._begin
+        if others and not self._has_said and waited >= _LIVING_PERIODS * RENEW_SECONDS:
+            self._has_said = True
+            its = "its claim was" if len(others) == 1 else "their claims were"
+            logging.warning(
+                "%s in training elsewhere, but %s not renewed for %.0f s: trained here if that "
+                "lasts for %.0f s",
+                counted(len(others), "trial is", "trials are"),
+                its,
+                waited,
+                LEASE_SECONDS,
+            )
 
 
 def read(path: epath.Path) -> Claim | None:
@@ -214,11 +281,14 @@ def _all(folder: epath.PathLike) -> Iterator[tuple[epath.Path, Claim]]:
             yield path, claim
 
 
+def _path(folder: epath.Path, kind: str, number: int) -> epath.Path:
+    return folder / f"{kind}-{number:06d}.json"
+
+
 def _is_abandoned(path: epath.Path, claim: Claim) -> bool:
-    running = claim.process.is_running() if claim.process else None
-    if running is None:
-        try:
-            running = time.time() - path.stat().mtime < LEASE_SECONDS
-        except FileNotFoundError:
-            return False  # It has just been given back.
-    return not running
+    if claim.process and claim.process.is_running() is False:
+        return True
+    try:
+        return time.time() - path.stat().mtime >= LEASE_SECONDS
+    except FileNotFoundError:
+        return False  # It has just been given back.

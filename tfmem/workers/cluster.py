@@ -150,6 +150,7 @@ class _Driver:
         self._tasks: list = []
         self._crashes = 0
         self._any_stored = False
+        self._watch: claims.Watch | None = None
         asked = resources.of(ray.cluster_resources())
         cores = None if "num_gpus" in asked else resources.cpus_per_trial
         self._worker = ray.remote(
@@ -169,7 +170,7 @@ class _Driver:
                 begin = time.monotonic()
                 if changed or begin >= next_look:
                     free, elsewhere = self._look()
-                    if not free and not self._tasks and len(elsewhere) == len(self._left):
+                    if self._is_done(free, elsewhere):
                         claims.remove_abandoned(self._store.path / claims.FOLDER)
                         return Outcome(self._failed, sorted(elsewhere))
                     self._submit(free)
@@ -182,6 +183,15 @@ class _Driver:
             if self._tasks:
                 self._ray.wait(self._tasks, num_returns=len(self._tasks), timeout=_SECONDS_TO_STOP)
             raise
+
+    def _is_done(self, free: set[int], elsewhere: set[int]) -> bool:
+        """Returns whether what is left is in the living hands of others: see `Launch.rounds`."""
+        if free or self._tasks or elsewhere != self._left:
+            self._watch = None
+            return False
+        self._watch = self._watch or claims.Watch(self._store.path / claims.FOLDER)
+        _, living = self._watch.look(elsewhere)
+        return living == elsewhere
 
     def _look(self) -> tuple[set[int], set[int]]:
         """Returns which trials nobody trains, and which other launches train."""

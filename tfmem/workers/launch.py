@@ -10,6 +10,7 @@ import dataclasses
 import itertools
 import os
 import socket
+import time
 import traceback
 import uuid
 from collections import deque
@@ -34,7 +35,8 @@ class Outcome:
 
     Attributes:
       failed: those that it has given up, by their numbers in the store.
-      elsewhere: those that other launches have in training.
+      elsewhere: those that other launches have in training, as far as their claims tell; of a
+        launch that went through its `rounds`, those that are in living hands.
     """
 
     failed: Mapping[int, Failure]
@@ -103,6 +105,35 @@ class Launch:
         """What became of the trials of all runs so far."""
         return Outcome(self._failed, self._elsewhere)
 
+    def rounds(self, trials: Sequence[int]) -> Iterator[Sequence[int]]:
+        """Yields the trials, which have to be run, and then what others had of them and lost.
+
+        What is in training elsewhere is watched when nothing else is left. Trials whose claims are
+        renewed are left to their owners; the others come in a further round, when they are given
+        back or their claims have lapsed. So at the end each trial is stored, given up, or in
+        living hands.
+        """
+        while trials:
+            yield trials
+            trials = self._left_behind()
+
+    def _left_behind(self) -> list[int]:
+        """Waits until a trial that others had is nobody's and not stored, or all others live."""
+        watch = claims.Watch(self.store.path / claims.FOLDER)
+        others = set(self._elsewhere)
+        left: list[int] = []
+        while others:
+            begin = time.monotonic()
+            nobodys, living = watch.look(others)
+            left = [number for number in sorted(nobodys) if not self.store.has(number)]
+            others -= nobodys
+            if left or others == living:
+                break
+            # A slow file system is not kept busy by this.
+            time.sleep(max(claims.RENEW_SECONDS / 20, time.monotonic() - begin))
+        self._elsewhere = sorted(others)
+        return left
+
     def run(self, trainer, trials: Sequence[int], first: int = 0) -> bool:
         """Trains the trials that no other launch trains, and stores each one when it is finished.
 
@@ -129,15 +160,12 @@ class Launch:
         checkpoints.remove_finished(self.store.numbers())
         at_once = trainer.batch_of_trials
         left, again = deque(first + trial for trial in trials), deque[int]()
-        skipped: list[int] = []
-        any_taken = False
         while left or again:
             # What failed is trained by itself: trials of one stack fail together.
-            taken = self._take(left or deque([again.popleft()]), at_once, skipped)
-            any_taken |= bool(taken)
+            taken = self._take(left or deque([again.popleft()]), at_once)
             asked: Iterable[int] = [number - first for number in taken]
             if left:
-                further = self._further(left, at_once, skipped)
+                further = self._further(left, at_once)
                 asked = itertools.chain(asked, (number - first for number in further))
             training = trainer.train(asked, self.claims.advance, checkpoints)
             with contextlib.closing(training) as results:  # However the loop ends.
@@ -151,10 +179,6 @@ class Launch:
                         if self._leaves_retries:
                             return False
                         again.append(number)
-            if any_taken and not left and not again:
-                # Others may have been stopped: look again at what they had.
-                left, skipped, any_taken = deque(skipped), [], False
-        self._elsewhere += skipped
         return True
 
     def has_work(self, trials: Iterable[int]) -> bool:
@@ -170,23 +194,22 @@ class Launch:
     def _is_given_up(self, failure: Failure | None) -> bool:
         return failure is not None and failure.launch == self.name and failure.is_final
 
-    def _take(self, left: deque[int], count: int, skipped: list[int]) -> list[int]:
+    def _take(self, left: deque[int], count: int) -> list[int]:
         """Claims up to `count` trials that have to be trained here and now.
 
-        They are asked for in the order of `left`, and go from there. Those that others have are
-        added to `skipped`.
+        They are asked for in the order of `left`, and go from there.
         """
         taken: list[int] = []
         while left and len(taken) < count:
             asked = [left.popleft() for _ in range(min(count - len(taken), len(left)))]
             claimed = self.claims.take(asked)
-            skipped += [n for n in asked if n not in claimed and n not in self._failed]
+            self._elsewhere += [n for n in asked if n not in claimed and n not in self._failed]
             taken += filter(self._begin, claimed)
         return taken
 
-    def _further(self, left: deque[int], count: int, skipped: list[int]) -> Iterator[int]:
+    def _further(self, left: deque[int], count: int) -> Iterator[int]:
         """Yields what `_take` takes, time after time until nothing is left."""
-        while taken := self._take(left, count, skipped):
+        while taken := self._take(left, count):
             yield from taken
 
     def _begin(self, number: int) -> bool:

@@ -189,3 +189,18 @@ def test_coverage_by_enumeration(count):
     for i, j in itertools.product(range(len(grid)), repeat=2):
         covered = np.abs(value - (grid[i] - grid[j])) <= 2 * error + 1e-12
         assert weights_in[i] @ covered @ weights_out[j] >= 0.93, (grid[i], grid[j])
+
+
+def test_a_difference_that_is_a_threshold_reaches_it():
+    """All counts of 40 trials in 20 and 20 out, 13 and 27, and so on, against exact fractions."""
+    num_in = np.arange(1, 40)[:, None, None]
+    num_out = 40 - num_in
+    right_in, right_out = np.arange(40)[None, :, None], np.arange(40)[None, None, :]
+    value, _ = estimators.difference(right_in, num_in, right_out, num_out)
+    possible = (right_in <= num_in) & (right_out <= num_out)
+    for threshold in (Fraction(3, 20), Fraction(1, 4), Fraction(1, 10)):
+        scaled = (right_in * num_out - right_out * num_in) * threshold.denominator
+        exact = scaled >= threshold.numerator * num_in * num_out
+        reached = value >= float(threshold)
+        assert np.array_equal(reached[possible], exact[possible])
+        assert ((scaled == threshold.numerator * num_in * num_out) & possible).sum() >= 20

@@ -103,6 +103,60 @@ def test_claims_of_other_machines_count_while_they_are_renewed(tmp_path):
         assert ours.take([2]) == [2]
 
 
+def test_a_process_that_runs_but_does_not_renew_loses_its_claim(tmp_path):
+    """One that was stopped, say: it counts for as long as one of another machine would."""
+    write_claim(tmp_path, 1, processes.current(), seconds_ago=claims.LEASE_SECONDS - 60)
+    write_claim(tmp_path, 2, processes.current(), seconds_ago=claims.LEASE_SECONDS + 60)
+    with Claims(tmp_path, "ours") as ours:
+        assert ours.take([1, 2]) == [2]
+
+
+def test_who_watches_claims_knows_who_lives(tmp_path, ended):
+    elsewhere = dataclasses.replace(processes.current(), host="another")
+    for trial, process, seconds_ago in (
+        (1, elsewhere, 60),
+        (2, elsewhere, 60),
+        (3, elsewhere, claims.LEASE_SECONDS + 60),
+        (4, ended, 0),
+        (5, processes.current(), 5),
+        (6, processes.current(), 60),
+        (7, None, 60),
+    ):
+        write_claim(tmp_path, trial, process, seconds_ago=seconds_ago)
+    watch = claims.Watch(tmp_path)
+    # Of 0, 3 and 4 nobody has a claim; 5 was renewed by a clock that is ours.
+    assert watch.look(range(8)) == ({0, 3, 4}, {5})
+    write_claim(tmp_path, 1, elsewhere, seconds_ago=50)  # It is renewed; by their clock long ago.
+    (tmp_path / "trial-000002.json").unlink()
+    assert watch.look(range(8)) == ({0, 2, 3, 4}, {1, 5})
+    assert watch.look([1, 6, 7]) == (set(), {1})
+
+
+def test_who_was_alive_and_renews_no_more_is_not(tmp_path, monkeypatch, caplog):
+    now = [1000.0]
+    monkeypatch.setattr(claims.time, "monotonic", lambda: now[0])
+    elsewhere = dataclasses.replace(processes.current(), host="another")
+    write_claim(tmp_path, 1, elsewhere, seconds_ago=60)
+    watch = claims.Watch(tmp_path)
+    assert watch.look([1]) == (set(), set())
+    write_claim(tmp_path, 1, elsewhere, seconds_ago=50)
+    now[0] += 12
+    assert watch.look([1]) == (set(), {1})
+    now[0] += 2 * claims.RENEW_SECONDS - 1
+    assert watch.look([1]) == (set(), {1})
+    assert not caplog.messages
+    now[0] += 2
+    assert watch.look([1]) == (set(), set())
+    now[0] += 60
+    assert watch.look([1]) == (set(), set())
+    assert caplog.messages == [
+        "1 trial is in training elsewhere, but its claim was not renewed for 33 s: trained here if "
+        "that lasts for 300 s"
+    ]
+    write_claim(tmp_path, 1, elsewhere, seconds_ago=claims.LEASE_SECONDS)
+    assert watch.look([1]) == ({1}, set())
+
+
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"process": "x"}', b'{"progress": null}'])
 def test_a_claim_that_cannot_be_read_is_that_of_an_unknown_process(tmp_path, content):
     path = tmp_path / "trial-000005.json"

@@ -8,11 +8,12 @@ import pytest
 from absl import logging
 
 from tests import racing
+from tests.interrupting import claimed_elsewhere
 from tests.trials import assert_same_trial
 from tfmem.disk import processes
 from tfmem.store.store import Store
 from tfmem.training.failures import DivergedError, Failed
-from tfmem.workers import claims, logs, status
+from tfmem.workers import claims, launch, logs, status
 from tfmem.workers.claims import Claim, Claims
 from tfmem.workers.launch import HopelessError, Launch
 from tfmem.workers.logs import Logs
@@ -50,8 +51,10 @@ class Trainer:
 
 
 def trained(store, trainer, trials=range(4), **options):
+    finished = True
     with Launch(store, **options) as launched:
-        finished = launched.run(trainer, trials)
+        for left in launched.rounds(trials):
+            finished &= launched.run(trainer, left)
     return launched.outcome, finished
 
 
@@ -174,6 +177,38 @@ def test_what_others_train_is_left_to_them_unless_they_end(store):
     assert trainer.groups == [[0], [3], [2]]
     assert outcome.elsewhere == [1]
     assert store.numbers() == [0, 2, 3]
+
+
+def test_a_trial_of_a_machine_that_is_lost_is_trained_when_its_claim_lapses(store, monkeypatch):
+    monkeypatch.setattr(claims, "RENEW_SECONDS", 0.2)
+    monkeypatch.setattr(claims, "_CONFIRM_SECONDS", 0)
+    claimed_elsewhere(store.path, 1, claims.LEASE_SECONDS - 1.2)
+    trainer = Trainer(store)
+    outcome, _ = trained(store, trainer)
+    assert trainer.groups == [[0], [2], [3], [1]]
+    assert (outcome.failed, outcome.elsewhere) == ({}, [])
+    assert store.numbers() == [0, 1, 2, 3]
+
+
+def test_trials_of_another_machine_that_renews_are_left_to_it(store, monkeypatch, tiny):
+    """It renews one, and stores the other."""
+    monkeypatch.setattr(claims, "RENEW_SECONDS", 0.2)
+    stored = claimed_elsewhere(store.path, 1, 100)
+    claimed_elsewhere(store.path, 2, 100)
+    seconds = iter(range(90, 0, -1))
+
+    def another_works(pause):
+        claimed_elsewhere(store.path, 2, next(seconds))
+        if stored.exists():
+            store.write(racing.trial(1, tiny))
+            stored.unlink()
+
+    monkeypatch.setattr(launch.time, "sleep", another_works)
+    trainer = Trainer(store)
+    outcome, _ = trained(store, trainer)
+    assert trainer.groups == [[0], [3]]
+    assert outcome.elsewhere == [2]
+    assert store.numbers() == [0, 1, 3]
 
 
 def test_a_trial_whose_process_was_killed_counts_as_an_attempt_of_its_launch(store):

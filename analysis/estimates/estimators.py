@@ -97,15 +97,24 @@ def rate_variance(successes: np.ndarray, trials: np.ndarray) -> np.ndarray:
     return smoothed * (1 - smoothed) / _some(trials)
 
 
+def _rate_difference(
+    in_sum: np.ndarray, num_in: np.ndarray, out_sum: np.ndarray, num_out: np.ndarray
+) -> np.ndarray:
+    """Returns in_sum / num_in - out_sum / num_out, float64; nan where a number is 0.
+
+    It is rounded once, so that of counts one that is 3/20 is equal to the threshold 0.15.
+    """
+    return (in_sum * num_out - out_sum * num_in) / _some(num_in * num_out)
+
+
 def difference(
     in_successes: np.ndarray, num_in: np.ndarray, out_successes: np.ndarray, num_out: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Returns P[right | in] - P[right | out] and its standard error, float64, from counts.
 
-    Both are nan where one of the two numbers of trials is 0. The difference is rounded once, so
-    that one that is 3/20 is equal to the threshold 0.15.
+    Both are nan where one of the two numbers of trials is 0.
     """
-    value = (in_successes * num_out - out_successes * num_in) / _some(num_in * num_out)
+    value = _rate_difference(in_successes, num_in, out_successes, num_out)
     variance = rate_variance(in_successes, num_in) + rate_variance(out_successes, num_out)
     return value, np.sqrt(variance)
 
@@ -122,19 +131,16 @@ def mean_difference(
       inside: the sum, the sum of squares and the number of the values of the first mean.
       outside: of the second.
     """
-    (a, a_variance), (b, b_variance) = (_mean(*group) for group in (inside, outside))
-    return a - b, np.sqrt(a_variance + b_variance)
+    value = _rate_difference(inside[0], inside[2], outside[0], outside[2])
+    return value, np.sqrt(_mean_variance(*inside) + _mean_variance(*outside))
 
 
-def _mean(
-    total: np.ndarray, squares: np.ndarray, count: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Returns a mean in [0, 1] and its variance, nan without a value."""
+def _mean_variance(total: np.ndarray, squares: np.ndarray, count: np.ndarray) -> np.ndarray:
+    """Returns the variance of a mean of values in [0, 1], nan without a value."""
     some = _some(count)
-    mean = total / some
     # The sample's variance; of a single value it is unknown, and 1/4 is the most it can be.
-    sample = np.maximum(squares - total * mean, 0) / np.maximum(count - 1, 1)
-    return mean, np.where(count > 1, sample, 0.25) / some
+    sample = np.maximum(squares - total**2 / some, 0) / np.maximum(count - 1, 1)
+    return np.where(count > 1, sample, 0.25) / some
 
 
 def memorization(trials: TrialSet, estimator: str = CORRECTNESS) -> Memorization:

@@ -44,9 +44,8 @@ def main() -> None:
     rows = [row for row in rows if row.dataset not in left_out]
     print(to_text(rows, shutil.get_terminal_size((_WIDTH, 24)).columns))
     if left_out:
-        print(
-            f"--all shows what has no input too: {', '.join(TITLES.get(name, name) for name in left_out)}"
-        )
+        without = ", ".join(TITLES.get(name, name) for name in left_out)
+        print(f"--all shows what has no input too: {without}")
     for path in FLAGS.out or ():
         atomic.write_bytes(path, WRITERS[epath.Path(path).suffix.lower()](rows).encode())
         print(f"table: {path}")

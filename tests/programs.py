@@ -19,7 +19,7 @@ from absl import app, flags, logging
 from absl.testing import flagsaver
 
 ROOT = pathlib.Path(__file__).parent.parent
-_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
 
 class Finished(NamedTuple):

@@ -17,6 +17,8 @@ from tfmem import quiet
 
 FLAGS = flags.FLAGS
 _HELP = {"h", "?", "help", "helpshort", "helpfull"}
+# Slurm, preemptible machines and closing terminals announce the end by these.
+_ENDS = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 _REMOTE = re.compile("(?:^|=)(?:gs|s3|az|hf)://")
 
 
@@ -85,8 +87,8 @@ def run(main: Callable[[], int | None]) -> None:
 
     A ValueError, which is how the library and flags report bad input, becomes one line on stderr
     and exit code 2, and so does a file that cannot be read or written; other exceptions keep their
-    traceback. SIGTERM, by which Slurm and preemptible machines announce the end, ends the program
-    cleanly with exit code 143, and an interruption with 130.
+    traceback. Signals that ask for the end, such as SIGTERM, end the program cleanly with exit code
+    128 + their number, 143; an interruption with 130.
     """
     output.steady()
     # What a notebook that starts us has chosen is for its own figures.
@@ -116,27 +118,41 @@ def run(main: Callable[[], int | None]) -> None:
         except KeyboardInterrupt:
             print("interrupted; the same command continues", file=sys.stderr)
             return 130
-        except _Terminated:
-            print("terminated; the same command continues", file=sys.stderr)
-            return 128 + signal.SIGTERM
+        except _Terminated as end:
+            with contextlib.suppress(OSError):  # The terminal may be gone.
+                print("terminated; the same command continues", file=sys.stderr)
+            return 128 + end.signum
 
-    signal.signal(signal.SIGTERM, _end)
+    for number in _ends():
+        signal.signal(number, _end)
     app.run(guarded, flags_parser=_parse_flags)
 
 
 class _Terminated(BaseException):
-    """SIGTERM: like an interruption, it passes all that handles errors."""
+    """A signal that asks for the end: like an interruption, it passes all that handles errors."""
+
+    def __init__(self, signum: int):
+        super().__init__(signum)
+        self.signum = signum
+
+
+def _ends() -> list[signal.Signals]:
+    """Returns the signals that end a program; what is ignored, as under nohup, stays ignored."""
+    return [number for number in _ENDS if signal.getsignal(number) != signal.SIG_IGN]
 
 
 def _end(signum: int, frame: object) -> None:
-    if signum == signal.SIGTERM:
-        raise _Terminated
-    raise KeyboardInterrupt
+    if signum == signal.SIGINT:
+        raise KeyboardInterrupt
+    # A shell and a terminal that close both send one: it is told once, and cleans up undisturbed.
+    for number in _ENDS:
+        signal.signal(number, signal.SIG_IGN)
+    raise _Terminated(signum)
 
 
 @contextlib.contextmanager
 def signals_noted() -> Iterator[Callable[[], None]]:
-    """Notes SIGTERM and SIGINT instead of ending the program where it is.
+    """Notes signals that ask for the end instead of ending the program where it is.
 
     For what does not bear an exception at any moment: it calls, every now and then, what the
     context yields, which ends the program if it was told to end.
@@ -144,7 +160,7 @@ def signals_noted() -> Iterator[Callable[[], None]]:
     noted: list[int] = []
     before = {
         number: signal.signal(number, lambda number, frame: noted.append(number))
-        for number in (signal.SIGTERM, signal.SIGINT)
+        for number in (*_ends(), signal.SIGINT)
     }
 
     def check() -> None:
@@ -155,7 +171,8 @@ def signals_noted() -> Iterator[Callable[[], None]]:
         yield check
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            if signal.getsignal(number) != signal.SIG_IGN:  # See `_end`.
+                signal.signal(number, handler)
 
 
 @contextlib.contextmanager

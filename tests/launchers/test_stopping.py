@@ -1,11 +1,13 @@
 """A launcher that is told to end, and stores that cannot be written any more."""
 
+import fcntl
 import os
 import pathlib
 import resource
 import signal
 import subprocess
 import sys
+import termios
 import time
 
 import pytest
@@ -57,6 +59,8 @@ def assert_completes(store, alone):
         pytest.param("none", signal.SIGTERM, id="one at a time, SIGTERM"),
         pytest.param("1", signal.SIGTERM, id="stacked, SIGTERM", marks=pytest.mark.slow),
         pytest.param("1", signal.SIGINT, id="stacked, SIGINT", marks=pytest.mark.slow),
+        pytest.param("none", signal.SIGHUP, id="one at a time, SIGHUP", marks=pytest.mark.slow),
+        pytest.param("1", signal.SIGUSR1, id="stacked, SIGUSR1", marks=pytest.mark.slow),
     ],
 )
 def test_a_signal_ends_it_cleanly(stack, number, tmp_path):
@@ -73,7 +77,7 @@ def test_a_signal_ends_it_cleanly(stack, number, tmp_path):
     process.send_signal(number)
     _, errors = process.communicate(timeout=DEADLINE)
     assert process.returncode == 128 + number
-    word = {signal.SIGTERM: "terminated", signal.SIGINT: "interrupted"}[number]
+    word = "interrupted" if number == signal.SIGINT else "terminated"
     assert errors.splitlines()[-1] == f"{word}; the same command continues"
     assert list((path / claims.FOLDER).iterdir()) == []
     left = [name for name in files(path) if not name.startswith(("trials/", *HEADS))]
@@ -89,6 +93,81 @@ def test_a_signal_ends_it_cleanly(stack, number, tmp_path):
         epochs = [line.split()[3] for line in log[begins:].splitlines() if " epoch " in line]
         assert int(epochs[0]) > 1  # It went on from where it was saved.
         assert epochs == [str(epoch) for epoch in range(int(epochs[0]), 41)]
+
+
+# A program that has claimed a trial, and trains it for long.
+HOLDS = """
+import sys, time
+from analysis.cli import program
+from tfmem.workers.claims import Claims
+
+def main():
+    with Claims(folder, "launch") as held:
+        print(held.take([1]), flush=True)
+        try:
+            time.sleep(600)
+        finally:
+            time.sleep(0.2)  # What it does in the end takes a while.
+
+folder = sys.argv.pop()
+program.run(main)
+"""
+ENDS = [signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2]
+
+
+def holds(folder, **options):
+    """Starts a program that has a claim in the folder."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLDS, str(folder)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **options,
+    )
+    assert process.stdout.readline() == "[1]\n"
+    return process
+
+
+@pytest.mark.parametrize("number", ENDS)
+def test_all_that_ask_for_the_end_leave_no_claim(number, tmp_path):
+    process = holds(tmp_path)
+    process.send_signal(number)
+    time.sleep(0.1)
+    process.send_signal(number)  # As a shell and a terminal that close.
+    _, errors = process.communicate(timeout=DEADLINE)
+    assert process.returncode == 128 + number
+    assert errors == "terminated; the same command continues\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_ignored_stays_ignored(tmp_path):
+    """As under nohup."""
+    process = holds(tmp_path, preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
+    process.send_signal(signal.SIGHUP)
+    time.sleep(0.2)
+    assert process.poll() is None
+    process.send_signal(signal.SIGUSR1)
+    process.communicate(timeout=DEADLINE)
+    assert process.returncode == 128 + signal.SIGUSR1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_terminal_that_closes_ends_it_cleanly(tmp_path):
+    ours, theirs = os.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLDS, str(tmp_path)],
+        cwd=ROOT,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        preexec_fn=lambda: (os.setsid(), fcntl.ioctl(0, termios.TIOCSCTTY, 0)),
+    )
+    os.close(theirs)
+    assert os.read(ours, 100).startswith(b"[1]")
+    os.close(ours)
+    assert process.wait(timeout=DEADLINE) == 128 + signal.SIGHUP
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_disk_that_is_full_is_one_line_and_the_run_goes_on_later(alone, tmp_path):

@@ -13,6 +13,7 @@ import logging as python_logging
 import math
 import os
 import re
+import signal
 import socket
 import sys
 import time
@@ -260,7 +261,8 @@ def _connected(address: str | None) -> Iterator[Any]:
         raise ValueError('Ray is not installed: pip install -e ".[cluster]"') from error
     start = functools.partial(ray.init, log_to_driver=False, logging_level=python_logging.ERROR)
     if address is None:
-        start("local", include_dashboard=False, object_store_memory=_OBJECT_STORE_BYTES)
+        with _signals_kept_from_children():
+            start("local", include_dashboard=False, object_store_memory=_OBJECT_STORE_BYTES)
     else:
         try:
             _require_answer(address)
@@ -277,6 +279,21 @@ def _connected(address: str | None) -> Iterator[Any]:
         yield ray
     finally:
         ray.shutdown()
+
+
+@contextlib.contextmanager
+def _signals_kept_from_children() -> Iterator[None]:
+    """Lets processes that start in the context not hear what Slurm and terminals send to them all.
+
+    The launcher hears it, and ends them in order.
+    """
+    before = signal.pthread_sigmask(
+        signal.SIG_BLOCK, {signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2}
+    )
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _require_answer(address: str) -> None:

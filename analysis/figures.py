@@ -40,11 +40,11 @@ _CLASSES = 10  # Classes in Fig. 1, unless they are named.
 def _load_dataset() -> ImageDataset | None:
     """Returns the dataset of the estimates, or None where none is named."""
     if not FLAGS.dataset:
-        for flag in ("data_dir", "image_size", "classes"):
+        for flag in ("data_dir", "image_size", "test_share", "classes"):
             if FLAGS[flag].value:
                 raise ValueError(f"--{flag} is about pictures, which need --dataset")
         return None
-    return datasets.load(FLAGS.dataset, FLAGS.data_dir, FLAGS.image_size)
+    return datasets.load(FLAGS.dataset, FLAGS.data_dir, FLAGS.image_size, FLAGS.test_share)
 
 
 def _read_estimates(path: str, dataset: ImageDataset | None) -> Estimates:
@@ -126,6 +126,10 @@ if __name__ == "__main__":
         arguments.define_formats()
         arguments.define_dataset("The dataset of the estimates, for the pictures")
         arguments.define_data_dir()
+        text = (
+            "Share of each class that was held out for testing, where the trials had --test_share."
+        )
+        flags.DEFINE_float("test_share", 0.0, text)
     with program.group("What is shown"):
         text = "Side in pixels that pictures are resized to, where a dataset's differ in size."
         arguments.define_count("image_size", None, text)

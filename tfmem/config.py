@@ -101,6 +101,8 @@ class ExperimentConfig:
       warmup_epochs, decay_epochs, decay_factor: with `warmup_steps`.
       weight_decay: decoupled, as `keras.optimizers.SGD(weight_decay=...)` applies it; 0 is none.
       image_size: side in pixels that images are resized to; None keeps those of the dataset.
+      test_share: of the examples of each class that are held out as test examples, in [0, 1), of a
+        dataset that has no second split (`tfmem.datasets.variants.hold_out`); 0 of one that has.
       crop: of training images: `none`; `padded`, a random place in the image padded with
         `crop_padding` black pixels on every side (Sec. B); `area_aspect`, a random part of random
         area and aspect, resized (ImageNet in the authors' release).
@@ -135,6 +137,7 @@ class ExperimentConfig:
     flip: bool = False
     precision: str = "float32"
     corrupted_labels: int = 0
+    test_share: float = 0.0
 
     kind: ClassVar[Literal["experiment"]] = "experiment"
     not_identity: ClassVar[tuple[str, ...]] = ()
@@ -162,6 +165,7 @@ class ExperimentConfig:
             _require(self, "crop_padding", self.crop_padding == 0, f"0 with crop {self.crop}")
         _require(self, "precision", self.precision in PRECISIONS, f"one of {PRECISIONS}")
         _require(self, "corrupted_labels", self.corrupted_labels >= 0, "0 or more")
+        _require(self, "test_share", 0 <= self.test_share < 1, "in [0, 1)")
 
     @property
     def experiment(self) -> "ExperimentConfig":
@@ -199,6 +203,10 @@ class _OfExperiment:
     @property
     def image_size(self) -> int | None:
         return self.experiment.image_size
+
+    @property
+    def test_share(self) -> float:
+        return self.experiment.test_share
 
     @property
     def model(self) -> str:
@@ -384,6 +392,7 @@ class ImportConfig:
     name: ClassVar[str] = "imported trials"
     model: ClassVar[None] = None
     image_size: ClassVar[None] = None
+    test_share: ClassVar[float] = 0.0
 
 
 _OnExperiment = LastLayerConfig | RemovalConfig | TurnoverConfig | DynamicsConfig

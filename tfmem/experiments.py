@@ -199,6 +199,7 @@ DEFAULT = "default"  # The source of a number that a recipe does not name.
 OVERRIDES: Mapping[str, str] = {
     "dataset": "Dataset; a source of your own is tfds:NAME, folder:PATH or npz:PATH.",
     "image_size": "Side in pixels that images are resized to.",
+    "test_share": "Share of each class held out for testing, where a dataset has no test split.",
     "model": "Architecture; its options are then the model's defaults.",
     "model_options": "Options of the architecture, as JSON: '{\"hidden\": [512]}'.",
     "subset_ratio": "m / n, in (0, 1).",

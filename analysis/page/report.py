@@ -113,8 +113,12 @@ def _about(given: Estimates, name: str, num_trials: int) -> list[str]:
 
 def _with_images(store: Store, data_dir: str | None) -> tuple[Dataset, list[str]]:
     """Returns the store's dataset, with images if they can be had; if not, a note says why."""
+    from analysis.plots import pictures  # As above.
+
     try:
-        return load_pictures(store, data_dir), []
+        dataset = load_pictures(store, data_dir)
+        pictures.require_drawable(dataset.input_shape[-1])
+        return dataset, []
     except ValueError as reason:
         logging.warning("no pictures in the report: %s", reason)
         return store.dataset, [f"There are no pictures, ids stand in their place: {reason}."]

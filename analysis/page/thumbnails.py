@@ -26,14 +26,13 @@ def data_uri(image: np.ndarray, pixel_max: int | None) -> str:
     """Returns an image as a `data:` URI: a PNG up to 48 pixels a side, else a JPEG of at most 112.
 
     Args:
-      image: uint8 [height, width, channels], 1 channel for grey and 3 for colour.
+      image: uint8 [height, width, channels]; see `pictures.CHANNELS`.
       pixel_max: the value that is shown as white; None is 255.
 
     Raises:
       ValueError: another number of channels.
     """
-    if image.shape[-1] not in pictures.CHANNELS:
-        raise ValueError(f"an image has {image.shape[-1]} channels, expected 1 or 3")
+    pictures.require_drawable(image.shape[-1])
     picture = pictures.reduced(pictures.to_pixels(image, pixel_max), LARGEST_SIDE)
     content = io.BytesIO()
     kind = "png" if max(image.shape[:2]) <= _LOSSLESS_SIDE else "jpeg"

@@ -72,9 +72,10 @@ def write(
 
 def require_drawable(dataset: ImageDataset) -> None:
     """Raises LeftOut if the images of a dataset are no pictures."""
-    channels = dataset.input_shape[-1]
-    if channels not in pictures.CHANNELS:
-        raise LeftOut(f"images have {channels} channels, expected 1 (grey) or 3 (colour)")
+    try:
+        pictures.require_drawable(dataset.input_shape[-1])
+    except ValueError as error:
+        raise LeftOut(str(error)) from error
 
 
 def images(dataset: ImageDataset, split: str, index: Iterable[int]) -> dict[int, np.ndarray]:

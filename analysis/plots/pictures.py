@@ -17,7 +17,7 @@ from PIL import Image
 from analysis.plots import style
 
 _WHITE = 255
-CHANNELS = (1, 3)  # Grey and colour images.
+CHANNELS = (1, 3, 4)  # Grey, colour, and colour with alpha: what can be shown.
 # Dots of a side: small pictures are magnified by the least whole factor that makes them as many,
 # larger ones reduced.
 _FEWEST_DOTS = 100
@@ -35,7 +35,7 @@ class Picture:
     """An example's image and the estimate that stands above it.
 
     Attributes:
-      image: uint8 [height, width, channels], from 0 to 255; 1 channel is grey, 3 are colour.
+      image: uint8 [height, width, channels], from 0 to 255; see `CHANNELS`.
       value: of the estimate; nan is shown as a dash.
       quiet: whether the value is below the threshold that the figure is about: it is then grey.
     """
@@ -50,9 +50,21 @@ def to_pixels(images: np.ndarray, pixel_max: int | None) -> np.ndarray:
     return np.round(images * (_WHITE / (pixel_max or _WHITE))).astype(np.uint8)
 
 
+def require_drawable(channels: int) -> None:
+    """Raises ValueError if images of so many channels are no pictures."""
+    if channels not in CHANNELS:
+        raise ValueError(
+            f"images have {channels} channels, expected 1 (grey), 3 (colour) or 4 (colour and "
+            "alpha)"
+        )
+
+
 def reduced(image: np.ndarray, longest: int) -> Image.Image:
-    """Returns a uint8 image [height, width, 1 or 3] whose sides are at most so long."""
+    """Returns a uint8 image whose sides are at most so long, in grey or in colour on white."""
     picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
+    if picture.mode == "RGBA":
+        white = Image.new("RGBA", picture.size, "white")
+        picture = Image.alpha_composite(white, picture).convert("RGB")
     picture.thumbnail((longest, longest), Image.Resampling.LANCZOS)
     return picture
 

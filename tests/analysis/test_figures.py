@@ -769,7 +769,8 @@ def test_estimates_without_influence_and_images_that_are_no_pictures(tmp_path, t
     words = ("--estimates", estimates, "--out", tmp_path / "out", f"--dataset=npz:{path}")
     lines = run_program("analysis.figures", *words, "--formats=png").stdout.splitlines()
     assert lines[0] == (
-        "fig1-memorization is left out: images have 2 channels, expected 1 (grey) or 3 (colour)"
+        "fig1-memorization is left out: images have 2 channels, expected 1 (grey), 3 (colour) or "
+        "4 (colour and alpha)"
     )
     assert lines[1] == (
         f"fig3-influence is left out: {estimates} has the influence of 0 of 3 classes: "
@@ -778,6 +779,21 @@ def test_estimates_without_influence_and_images_that_are_no_pictures(tmp_path, t
     assert lines[2].startswith("fig4-6-panels is left out: images have 2 channels")
     written = sorted(path.name for path in (tmp_path / "out").iterdir())
     assert written == [f"{name}.png" for name, needs in FIGURES.items() if not needs]
+
+
+def test_alpha_is_laid_on_white(tmp_path, tiny):
+    # Black images that differ in alpha alone: example 7 is clear but for its first column.
+    pixels = [np.zeros((count, 4, 4, 4), np.uint8) for count in (21, 9)]
+    pixels[0][7, :, 0, 3] = 255
+    path = tmp_path / "icons.npz"
+    labels = {"y_train": tiny.train.labels, "y_test": tiny.test.labels}
+    np.savez(path, x_train=pixels[0], x_test=pixels[1], **labels)
+    estimates = tmp_path / "e.npz"
+    write_estimates(estimates, tiny, np.arange(21) == 7, ids=False, influence=False)
+    words = (f"--estimates={estimates}", f"--dataset=npz:{path}", "--classes=1")
+    found, _ = recorded(tmp_path / "out", *words)
+    *_, shown = found["fig1-memorization"].images
+    np.testing.assert_array_equal(shown, np.repeat([[[0] * 3, *[[255] * 3] * 3]], 4, axis=0))
 
 
 def test_a_file_without_labels_goes_by_those_of_the_dataset(tmp_path, made):

@@ -125,8 +125,8 @@ def test_the_dataset_is_checked(tmp_path, arrays, digits):
             {"train_correct": np.full((6, 10), 0.5)},
             "train_correct: trial 0 has values of float64, expected bool or 0 and 1",
         ),
-        ({"train_labels": np.arange(10) / 2}, "train_labels is float64 [10], expected integers"),
-        ({"train_labels": np.arange(10) - 1}, "train_labels has the negative label -1"),
+        ({"train_labels": np.arange(10) / 2}, "train_labels has label 0.5 at 1, expected whole"),
+        ({"train_labels": np.arange(10) - 1}, "train_labels has label -1 at 0, expected 0 or more"),
         ({"subset_mask": np.array([{}] * 6, object)}, "allow_pickle"),
     ],
 )

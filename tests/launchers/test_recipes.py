@@ -1,17 +1,21 @@
 """The recipes and the sources of data, through the real program, on tiny files of the real form."""
 
+import base64
+import io
 import json
+import re
 import shutil
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
 from tests.conftest import assert_refused, run_program
 from tests.interrupting import kill_at_checkpoint
 from tests.sources import random_image, write_cifar, write_imagenet_archives, write_picture
 from tests.trials import assert_same_trial
-from tfmem import experiments
+from tfmem import datasets, experiments
 from tfmem.store.store import Store
 
 
@@ -38,6 +42,7 @@ def test_every_number_of_a_recipe_has_a_source(name):
         "decay_epochs",
         "decay_factor",
         "corrupted_labels",
+        "test_share",
     }
 
 
@@ -77,6 +82,38 @@ def test_a_folder_of_ones_own(pictures, tmp_path):
     moved = f"--dataset=folder:{tmp_path / 'moved'}"
     said = train(*flags, moved, f"--store={tmp_path / 'store'}").stdout
     assert "3 of 3 trials are already in the store" in said
+
+
+def test_icons_without_a_second_split(tmp_path):
+    """Drawn in alpha alone: all are black, and only on white can they be told apart."""
+    icons = tmp_path / "icons"
+    for index in range(40):
+        icon = np.zeros((6, 6, 4), np.uint8)
+        (icon[:, index % 6] if index % 2 else icon[index % 6])[:, 3] = 255
+        write_picture(icons / ("across", "down")[index % 2] / "more" / f"{index:02d}.PNG", icon)
+    store = f"--store={tmp_path / 'store'}"
+    flags = ["--experiment=digits_mlp", "--epochs=30", "--batch_size=8", store]
+    flags += [f"--dataset=folder:{icons}"]
+    refused = train(*flags, "--trials=0:3", check=False)
+    assert refused.returncode == 2
+    assert "--test_share=0.2, which holds out a fifth of each class" in refused.stderr
+    train(*flags, "--test_share=0.2", "--trials=0:3")
+    made = Store.open(tmp_path / "store")
+    assert np.bincount(made.dataset.test.labels).tolist() == [4, 4]
+    assert made.config.test_share == 0.2
+    assert all(made.read(number).test_accuracy >= 0.9 for number in range(3))
+    other = train(*flags, "--test_share=0.3", "--trials=0:3", check=False)
+    assert other.returncode == 2
+    assert "test_share: 0.3 and 0.2" in other.stderr
+    # The report finds the same split, and shows what the models saw.
+    run_program("analysis.report", store, f"--out={tmp_path / 'report.html'}")
+    page = (tmp_path / "report.html").read_text()
+    index, encoded = re.search(
+        r"\.train-(\d+)\{background-image:url\(data:[^,]*,([^)]*)\)", page
+    ).groups()
+    shown = np.asarray(Image.open(io.BytesIO(base64.b64decode(encoded))))
+    np.testing.assert_array_equal(shown, datasets.load_for(made.config).train.images[int(index)])
+    assert sorted(np.unique(shown)) == [0, 255]
 
 
 def test_an_npz_of_ones_own_in_mixed_precision_with_logs(digits, tmp_path):

@@ -52,6 +52,7 @@ def test_json_both_ways(config):
         ("schedule", "cosine", "one of"),
         ("warmup_fraction", 1.0, r"in \(0, 1\)"),
         ("corrupted_labels", -1, "0 or more"),
+        ("test_share", 1.0, r"in \[0, 1\)"),
     ],
 )
 def test_out_of_range(field, value, rule):

@@ -43,29 +43,31 @@ class Source(NamedTuple):
     Attributes:
       which: what follows the colon, as help texts call it.
       what: what that is, in one line.
-      load: takes it, data_dir and image_size.
+      load: takes it, data_dir, image_size and test_share.
     """
 
     which: str
     what: str
-    load: Callable[[str, str | None, int | None], ImageDataset]
+    load: Callable[[str, str | None, int | None, float], ImageDataset]
 
 
 SOURCES: Mapping[str, Source] = {
     "tfds": Source(
         "NAME",
         "any TFDS dataset with an image and a label, such as tfds:emnist/letters",
-        lambda which, data_dir, size: tfds.load(which, data_dir, size, given=f"tfds:{which}"),
+        lambda which, data_dir, size, share: tfds.load(
+            which, data_dir, size, share, given=f"tfds:{which}"
+        ),
     ),
     "folder": Source(
         "PATH",
         "images in PATH/train/CLASS and PATH/test/CLASS",
-        lambda which, data_dir, image_size: folder.load(which, image_size),
+        lambda which, data_dir, size, share: folder.load(which, size, share),
     ),
     "npz": Source(
         "PATH",
         "a file with x_train, y_train, x_test and y_test, or MedMNIST's names",
-        lambda which, data_dir, image_size: arrays.load(which, image_size),
+        lambda which, data_dir, size, share: arrays.load(which, size, share),
     ),
 }
 
@@ -115,7 +117,12 @@ def needs_download(name: str, data_dir: str | None = None) -> bool:
     return uses_tensorflow(name) and not tfds.is_prepared(name.removeprefix("tfds:"), data_dir)
 
 
-def load(name: str, data_dir: str | None = None, image_size: int | None = None) -> ImageDataset:
+def load(
+    name: str,
+    data_dir: str | None = None,
+    image_size: int | None = None,
+    test_share: float = 0.0,
+) -> ImageDataset:
     """Returns the dataset of that name.
 
     Args:
@@ -124,18 +131,26 @@ def load(name: str, data_dir: str | None = None, image_size: int | None = None) 
       image_size: side in pixels. Images become their largest central square, resized (Pillow's
         bicubic filter, antialiased); a streamed dataset leaves that to whoever decodes its images.
         None keeps the images as they are; ImageNet's are 224.
+      test_share: of each class's examples that are held out as test examples, in [0, 1), where a
+        KIND:WHICH has no second split; see `variants.hold_out`.
 
     Raises:
-      ValueError: no such dataset, its data is missing or is not as it should be, or image_size is
-        less than 1.
+      ValueError: no such dataset, its data is missing or is not as it should be, image_size is
+        less than 1, or the dataset has a second split and there is a test_share.
     """
     require_known(name)
     if image_size is not None and image_size < 1:
         raise ValueError(f"image_size is {image_size}, expected 1 pixel or more")
+    if not 0 <= test_share < 1:
+        raise ValueError(f"test_share is {test_share:g}, expected a share in [0, 1)")
     if name in LOADERS:
+        if test_share:
+            raise ValueError(
+                f"{name} has a test split: --test_share={test_share:g} is for datasets without one"
+            )
         return LOADERS[name](data_dir, image_size)
     kind, _, which = name.partition(":")
-    return SOURCES[kind].load(which, data_dir, image_size)
+    return SOURCES[kind].load(which, data_dir, image_size, test_share)
 
 
 def load_for(config: Config, data_dir: str | None = None) -> ImageDataset:
@@ -148,7 +163,7 @@ def load_for(config: Config, data_dir: str | None = None) -> ImageDataset:
     Raises:
       ValueError: as `load`, `corrupt_labels` and `train_on_test_too`.
     """
-    dataset = load(config.dataset, data_dir, config.image_size)
+    dataset = load(config.dataset, data_dir, config.image_size, config.test_share)
     if config.kind == "import":
         return dataset
     experiment = config.experiment

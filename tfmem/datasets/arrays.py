@@ -1,69 +1,111 @@
 """A dataset in one npz file, with the arrays of Keras's mnist.npz or those of MedMNIST."""
 
 import numpy as np
+from absl import logging
 from etils import epath
 
-from tfmem.datasets import base, images
+from tfmem.datasets import base, images, labelling, variants
 from tfmem.disk import npz
 
-# Images and labels of train, then of test.
-_KERAS = ("x_train", "y_train", "x_test", "y_test")
-_MEDMNIST = ("train_images", "train_labels", "test_images", "test_labels")
-_OPTIONAL = ("class_names", "train_ids", "test_ids")
+# Images and labels of a split, as Keras's files and as MedMNIST's name them.
+_NAMES = (("x_{}", "y_{}"), ("{}_images", "{}_labels"))
+_CLASSES = "class_names"
 
 
-def load(path: str, image_size: int | None = None) -> base.ArrayDataset:
+def load(path: str, image_size: int | None = None, test_share: float = 0.0) -> base.ArrayDataset:
     """Returns the dataset of an npz file.
 
     It has `x_train`, `y_train`, `x_test` and `y_test`, or `train_images`, `train_labels`,
     `test_images` and `test_labels`: images are uint8 [n, height, width] or [n, height, width,
-    channels], labels int [n] or [n, 1] from 0. It may have `class_names` (str), `train_ids` and
-    `test_ids` (str or int); without them classes and examples are numbered.
+    channels], labels as `labelling.read` takes them. Without a test split, that of val, valid or
+    validation is it; with a test_share there is none. The file may have `class_names` (str),
+    `train_ids` and `test_ids` (str or int); without them classes and examples are numbered. A
+    warning names what else it has.
 
     Args:
       path: on any file system that `etils.epath` knows.
       image_size: the side to which images are resized, or None.
+      test_share: of each class's examples that are held out, in [0, 1); see `variants.hold_out`.
 
     Raises:
       ValueError: it is no such file.
     """
     file = epath.Path(path).expanduser()
     with npz.open_npz(file) as archive:
-        there = archive.files
-        layout = max((_KERAS, _MEDMNIST), key=lambda names: len(set(names) & set(there)))
-        missing = [name for name in layout if name not in there]
-        if missing:
-            raise ValueError(
-                f"{file} lacks {', '.join(missing)}; it has {', '.join(there) or 'nothing'}; "
-                f"expected {', '.join(_KERAS)}, or {', '.join(_MEDMNIST)}"
-            )
-        checks = dict(zip(layout, (_pixels, _labels, _pixels, _labels), strict=True))
-        checks |= {name: _texts for name in _OPTIONAL if name in there}
-        found = {name: check(archive[name], f"{file}: {name}") for name, check in checks.items()}
-    names_of = {"train": (*layout[:2], "train_ids"), "test": (*layout[2:], "test_ids")}
-    for names in names_of.values():
-        counts = {name: len(found[name]) for name in names if name in found}
+        names = _find_arrays(file, archive.files, test_share)
+        pixels = {of: _pixels(archive[own[0]], f"{file}: {own[0]}") for of, own in names.items()}
+        given = {
+            name: _texts(archive[name], f"{file}: {name}")
+            for name in (_CLASSES, *(f"{split}_ids" for split in names))
+            if name in archive.files
+        }
+        known = given.get(_CLASSES, np.array([], np.str_)).tolist()
+        labels = {own[1]: archive[own[1]] for own in names.values()}
+        found = labelling.read(labels, str(file), known)
+        used = {*given, *(name for own in names.values() for name in own)}
+        unused = [name for name in archive.files if name not in used]
+    if unused:
+        logging.warning("%s: left out: %s", file, ", ".join(unused))
+    splits = []
+    for split, (of_images, of_labels) in names.items():
+        own = found.arrays[of_labels]
+        ids = given.get(f"{split}_ids", base.numbered_ids(split, len(own)))
+        counts = {of_images: len(pixels[split]), of_labels: len(own), f"{split}_ids": len(ids)}
         if len(set(counts.values())) > 1:
             lengths = ", ".join(f"{name} has {count}" for name, count in counts.items())
             raise ValueError(f"{file}: lengths differ: {lengths}")
-    largest = max(found[labels].max(initial=0) for _, labels, _ in names_of.values())
-    if largest >= base.MAX_CLASSES:
+        splits.append((own, ids, images.resize(pixels[split], image_size)))
+    if found.num_classes > base.MAX_CLASSES:
         raise ValueError(
-            f"{file} has label {largest}, expected at most {base.MAX_CLASSES - 1}: predicted "
-            "labels are stored as uint16"
+            f"{file} has label {found.num_classes - 1}, expected at most {base.MAX_CLASSES - 1}: "
+            "predicted labels are stored as uint16"
         )
-
-    def split(name: str) -> base.ArraySplit:
-        of_images, of_labels, of_ids = names_of[name]
-        labels, pixels = found[of_labels], images.resize(found[of_images], image_size)
-        ids = found.get(of_ids, base.numbered_ids(name, len(labels)))
-        return base.ArraySplit(labels, ids, pixels)
-
+    class_names = tuple(known or found.names or map(str, range(found.num_classes)))
     try:
-        class_names = tuple(map(str, found.get("class_names", range(largest + 1))))
-        return base.ArrayDataset(f"npz:{path}", split("train"), split("test"), class_names, 255)
+        parts = [base.ArraySplit(*split) for split in splits]
+        train, test = variants.hold_out(parts[0], test_share) if test_share else parts
+        return base.ArrayDataset(f"npz:{path}", train, test, class_names, 255)
     except ValueError as error:
         raise ValueError(f"{file}: {error}") from error
+
+
+def _find_arrays(
+    file: epath.Path, there: list[str], test_share: float
+) -> dict[str, tuple[str, str]]:
+    """Returns the names of the images and the labels of the one or two splits to read.
+
+    Raises:
+      ValueError: an array is missing, or there is a second split that a share of the first is to
+        be.
+    """
+
+    def named(style: tuple[str, str], *splits: str) -> dict[str, tuple[str, str]]:
+        return {split: (style[0].format(split), style[1].format(split)) for split in splits}
+
+    def missing(names: dict[str, tuple[str, str]]) -> list[str]:
+        return [name for own in names.values() for name in own if name not in there]
+
+    for style in _NAMES:
+        of_train = named(style, "train")
+        of_test = [named(style, name) for name in base.TEST_NAMES]
+        second = next((names for names in of_test if not missing(names)), None)
+        if second and test_share and not missing(of_train):
+            ((name, _),) = second.values()
+            raise ValueError(
+                f"{file} has {name}: --test_share={test_share:g} is for files without a second "
+                "split"
+            )
+        if not missing(of_train) and (second or test_share):
+            return of_train | (second or {})
+    splits = ("train",) if test_share else ("train", "test")
+    wanted = [named(style, *splits) for style in _NAMES]
+    nearest = min(wanted, key=lambda names: len(missing(names)))
+    expected = [", ".join(name for own in names.values() for name in own) for names in wanted]
+    share = "" if test_share else ", or --test_share=0.2, which holds out a fifth of each class"
+    raise ValueError(
+        f"{file} lacks {', '.join(missing(nearest))}; it has {', '.join(there) or 'nothing'}; "
+        f"expected {', or '.join(expected)}{share}"
+    )
 
 
 def _pixels(array: np.ndarray, what: str) -> np.ndarray:
@@ -74,19 +116,8 @@ def _pixels(array: np.ndarray, what: str) -> np.ndarray:
             f"{what} has shape {array.shape}, expected [n, height, width] or "
             "[n, height, width, channels]"
         )
+    images.require_channels_last(array.shape, what)
     return array[..., None] if array.ndim == 3 else array
-
-
-def _labels(array: np.ndarray, what: str) -> np.ndarray:
-    if not np.issubdtype(array.dtype, np.integer):
-        raise ValueError(f"{what} is {array.dtype}, expected integer labels")
-    if array.ndim != 1 and array.shape[1:] != (1,):
-        raise ValueError(f"{what} has shape {array.shape}, expected [n] or [n, 1]: one label each")
-    labels = array.reshape(-1)
-    if (labels < 0).any():
-        index = int(np.argmax(labels < 0))
-        raise ValueError(f"{what} has label {labels[index]} at {index}, expected 0 or more")
-    return labels.astype(np.int64)
 
 
 def _texts(array: np.ndarray, what: str) -> np.ndarray:

@@ -72,7 +72,7 @@ def load(path: str, image_size: int | None = None, test_share: float = 0.0) -> b
     ids, labels = (np.array([getattr(file, field) for file in files]) for field in ("id", "label"))
     every = base.ArraySplit(labels, ids, _read(root, files, image_size))
     if test_share:
-        train, test = variants.hold_out(every, test_share, str(root))
+        train, test = variants.hold_out(every, test_share)
     else:
         train, test = every.take(slice(len(listed[0]))), every.take(slice(len(listed[0]), None))
     return base.ArrayDataset(f"folder:{path}", train, test, tuple(classes), pixel_max=255)

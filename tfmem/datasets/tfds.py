@@ -1,5 +1,6 @@
 """Image classification datasets that TFDS prepares and that fit into memory."""
 
+import io
 import json
 from typing import Any
 
@@ -8,7 +9,7 @@ from absl import logging
 from etils import epath
 
 from tfmem import quiet
-from tfmem.datasets import base, damage, images
+from tfmem.datasets import base, damage, images, variants
 
 # Their examples carry the position in the original files, which TFDS shuffles.
 _ORIGINAL_ORDER = ("cifar10", "cifar100")
@@ -78,12 +79,29 @@ def split_names(builder: Any, test: tuple[str, ...] = ("test", "validation")) ->
     if "train" not in there or found is None:
         raise ValueError(
             f"TFDS's {builder.name} has the splits {', '.join(there) or 'none'}, expected train, "
-            f"and {' or '.join(test)}"
+            f"and {' or '.join(test)}, or --test_share=0.2, which holds out a fifth of each class "
+            "of train"
         )
     return {"train": "train", "test": found}
 
 
-def in_file_order(builder: Any, split_name: str, features: tuple[str, ...], **kwargs: Any) -> Any:
+def _require_one_split(builder: Any, test_share: float) -> None:
+    there = list(builder.info.splits)
+    second = [name for name in there if name in base.TEST_NAMES]
+    if "train" not in there or second:
+        raise ValueError(
+            f"TFDS's {builder.name} has the splits {', '.join(there) or 'none'}: "
+            f"--test_share={test_share:g} is for datasets with train alone"
+        )
+
+
+def in_file_order(
+    builder: Any,
+    split_name: str,
+    features: tuple[str, ...],
+    decoders: dict[str, Any] | None = None,
+    **kwargs: Any,
+) -> Any:
     """Returns the named features of a split's examples, in the order of its files."""
     import tensorflow_datasets as tfds
 
@@ -91,25 +109,32 @@ def in_file_order(builder: Any, split_name: str, features: tuple[str, ...], **kw
         split=split_name,
         shuffle_files=False,
         read_config=tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False),
-        decoders=tfds.decode.PartialDecoding(dict.fromkeys(features, True)),
+        decoders=tfds.decode.PartialDecoding(dict.fromkeys(features, True), decoders),
         **kwargs,
     )
 
 
 def load(
-    name: str, data_dir: str | None, image_size: int | None = None, given: str | None = None
+    name: str,
+    data_dir: str | None,
+    image_size: int | None = None,
+    test_share: float = 0.0,
+    given: str | None = None,
 ) -> base.ArrayDataset:
     """Returns a TFDS dataset.
 
     Examples are in the order of TFDS's files and have their split and position as id, as in
     `train_00042`; where TFDS knows a unique `id` of each, that is the id. CIFAR-10 and CIFAR-100
-    are in their original order, which these ids number.
+    are in their original order, which these ids number. Images that may differ in size are files of
+    people's, and are read as those of a folder are (`images.decode`).
 
     Args:
       name: a TFDS dataset with the features `image` and `label`, and the splits train, and test or
         validation.
       data_dir: where TFDS keeps its data; None is TFDS's own default.
       image_size: the side to which images are resized, or None.
+      test_share: of each class's examples that are held out of train, in [0, 1), where there is no
+        second split; see `variants.hold_out`.
       given: the name of the result, if it is another one.
 
     Raises:
@@ -123,9 +148,15 @@ def load(
         )
     _require_image_classification(builder)
     prepare(builder)
-    names = split_names(builder)
+    if test_share:
+        _require_one_split(builder, test_share)
+    else:
+        names = split_names(builder)
     with damage.reading(builder):
-        train, test = (_read(builder, names[split], image_size) for split in ("train", "test"))
+        if test_share:
+            train, test = variants.hold_out(_read(builder, "train", image_size), test_share)
+        else:
+            train, test = (_read(builder, names[split], image_size) for split in ("train", "test"))
     class_names = tuple(builder.info.features["label"].names)
     return base.ArrayDataset(given or name, train, test, class_names, pixel_max=255)
 
@@ -139,6 +170,7 @@ def _require_image_classification(builder: Any) -> None:
     if (
         not isinstance(image, tfds.features.Image)
         or np.dtype(image.np_dtype) != np.uint8
+        or len(image.shape) != 3
         or not isinstance(label, tfds.features.ClassLabel)
     ):
         found = ", ".join(features) if hasattr(features, "keys") else type(features).__name__
@@ -155,13 +187,20 @@ def _read(builder: Any, split_name: str, image_size: int | None) -> base.ArraySp
     has_id = "id" in features and features["id"].shape == ()
     wanted = ("image", "label", *(["id"] if has_id else []))
     if None in features["image"].shape:
-        numbers, keys = [], []
+        numbers: list[int] = []
+        keys = []
+        encoded = {"image": tfds.decode.SkipDecoding()}
+        mode = "L" if features["image"].shape[-1] == 1 else "RGB"
 
         def examples():
-            for example in tfds.as_numpy(in_file_order(builder, split_name, wanted)):
+            for example in tfds.as_numpy(in_file_order(builder, split_name, wanted, encoded)):
+                what = f"{split_name} example {len(numbers)}"
                 numbers.append(example["label"])
                 keys.append(example.get("id"))
-                yield f"{split_name} example {len(numbers) - 1}", example["image"]
+                try:
+                    yield what, images.decode(io.BytesIO(example["image"]), mode)
+                except ValueError as error:
+                    raise ValueError(f"TFDS's {builder.name}: {what} {error}") from error
 
         pixels = images.stack(examples(), image_size, f"TFDS's {builder.name}")
         labels = np.array(numbers)

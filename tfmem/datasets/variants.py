@@ -13,7 +13,7 @@ _Dataset = TypeVar("_Dataset", bound=Dataset)
 _HELD_OUT_SEED = 0
 
 
-def hold_out(examples: ArraySplit, share: float, what: str) -> tuple[ArraySplit, ArraySplit]:
+def hold_out(examples: ArraySplit, share: float) -> tuple[ArraySplit, ArraySplit]:
     """Splits examples into training and test ones: stratified, and random by one fixed seed.
 
     Of all examples `share` are held out, rounded, and of each class as near to that as can be.
@@ -22,7 +22,6 @@ def hold_out(examples: ArraySplit, share: float, what: str) -> tuple[ArraySplit,
     Args:
       examples: n of them.
       share: in (0, 1).
-      what: the dataset's name, for the error.
 
     Raises:
       ValueError: so small a share of so few examples is none.
@@ -36,7 +35,7 @@ def hold_out(examples: ArraySplit, share: float, what: str) -> tuple[ArraySplit,
     taken[order[: max(0, round(share * len(examples)) - int(taken.sum()))]] += 1
     if not taken.any():
         raise ValueError(
-            f"{what}: --test_share={share:g} of {len(examples):,} examples leaves no test examples"
+            f"--test_share={share:g} of {len(examples):,} examples is none that could be held out"
         )
     is_test = np.zeros(len(examples), bool)
     for label in np.flatnonzero(counts):

@@ -6,7 +6,7 @@ import hashlib
 import numpy as np
 
 from tfmem import datasets
-from tfmem.datasets import imagenet
+from tfmem.datasets import imagenet, labelling
 from tfmem.disk import npz
 from tfmem.store.trials import Predictions, Trial
 
@@ -19,7 +19,8 @@ _IDS = (("train_ids", "test_ids"), ("tr_ids", "tt_ids"), ("tr_filenames", "tt_fi
 class Labels:
     """Labels in the order of a source: int64 [n] and [n'], and ids, text [n] and [n'], or None.
 
-    Errors start with `what`, which says where they are from.
+    Labels that were texts count `class_names`; those that were numbers have none. Errors start with
+    `what`, which says where they are from.
     """
 
     what: str
@@ -27,6 +28,7 @@ class Labels:
     test: np.ndarray
     train_ids: np.ndarray | None = None
     test_ids: np.ndarray | None = None
+    class_names: tuple[str, ...] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,26 +82,31 @@ def read_labels(path: str) -> Labels:
                 f"{path} lacks {' and '.join(_LABELS[0])}; it has "
                 f"{', '.join(archive.files) or 'nothing'}"
             )
-        train, test = (checked_labels(archive[name], f"{path}: {name}") for name in names)
+        found = labels_in(archive, names, path)
         names = next((pair for pair in _IDS if there.issuperset(pair)), None)
         ids = [_texts(archive[name], f"{path}: {name}") for name in names] if names else []
-    for labels, texts, name in zip((train, test), ids, names or (), strict=False):
+    both = (found.train, found.test)
+    for labels, texts, name in zip(both, ids, names or (), strict=False):
         if texts.shape != labels.shape:
             raise ValueError(f"{path}: {name} has {len(texts)} ids for {len(labels)} labels")
-    return Labels(path, train, test, *ids)
+    train_ids, test_ids = ids or (None, None)
+    return dataclasses.replace(found, train_ids=train_ids, test_ids=test_ids)
 
 
-def checked_labels(labels: np.ndarray, what: str) -> np.ndarray:
-    """Returns labels as int64 [n].
+def labels_in(archive: npz.Archive, names: tuple[str, str], path: str) -> Labels:
+    """Returns the labels of the training and the test examples in an npz file.
+
+    Args:
+      archive: the open file.
+      names: of the two arrays.
+      path: of the file.
 
     Raises:
-      ValueError: they are none; the message starts with `what`.
+      ValueError: they are none; the message starts with the path.
     """
-    if labels.ndim != 1 or not len(labels) or not np.issubdtype(labels.dtype, np.integer):
-        raise ValueError(f"{what} is {labels.dtype} {list(labels.shape)}, expected integers [n]")
-    if labels.min() < 0:
-        raise ValueError(f"{what} has the negative label {labels.min()}")
-    return labels.astype(np.int64)
+    found = labelling.read({name: archive[name] for name in names}, path)
+    train, test = found.arrays.values()
+    return Labels(path, train, test, class_names=found.names)
 
 
 def _texts(ids: np.ndarray, what: str) -> np.ndarray:
@@ -134,6 +141,7 @@ def find_examples(labels: Labels | None, name: str, data_dir: str | None) -> Exa
                 "in the order of their runs"
             )
         return Examples(dataset)
+    labels = _by_class_of(dataset, labels)
     if labels.train_ids is None or labels.test_ids is None:
         datasets.require_same_labels(dataset, labels.train, labels.test, labels.what)
         return Examples(dataset)
@@ -143,15 +151,33 @@ def find_examples(labels: Labels | None, name: str, data_dir: str | None) -> Exa
     return Examples(dataset, (train, test))
 
 
+def _by_class_of(dataset: datasets.Dataset, labels: Labels) -> Labels:
+    """Returns labels as the dataset counts them: those that were texts are names of its classes."""
+    if labels.class_names is None:
+        return labels
+    own = {name: label for label, name in enumerate(dataset.class_names)}
+    unknown = [name for name in labels.class_names if name not in own]
+    if unknown:
+        raise ValueError(
+            f"{labels.what} has the label {unknown[0]!r}, which is no class of {dataset.name}: "
+            f"expected names such as {', '.join(dataset.class_names[:3])}, or numbers"
+        )
+    places = np.array([own[name] for name in labels.class_names])
+    return dataclasses.replace(
+        labels, train=places[labels.train], test=places[labels.test], class_names=None
+    )
+
+
 def _without_name(labels: Labels) -> datasets.Dataset:
     def split(name: str, own: np.ndarray, ids: np.ndarray | None) -> datasets.Split:
         return datasets.Split(own, datasets.numbered_ids(name, len(own)) if ids is None else ids)
 
-    num_classes = 1 + int(max(labels.train.max(), labels.test.max()))
+    largest = max(labels.train.max(initial=0), labels.test.max(initial=0))
+    class_names = labels.class_names or tuple(map(str, range(largest + 1)))
     try:
         train = split("train", labels.train, labels.train_ids)
         test = split("test", labels.test, labels.test_ids)
-        return datasets.Dataset("", train, test, tuple(map(str, range(num_classes))))
+        return datasets.Dataset("", train, test, class_names)
     except ValueError as error:
         raise ValueError(f"{labels.what}: {error}") from error
 

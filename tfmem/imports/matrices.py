@@ -11,7 +11,7 @@ from absl import logging
 from etils import epath
 
 from tfmem.disk import npz
-from tfmem.imports.examples import Labels, checked_labels
+from tfmem.imports.examples import Labels, labels_in
 from tfmem.imports.source import require_some
 from tfmem.store.trials import Predictions, Trial
 
@@ -142,15 +142,15 @@ def open_arrays(path: str) -> MatrixSource:
     """Opens one npz file.
 
     It has `subset_mask` [t, n], `train_correct` [t, n] and `test_correct` [t, n'], bool or 0 and 1,
-    and `train_labels` int [n] and `test_labels` int [n'].
+    and `train_labels` [n] and `test_labels` [n'], as `tfmem.datasets.labelling` reads them.
 
     Raises:
       ValueError: an array is missing, or labels are none.
     """
     with npz.open_npz(path, (*_ARRAYS, *_ARRAY_LABELS)) as archive:
-        labels = [checked_labels(archive[name], f"{path}: {name}") for name in _ARRAY_LABELS]
+        labels = labels_in(archive, _ARRAY_LABELS, path)
     matrices = {name: Matrix(npz.open_member(path, name), _binary) for name in _ARRAYS}
-    return MatrixSource(matrices, Labels(path, *labels))
+    return MatrixSource(matrices, labels)
 
 
 def open_datamodels(path: str) -> MatrixSource:

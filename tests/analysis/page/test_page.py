@@ -28,6 +28,8 @@ from tests.pages import (
     dataset_of,
     render,
 )
+from tests.programs import run_program
+from tests.stores import imported_arrays
 from tfmem.config import ImportConfig
 from tfmem.datasets import Dataset, Split, StreamedDataset
 from tfmem.disk.bits import BitMatrix
@@ -214,6 +216,33 @@ def test_every_picture_has_the_pixels_of_its_example_and_is_there_once(channels)
     assert len(pictures) == text.count('<span class="picture ')
     for split, _, word, prefix in pictures:
         assert (word, prefix) == {"train": ("training", "t"), "test": ("test", "v")}[split]
+
+
+@pytest.mark.parametrize(("channels", "pictures"), [(2, False), (4, True), (5, False)])
+def test_the_report_of_images_with_other_channels(tmp_path, rng, channels, pictures):
+    arrays = imported_arrays(rng)
+    pixels = np.zeros((14, 6, 6, channels), np.uint8)
+    pixels[0, :3, :, -1] = 255  # Black above, nothing below.
+    own = {"x_train": pixels[:10], "x_test": pixels[10:]}
+    own |= {"y_train": arrays["train_labels"], "y_test": arrays["test_labels"]}
+    np.savez(tmp_path / "own.npz", **own)
+    np.savez(tmp_path / "trials.npz", **arrays)
+    store, page = tmp_path / "store", tmp_path / "report.html"
+    source = ("--format=arrays", f"--source={tmp_path}/trials.npz", f"--store={store}")
+    run_program("launchers.import_trials", *source, f"--dataset=npz:{tmp_path}/own.npz")
+    done = run_program("analysis.report", f"--store={store}", f"--out={page}")
+    text = page.read_text()
+    why = f"images have {channels} channels, expected 1 (grey), 3 (colour) or 4"
+    assert (why in done.stderr, why in _words(text)) == (not pictures, not pictures)
+    found = re.search(r"\.train-0\{background-image:url\(data:image/png;base64,([^)]*)\)", text)
+    assert bool(found) == pictures
+    if found:
+        shown = np.asarray(Image.open(io.BytesIO(base64.b64decode(found[1]))))
+        np.testing.assert_array_equal(
+            shown, np.repeat([0, 255], 3)[:, None, None] + pixels[0, ..., :3]
+        )
+    else:
+        assert "train_00000" in text
 
 
 def test_pictures_that_do_not_fit_are_ids(monkeypatch):

@@ -33,8 +33,21 @@ def test_larger_pictures_are_jpegs_of_at_most_112_pixels():
     assert reduced.size == (84, 112)
 
 
+def test_alpha_is_laid_on_white():
+    image = np.zeros((2, 2, 4), np.uint8)
+    image[0, 0], image[1, 1] = (10, 20, 30, 255), (0, 0, 0, 51)
+    kind, shown = _decoded(thumbnails.data_uri(image, 255))
+    assert (kind, shown.mode) == ("data:image/png;base64", "RGB")
+    expected = np.full((2, 2, 3), 255)
+    expected[0, 0], expected[1, 1] = (10, 20, 30), 204
+    np.testing.assert_array_equal(np.asarray(shown), expected)
+    kind, shown = _decoded(thumbnails.data_uri(np.zeros((60, 60, 4), np.uint8), 255))
+    assert kind == "data:image/jpeg;base64"
+    assert (np.asarray(shown) == 255).all()
+
+
 def test_other_channels_are_refused():
-    with pytest.raises(ValueError, match="2 channels, expected 1 or 3"):
+    with pytest.raises(ValueError, match=r"2 channels, expected 1 \(grey\), 3 \(colour\) or 4"):
         thumbnails.data_uri(np.zeros((8, 8, 2), np.uint8), 255)
 
 

@@ -140,6 +140,64 @@ def test_nothing_is_said_where_nothing_is_left_out(pictures, caplog):
     assert not caplog.messages
 
 
+def test_an_empty_class_of_the_second_split(pictures):
+    folder, _ = pictures
+    before = datasets.load(f"folder:{folder}")
+    (folder / "test/ant").mkdir()
+    assert datasets.load(f"folder:{folder}").fingerprint == before.fingerprint
+
+
+@pytest.mark.parametrize("name", ["val", "valid", "validation", "testing", "Test"])
+def test_names_of_the_second_split(pictures, name, caplog):
+    folder, written = pictures
+    (folder / "train/cat/notes.txt").unlink()
+    (folder / "test").rename(folder / name)
+    (folder / "train").rename(folder / "Train")
+    dataset = datasets.load(f"folder:{folder}")
+    assert dataset.train.ids[0] == "Train/ant/10.png"
+    assert dataset.test.ids.tolist() == [f"{name}/cat/c.png"]
+    np.testing.assert_array_equal(dataset.test.images, [written["test/cat/c.png"]])
+    assert not caplog.messages
+
+
+def test_of_two_second_splits_test_is_the_one(pictures, caplog):
+    folder, _ = pictures
+    (folder / "val/cat").mkdir(parents=True)
+    assert datasets.load(f"folder:{folder}").test.ids.tolist() == ["test/cat/c.png"]
+    assert "1 folder that is no split (val)" in caplog.text
+
+
+@pytest.mark.parametrize("inside", ["", "train/"])
+def test_a_folder_without_a_second_split(tmp_path, rng, inside):
+    count = {"ant": 10, "bee": 5, "cat": 1}
+    for name, number in count.items():
+        for index in range(number):
+            place = tmp_path / f"{inside}{name}/{index}.png"
+            write_picture(place, np.full((2, 2, 1), 20 * index + len(name), np.uint8))
+    with pytest.raises(ValueError, match=r"has no folders? .*test; expected .*--test_share=0.2"):
+        datasets.load(f"folder:{tmp_path}")
+    dataset = datasets.load(f"folder:{tmp_path}", test_share=0.2)
+    assert dataset.class_names == ("ant", "bee", "cat")
+    assert np.bincount(dataset.train.labels).tolist() == [8, 4, 1]
+    assert np.bincount(dataset.test.labels).tolist() == [2, 1]
+    ids = sorted(f"{inside}{name}/{i}.png" for name in count for i in range(count[name]))
+    assert sorted([*dataset.train.ids, *dataset.test.ids]) == ids
+    for split in (dataset.train, dataset.test):
+        assert list(split.ids) == sorted(split.ids)
+        expected = [20 * int(name[-5]) + 3 for name in split.ids]
+        np.testing.assert_array_equal(split.images[:, 0, 0, 0], expected)
+    again = datasets.load(f"folder:{tmp_path}", test_share=0.2)
+    assert again.fingerprint == dataset.fingerprint
+    other = datasets.load(f"folder:{tmp_path}", test_share=0.3)
+    assert other.fingerprint != dataset.fingerprint
+
+
+def test_a_second_split_is_not_made_where_there_is_one(pictures):
+    folder, _ = pictures
+    with pytest.raises(ValueError, match=r"has the folder test: --test_share=0.2 is for folders"):
+        datasets.load(f"folder:{folder}", test_share=0.2)
+
+
 def test_all_bad_images_are_listed(pictures):
     folder, _ = pictures
     for index in range(12):

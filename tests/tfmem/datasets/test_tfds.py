@@ -113,6 +113,43 @@ def test_tfds_images_of_varying_sizes(tmp_path, rng):
     np.testing.assert_array_equal(dataset.test.images[0], examples[0]["image"])
 
 
+def test_tfds_files_are_upright_and_on_white(tmp_path):
+    # Files as TFDS keeps those that people took: it copies their bytes.
+    import tensorflow_datasets as tfds
+
+    icon = np.zeros((4, 6, 4), np.uint8)
+    icon[:, 2, 3] = 255
+    seen = np.full((4, 6, 3), 255)
+    seen[:, 2] = 0
+    exif = Image.Exif()
+    exif[0x112] = 6
+    Image.fromarray(icon).save(tmp_path / "icon.png")
+    Image.fromarray(np.ascontiguousarray(np.rot90(icon))).save(tmp_path / "lying.png", exif=exif)
+    features = classification_features(image=tfds.features.Image(shape=(None, None, 3)))
+    examples = [{"image": str(tmp_path / name), "label": 0} for name in ("icon.png", "lying.png")]
+    write_tfds(tmp_path, "icons", "1.0.0", features, {"train": examples, "test": examples})
+    dataset = datasets.load("tfds:icons", str(tmp_path))
+    np.testing.assert_array_equal(dataset.train.images, [seen, seen])
+
+
+def test_a_tfds_dataset_with_train_alone(tmp_path, rng):
+    examples = [{"image": random_image(rng, 4, 6), "label": index % 2} for index in range(20)]
+    write_tfds(tmp_path, "alone", "1.0.0", classification_features(), {"train": examples})
+    dataset = datasets.load("tfds:alone", str(tmp_path), test_share=0.3)
+    assert np.bincount(dataset.test.labels).tolist() == [3, 3]
+    ids = sorted([*dataset.train.ids, *dataset.test.ids])
+    assert ids == [f"train_{index:05d}" for index in range(20)]
+    write_tfds(
+        tmp_path,
+        "both",
+        "1.0.0",
+        classification_features(),
+        dict.fromkeys(("train", "validation"), examples),
+    )
+    with pytest.raises(ValueError, match=r"train, validation: --test_share=0.3 is for datasets"):
+        datasets.load("tfds:both", str(tmp_path), test_share=0.3)
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [
@@ -122,7 +159,10 @@ def test_tfds_images_of_varying_sizes(tmp_path, rng):
         ("tfds:glue", "^TFDS's glue is no image classification: expected .* has sentence"),
         ("tfds:coco", "^TFDS's coco is no image classification: expected .*image/filename"),
         ("tfds:imagenet2012", "^tfds:imagenet2012 does not fit into memory: give imagenet2012"),
-        ("tfds:one_split", "^TFDS's one_split has the splits train, expected .* test or valid"),
+        (
+            "tfds:one_split",
+            "^TFDS's one_split has the splits train, expected .* test or validation, or --test",
+        ),
     ],
 )
 def test_tfds_that_will_not_do(tmp_path, rng, name, message):

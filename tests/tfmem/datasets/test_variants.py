@@ -7,6 +7,8 @@ import pytest
 
 from tfmem import datasets, experiments
 from tfmem.config import TurnoverConfig
+from tfmem.datasets import ArraySplit
+from tfmem.datasets.variants import hold_out
 from tfmem.store.store import Store
 
 
@@ -44,6 +46,47 @@ def test_corruption_depends_on_the_seed_alone(digits):
     # Which labels were replaced counts, even where chance gave the true ones back.
     back = dataclasses.replace(first.train, labels=digits.train.labels)
     assert dataclasses.replace(first, train=back).fingerprint != digits.fingerprint
+
+
+def of_classes(*counts):
+    labels = np.repeat(np.arange(len(counts)), counts)
+    images = np.arange(len(labels), dtype=np.uint8)[:, None, None, None]
+    return ArraySplit(labels, datasets.numbered_ids("x", len(labels)), images)
+
+
+@pytest.mark.parametrize(
+    ("counts", "share", "held_out"),
+    [
+        ((10, 20, 30), 0.2, [2, 4, 6]),
+        ((10, 10), 0.25, [2, 3]),  # 5 in all; to which class the odd one goes is chance.
+        ((1, 9), 0.5, [0, 5]),  # Of one example none can be held out.
+        ((0, 4), 0.5, [0, 2]),  # A class without examples.
+        ((2, 2, 2, 2), 0.25, [0, 0, 1, 1]),
+        ((1, 1), 0.9, None),
+        ((4, 4), 0.01, None),
+        ((3, 2), 0.99, [2, 1]),  # Every class keeps one to train on.
+    ],
+)
+def test_hold_out(counts, share, held_out):
+    examples = of_classes(*counts)
+    if held_out is None:
+        with pytest.raises(ValueError, match=rf"--test_share={share:g} of \d examples is none"):
+            hold_out(examples, share)
+        return
+    train, test = hold_out(examples, share)
+    found = np.bincount(test.labels, minlength=len(counts)).tolist()
+    assert (sorted(found) if len(set(counts)) == 1 else found) == held_out
+    assert sorted([*train.ids, *test.ids]) == examples.ids.tolist()
+    for split in (train, test):
+        own = split.images[:, 0, 0, 0]
+        assert (np.diff(own.astype(int)) > 0).all()
+        np.testing.assert_array_equal(split.ids, examples.ids[own])
+        np.testing.assert_array_equal(split.labels, examples.labels[own])
+
+
+def test_held_out_examples_are_fixed_for_ever_and_random():
+    _, test = hold_out(of_classes(10, 10), 0.3)
+    assert test.images.ravel().tolist() == [2, 6, 7, 13, 15, 17]
 
 
 def test_no_corrupted_labels_leave_the_dataset_as_it_is(digits):

@@ -495,12 +495,53 @@ def test_without_a_dataset_ids_are_kept(shuffled):
     np.testing.assert_array_equal(dataset.train.ids, np.char.decode(content["tr_filenames"]))
 
 
+def test_labels_may_be_names_of_classes(known_tiny, shuffled):
+    path, content, _ = shuffled
+    plain = find_examples(read_labels(path), "tiny", None)
+    names = np.array(plain.dataset.class_names)
+    texts = {name: names[content[name]][:, None] for name in ("tr_labels", "tt_labels")}
+    np.savez(path, **{**content, **texts})
+    found = find_examples(read_labels(path), "tiny", None)
+    assert found.dataset is plain.dataset
+    for places, expected in zip(found.order, plain.order, strict=True):
+        np.testing.assert_array_equal(places, expected)
+    alone = find_examples(read_labels(path), "", None).dataset
+    assert alone.class_names == tuple(sorted(names))
+    of_test = np.array(alone.class_names)[alone.test.labels]
+    np.testing.assert_array_equal(of_test, names[content["tt_labels"]])
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        lambda labels: labels[:, None],
+        lambda labels: labels.astype(np.float32),
+        lambda labels: np.eye(3, dtype=bool)[labels],
+        lambda labels: labels.astype(str),
+    ],
+    ids=["column", "floats", "one-hot", "decimal texts"],
+)
+def test_labels_as_people_write_them(known_tiny, shuffled, written):
+    path, content, _ = shuffled
+    changed = {name: written(content[name]) for name in ("tr_labels", "tt_labels")}
+    np.savez(path, **{**content, **changed})
+    labels = read_labels(path)
+    np.testing.assert_array_equal(labels.train, content["tr_labels"])
+    np.testing.assert_array_equal(labels.test, content["tt_labels"])
+    assert labels.train.dtype == np.int64
+    find_examples(labels, "tiny", None)
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
+        (
+            {"tr_labels": np.array(["yak"] * 21), "tt_labels": np.array(["yak"] * 9)},
+            "has the label 'yak', which is no class of tiny: expected names such as a, b, c, or",
+        ),
         ({"tr_labels": None}, "lacks train_labels and test_labels; it has tt_labels"),
-        ({"tr_labels": np.arange(21.0)}, r"tr_labels is float64 \[21\], expected integers"),
-        ({"tr_labels": np.arange(21) - 1}, "tr_labels has the negative label -1"),
+        ({"tr_labels": np.arange(21) / 2}, "tr_labels has label 0.5 at 1, expected whole numbers"),
+        ({"tr_labels": np.arange(21) - 1}, "tr_labels has label -1 at 0, expected 0 or more"),
         ({"tr_labels": np.arange(21) % 3}, "index.npz labels training example"),
         ({"tt_filenames": np.arange(9)}, r"tt_filenames is int64 \[9\], expected texts"),
         ({"tt_filenames": np.array([b"a"])}, "tt_filenames has 1 ids for 9 labels"),

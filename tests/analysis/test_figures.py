@@ -789,7 +789,7 @@ def test_alpha_is_laid_on_white(tmp_path, tiny):
     labels = {"y_train": tiny.train.labels, "y_test": tiny.test.labels}
     np.savez(path, x_train=pixels[0], x_test=pixels[1], **labels)
     estimates = tmp_path / "e.npz"
-    write_estimates(estimates, tiny, np.arange(21) == 7, ids=False, influence=False)
+    write_estimates(estimates, tiny, (np.arange(21) == 7) * 1.0, ids=False, influence=False)
     words = (f"--estimates={estimates}", f"--dataset=npz:{path}", "--classes=1")
     found, _ = recorded(tmp_path / "out", *words)
     *_, shown = found["fig1-memorization"].images

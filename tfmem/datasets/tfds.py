@@ -6,7 +6,7 @@ import numpy as np
 from absl import logging
 from etils import epath
 
-from tfmem.datasets import base, images
+from tfmem.datasets import base, download, images
 
 # Their examples carry the position in the original files, which TFDS shuffles.
 _ORIGINAL_ORDER = ("cifar10", "cifar100")
@@ -47,11 +47,12 @@ def prepare(builder: Any) -> None:
     root = epath.Path(builder.data_dir_root)
     logging.warning("%s is not in %s: preparing it", builder.name, root)
     try:
-        builder.download_and_prepare()
+        download.download_and_prepare(builder)
     except Exception as error:  # TFDS raises whatever the network or the disk raised.
+        kind = "" if isinstance(error, download.OfflineError) else f"{type(error).__name__}: "
         raise ValueError(
             f"{builder.name} is not in {root} and could not be downloaded "
-            f"({type(error).__name__}: {_first_line(error)}): run once with a network, or point "
+            f"({kind}{_first_line(error)}): run once with a network, or point "
             "--data_dir at a directory where TFDS prepared it"
         ) from error
 

@@ -9,7 +9,7 @@ from absl import logging
 from etils import epath
 
 from tfmem import quiet
-from tfmem.datasets import base, damage, images, variants
+from tfmem.datasets import base, damage, download, images, variants
 
 # Their examples carry the position in the original files, which TFDS shuffles.
 _ORIGINAL_ORDER = ("cifar10", "cifar100")
@@ -55,12 +55,13 @@ def prepare(builder: Any) -> None:
     root = epath.Path(builder.data_dir_root)
     logging.warning("%s is not in %s: preparing it", builder.name, root)
     try:
-        builder.download_and_prepare()
+        download.download_and_prepare(builder)
     except Exception as error:  # TFDS raises whatever the network or the disk raised.
+        kind = "" if isinstance(error, download.OfflineError) else f"{type(error).__name__}: "
         raise ValueError(
             f"{builder.name} is not in {root} and could not be downloaded "
-            f"({type(error).__name__}: {damage.first_line(error)}): run once with a network, or "
-            "point --data_dir at a directory where TFDS prepared it"
+            f"({kind}{damage.first_line(error)}): run once with a network, or point --data_dir at a "
+            "directory where TFDS prepared it"
         ) from error
 
 

@@ -91,6 +91,7 @@ def run(main: Callable[[], int | None]) -> None:
     128 + their number, 143; an interruption with 130.
     """
     output.steady()
+    logging.get_absl_handler().python_handler.setStream(sys.stderr)
     # What a notebook that starts us has chosen is for its own figures.
     os.environ["MPLBACKEND"] = "agg"
     # TensorFlow's notices about CPU instructions and absent GPUs say nothing about a trial.

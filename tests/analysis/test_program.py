@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 import pytest
-from absl import flags
+from absl import flags, logging
 
 from analysis.cli import arguments, usage
 from tests.programs import ROOT, run_process, run_program
@@ -148,6 +148,18 @@ def test_a_closed_pipe_ends_nothing(random_subsets, tmp_path):
     assert "Traceback" not in said
     assert "Broken" not in said
     assert out.stat().st_size > 1000
+
+
+def test_a_warning_is_said_once(monkeypatch):
+    def odd(path):
+        logging.warning("a file is odd")
+        raise ValueError("no such store")
+
+    monkeypatch.setattr(Store, "open", odd)
+    done = run_program("analysis.convergence", "--store=x", check=False)
+    first, second = done.stderr.splitlines()
+    assert first.endswith("a file is odd")
+    assert second == "error: no such store"
 
 
 def test_an_error_without_a_file_is_one_line(monkeypatch):

@@ -1,24 +1,24 @@
 """Downloads by TFDS that end when they are told to, and leave nothing behind that is half done.
 
 TFDS tries ten times, in threads that Python waits for when it exits: offline that takes minutes,
-which no signal shortens, and leaves folders behind.
+which no signal shortens, and leaves folders behind. So it runs in a process of its own, `main`,
+which can be left at any moment.
 """
 
-import concurrent.futures.thread as pool
 import contextlib
-import functools
 import logging as python_logging
 import os
+import pathlib
 import re
 import shutil
+import signal
+import subprocess
 import sys
 import threading
 import time
-import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from absl import logging
 from etils import epath
 
 from tfmem.disk import atomic
@@ -28,10 +28,11 @@ _LINE_SECONDS = 30.0  # Where TFDS's bars are not shown, there is a line so ofte
 _LOOK_SECONDS = 0.5
 _TEMPORARY = re.compile(r"\.tmp\.[0-9a-f]{32}$")  # What TFDS calls a folder of a file on its way.
 _INCOMPLETE = "incomplete"  # This is in the names of folders that TFDS renames when they are whole.
+_ROOT = pathlib.Path(__file__).parents[2]
 
 
-class OfflineError(Exception):
-    """Nothing has arrived for long."""
+class DownloadError(Exception):
+    """A dataset could not be downloaded; the message is one line that says why."""
 
 
 def download_and_prepare(builder: Any) -> None:
@@ -41,17 +42,54 @@ def download_and_prepare(builder: Any) -> None:
     folders that it made and did not complete are gone.
 
     Raises:
-      OfflineError: no byte of a download arrived for 30 seconds.
+      DownloadError: no byte of a download arrived for 30 seconds, or what TFDS raised.
+    """
+    config = f"/{builder.builder_config.name}" if builder.builder_config else ""
+    name = f"{builder.name}{config}:{builder.version}"
+    words = name, os.fspath(builder.data_dir_root), str(_OFFLINE_SECONDS), str(os.getpid())
+    program = "from tfmem.datasets import download; download.main()"
+    command = [sys.executable, "-c", program, *words]
+    path = os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH")]))
+    with subprocess.Popen(
+        command,
+        env={**os.environ, "PYTHONPATH": path},
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,  # A terminal's Ctrl-C comes here, and from here to it.
+    ) as process:
+        try:
+            said, _ = process.communicate()
+        except BaseException:
+            process.terminate()
+            process.wait()
+            raise
+    if process.returncode:
+        raise DownloadError((said.strip().splitlines() or ["no message"])[-1])
+
+
+def prepare(builder: Any, offline_seconds: float, told_to_end: Callable[[], bool]) -> None:
+    """Does it, in a process that ends when this returns or raises.
+
+    Args:
+      builder: of TFDS.
+      offline_seconds: after which it is given up if nothing arrives.
+      told_to_end: whether it is to end before it is done; KeyboardInterrupt is raised then.
+
+    Raises:
+      DownloadError: nothing arrived for so long.
       Exception: what TFDS raises.
     """
+    work = _Work(builder.download_and_prepare)
     with _folders_made(os.fspath(builder.data_dir_root)) as made, _retries() as reasons:
-        work = _Work(builder.download_and_prepare)
         try:
-            with _bars_of_terminals():
-                work.start()
-                _wait(builder, work, made, reasons)
+            work.start()
+            for seconds in _silence(builder.name, work, made):
+                if told_to_end():
+                    raise KeyboardInterrupt
+                if seconds >= offline_seconds:
+                    words = [f"nothing arrived for {seconds:.0f} s", *reasons]
+                    raise DownloadError("; ".join(words))
         except BaseException:
-            _abandon(work)
             _remove(made)
             raise
 
@@ -80,7 +118,8 @@ class _Work(threading.Thread):
         return True
 
 
-def _wait(builder: Any, work: _Work, made: list[str], reasons: list[str]) -> None:
+def _silence(name: str, work: _Work, made: list[str]) -> Iterator[float]:
+    """Yields for how many seconds nothing has arrived, every now and then, until it is done."""
     arrived, since = -1, time.monotonic()
     said = since
     while not work.is_done(_LOOK_SECONDS):
@@ -89,12 +128,11 @@ def _wait(builder: Any, work: _Work, made: list[str], reasons: list[str]) -> Non
         arrived = sum(map(_size, on_their_way))
         if arrived != before or not on_their_way:
             since = now
-        if now - since >= _OFFLINE_SECONDS:
-            raise OfflineError("; ".join([f"nothing arrived for {now - since:.0f} s", *reasons]))
         if not sys.stderr.isatty() and now - said >= _LINE_SECONDS and since > said:
             said = now
             state = f"{arrived / 1e6:,.1f} MB arrived" if on_their_way else "being written"
-            logging.warning("%s: %s", builder.name, state)
+            sys.stderr.write(f"{name}: {state}\n")
+        yield now - since
 
 
 def _size(folder: str) -> int:
@@ -102,27 +140,6 @@ def _size(folder: str) -> int:
     with contextlib.suppress(FileNotFoundError):
         return sum(entry.stat().st_size for entry in os.scandir(folder))
     return 0
-
-
-@contextlib.contextmanager
-def _bars_of_terminals() -> Iterator[None]:
-    """Lets TFDS show bars on a terminal only, and takes those away that it leaves unfinished."""
-    import tensorflow_datasets as tfds
-    import tqdm
-
-    is_terminal = sys.stderr.isatty()
-    if not is_terminal:
-        tfds.disable_progress_bar()
-    try:
-        yield
-    except BaseException:
-        for bar in list(getattr(tqdm.tqdm, "_instances", ())):
-            bar.leave = False
-            bar.close()
-        raise
-    finally:
-        if not is_terminal:
-            tfds.enable_progress_bar()
 
 
 @contextlib.contextmanager
@@ -145,66 +162,30 @@ def _retries() -> Iterator[list[str]]:
         logger.removeFilter(note)
 
 
-# The lists that note folders, each with the one at, below or on the way to which they are.
-_noting: list[tuple[str, list[str]]] = []
-# What was given up, and the folders that it had not completed: their names are never used again.
-_abandoned: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
-_removed: list[str] = []
-
-
 @contextlib.contextmanager
 def _folders_made(root: str) -> Iterator[list[str]]:
-    """Yields a list of the folders that this process makes below or on the way to `root`."""
+    """Yields a list of the folders that this process makes below or on the way to `root`.
+
+    What others have on their way there is theirs.
+    """
     made: list[str] = []
-    _listen()
-    if atomic.is_local(root):
-        _noting.append((os.path.abspath(root), made))
+    root, mkdir = os.path.abspath(root), os.mkdir
+
+    def noting(path: Any, *args: Any, **kwargs: Any) -> None:
+        mkdir(path, *args, **kwargs)
+        made_now = os.path.abspath(os.fsdecode(path))
+        if _is_in(made_now, root) or _is_in(root, made_now):
+            made.append(made_now)  # Parents come first.
+
+    os.mkdir = noting
     try:
         yield made
     finally:
-        _noting[:] = [entry for entry in _noting if entry[1] is not made]
-
-
-@functools.cache
-def _listen() -> None:
-    """Notes folders; lets what was given up make none."""
-
-    def hook(event: str, args: tuple) -> None:
-        if event != "os.mkdir":
-            return
-        path = os.path.abspath(os.fsdecode(args[0]))
-        is_abandoned = _abandoned and threading.current_thread() in _abandoned
-        if is_abandoned or any(_is_in(path, folder) for folder in _removed):
-            raise RuntimeError("this download was given up")
-        for root, made in _noting:
-            if (_is_in(path, root) or _is_in(root, path)) and not os.path.exists(path):
-                made[:] = [*(other for other in made if other != path), path]  # Parents come first.
-
-    sys.addaudithook(hook)  # It stays as long as the process does, so there is one.
+        os.mkdir = mkdir
 
 
 def _is_in(path: str, folder: str) -> bool:
     return f"{path}/".startswith(f"{folder.rstrip('/')}/")
-
-
-class _Awaited(weakref.WeakKeyDictionary):
-    """The threads of executors that Python waits for when it exits, without daemons.
-
-    An executor's thread is one only if the thread was that asked for it, as `_Work` is.
-    """
-
-    def __setitem__(self, thread: threading.Thread, queue: Any) -> None:
-        if not thread.daemon:
-            super().__setitem__(thread, queue)
-
-
-def _abandon(work: _Work) -> None:
-    """Lets what is still in work make no folders, and Python exit without waiting for it."""
-    _abandoned.add(work)
-    awaited = _Awaited()
-    for thread, queue in list(vars(pool)["_threads_queues"].items()):
-        awaited[thread] = queue
-    vars(pool)["_threads_queues"] = awaited
 
 
 def _remove(made: list[str]) -> None:
@@ -214,8 +195,33 @@ def _remove(made: list[str]) -> None:
         # TFDS notes the default config of a dataset here, before there is any other.
         is_lonely = path.name == ".config" and atomic.names(path.parent) == [path.name]
         if is_half or is_lonely:
-            _removed.append(os.fspath(path))
             shutil.rmtree(path, ignore_errors=True)
         else:
             with contextlib.suppress(OSError):
                 path.rmdir()
+
+
+def main() -> None:
+    """Prepares what the words say: a name, the data's folder, seconds, and who waits for it."""
+    name, data_dir, offline_seconds, waiting = sys.argv[1:]
+    told: list[int] = []
+    from tfmem import quiet
+    from tfmem.datasets import damage
+
+    code = 0
+    try:
+        quiet.import_tensorflow()
+        import tensorflow_datasets as tfds
+
+        if not sys.stderr.isatty():
+            tfds.disable_progress_bar()
+        builder = tfds.builder(name, data_dir=data_dir)
+        signal.signal(signal.SIGTERM, lambda number, frame: told.append(number))
+        # Who waits for it may be gone, and cannot tell any more.
+        prepare(builder, float(offline_seconds), lambda: bool(told) or os.getppid() != int(waiting))
+    except BaseException as error:  # TFDS raises whatever the network or the disk raised.
+        code = 1
+        kind = "" if isinstance(error, DownloadError) else f"{type(error).__name__}: "
+        sys.stdout.write(f"{kind}{damage.first_line(error)}\n")
+    sys.stdout.flush()
+    os._exit(code)  # Nobody waits for TFDS's threads.

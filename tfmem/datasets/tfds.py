@@ -56,13 +56,12 @@ def prepare(builder: Any) -> None:
     logging.warning("%s is not in %s: preparing it", builder.name, root)
     try:
         download.download_and_prepare(builder)
-    except Exception as error:  # TFDS raises whatever the network or the disk raised.
-        kind = "" if isinstance(error, download.OfflineError) else f"{type(error).__name__}: "
+    except download.DownloadError as error:
         raise ValueError(
-            f"{builder.name} is not in {root} and could not be downloaded "
-            f"({kind}{damage.first_line(error)}): run once with a network, or point --data_dir at a "
-            "directory where TFDS prepared it"
+            f"{builder.name} is not in {root} and could not be downloaded ({error}): run once with "
+            "a network, or point --data_dir at a directory where TFDS prepared it"
         ) from error
+    builder.info.read_from_directory(builder.data_dir)  # Another process has written it.
 
 
 def split_names(builder: Any, test: tuple[str, ...] = ("test", "validation")) -> dict[str, str]:

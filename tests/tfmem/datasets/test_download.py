@@ -1,7 +1,5 @@
 """Downloads by TFDS that fail, that do not come to an end, and that are interrupted."""
 
-import concurrent.futures
-import concurrent.futures.thread as pool
 import re
 import signal
 import socket
@@ -44,13 +42,17 @@ def on_its_way(root, key):
     return folder / "part"
 
 
+def prepare(builder, told_to_end=lambda: False):
+    download.prepare(builder, 30.0, told_to_end)
+
+
 def fails(root):
     raise ConnectionError("no route to host")
 
 
 def test_what_fails_leaves_no_folder(tmp_path):
     with pytest.raises(ConnectionError, match="no route to host"):
-        download.download_and_prepare(Builder(tmp_path / "some" / "data", fails))
+        prepare(Builder(tmp_path / "some" / "data", fails))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -62,21 +64,21 @@ def test_what_is_complete_is_kept_and_so_is_what_others_have_on_their_way(tmp_pa
 
     theirs = on_its_way(tmp_path, "2" * 32)
     with pytest.raises(ConnectionError):
-        download.download_and_prepare(Builder(tmp_path, completes_a_file))
+        prepare(Builder(tmp_path, completes_a_file))
     found = {path for path in tmp_path.rglob("*") if path.is_file()}
     assert found == {theirs, tmp_path / "downloads" / "made_up" / "file"}
     assert [path.name for path in tmp_path.iterdir()] == ["downloads"]
 
 
 def test_what_succeeds_is_left_as_it_is(tmp_path):
-    download.download_and_prepare(Builder(tmp_path, lambda root: None))
+    prepare(Builder(tmp_path, lambda root: None))
     assert sorted(path.name for path in tmp_path.rglob("*")) == [
         *(".config", "downloads", f"file.tmp.{'1' * 32}", "incomplete.ABCDEF_1.0.0", "letters"),
         *("made_up", "made_up", "metadata.json", "part"),
     ]
 
 
-def test_a_slow_download_goes_on_and_says_how_far_it_is(tmp_path, monkeypatch, caplog):
+def test_a_slow_download_goes_on_and_says_how_far_it_is(tmp_path, monkeypatch, capsys):
     """It is looked at every 20 seconds, and takes two minutes."""
     clock = [0.0]
 
@@ -100,8 +102,8 @@ def test_a_slow_download_goes_on_and_says_how_far_it_is(tmp_path, monkeypatch, c
     steps = sizes(tmp_path)
     monkeypatch.setattr(download, "_Work", Work)
     monkeypatch.setattr(download.time, "monotonic", lambda: clock[0])
-    download.download_and_prepare(Builder(tmp_path, lambda root: None))
-    assert caplog.messages == [
+    prepare(Builder(tmp_path, lambda root: None))
+    assert capsys.readouterr().err.splitlines() == [
         "made_up: 2.0 MB arrived",
         "made_up: 4.0 MB arrived",
         "made_up: being written",
@@ -118,7 +120,6 @@ def proxy(monkeypatch):
 
 def test_who_never_answers_is_given_up_in_one_line(tmp_path, monkeypatch, proxy):
     monkeypatch.setattr(download, "_OFFLINE_SECONDS", 1.0)
-    monkeypatch.setattr(download, "_LOOK_SECONDS", 0.1)
     data = tmp_path / "some" / "data"
     said = (
         f"cifar100 is not in {data} and could not be downloaded (nothing arrived for 1 s): run "
@@ -172,74 +173,19 @@ def test_a_signal_ends_it_at_once(number, tmp_path, proxy):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.fixture
-def interrupted(tmp_path, monkeypatch):
-    """Interrupts a download as soon as it does what it is told."""
-
-    def run(then):
-        begun = threading.Event()
-
-        def interrupts(*args):
-            assert begun.wait(DEADLINE)
-            raise KeyboardInterrupt
-
-        monkeypatch.setattr(download._Work, "is_done", interrupts)
-        with pytest.raises(KeyboardInterrupt):
-            download.download_and_prepare(Builder(tmp_path / "data", lambda root: then(begun)))
-        assert list(tmp_path.iterdir()) == []
-
-    return run
-
-
-def test_what_was_given_up_makes_no_folder(tmp_path, interrupted):
-    go_on, refused = threading.Event(), []
-    half_done = tmp_path / "data" / "made_up" / "letters" / "incomplete.ABCDEF_1.0.0"
-
-    def goes_on(begun):
-        begun.set()
-        go_on.wait(DEADLINE)
-        with pytest.raises(RuntimeError, match="given up"):
-            (tmp_path / "data").mkdir()
-        refused.append(True)
-
-    interrupted(goes_on)
-    # Its threads make none in what it had not completed; others are free to.
-    (tmp_path / "data" / "made_up" / "letters").mkdir(parents=True)
-    with pytest.raises(RuntimeError, match="given up"):
-        (half_done / "more").mkdir(parents=True)
-    half_done.with_name("incomplete.OTHERS_1.0.0").mkdir()
+def test_what_is_told_to_end_leaves_no_folder(tmp_path):
+    go_on = threading.Event()
+    with pytest.raises(KeyboardInterrupt):
+        prepare(Builder(tmp_path / "data", lambda root: go_on.wait(DEADLINE)), lambda: True)
     go_on.set()
-    until = time.monotonic() + DEADLINE
-    while not refused and time.monotonic() < until:
-        time.sleep(0.01)
-    assert refused
+    assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("late", [False, True])
-def test_nobody_waits_for_threads_that_were_abandoned(interrupted, late):
-    """Python itself would wait for those of an executor when it exits."""
-    release, ended = threading.Event(), threading.Event()
-
-    def hangs(begun):
-        with concurrent.futures.ThreadPoolExecutor() as threads:
-            if late:
-                begun.set()
-                release.wait(DEADLINE)
-                threads.submit(begun.set)
-                ended.set()
-            else:
-                threads.submit(lambda: (begun.set(), release.wait(DEADLINE)))
-                release.wait(DEADLINE)
-                ended.set()
-
-    before = set(pool._threads_queues)
-    interrupted(hangs)
-    if late:
-        release.set()
-        assert ended.wait(DEADLINE)
-    assert set(pool._threads_queues) == before
-    release.set()
-    assert ended.wait(DEADLINE)
-    with concurrent.futures.ThreadPoolExecutor() as threads:  # One that is waited for as ever.
-        threads.submit(lambda: None).result()
-        assert len(set(pool._threads_queues) - before) == 1
+def test_it_ends_with_who_waits_for_it(tmp_path, proxy):
+    """Whoever that was has been killed, and could not tell."""
+    words = "cifar100:3.0.2", str(tmp_path / "data"), "300", "0"
+    program = "from tfmem.datasets import download; download.main()"
+    command = [sys.executable, "-c", program, *words]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=DEADLINE)
+    assert done.returncode == 1
+    assert list(tmp_path.iterdir()) == []

@@ -8,6 +8,7 @@ from PIL import Image
 
 from tests.sources import random_image, write_cifar, write_tfds
 from tfmem import datasets
+from tfmem.datasets import download
 
 
 @pytest.mark.parametrize(("name", "classes"), [("cifar10", 10), ("cifar100", 100)])
@@ -174,12 +175,10 @@ def test_tfds_that_will_not_do(tmp_path, rng, name, message):
 
 
 def test_missing_data_says_what_to_do(tmp_path, monkeypatch):
-    import tensorflow_datasets as tfds
+    def offline(builder):
+        raise download.DownloadError("ConnectionError: no route to host")
 
-    def offline(self, **kwargs):
-        raise ConnectionError("no route to host")
-
-    monkeypatch.setattr(tfds.core.DatasetBuilder, "download_and_prepare", offline)
+    monkeypatch.setattr(download, "download_and_prepare", offline)
     assert datasets.needs_download("mnist", str(tmp_path))
     assert not datasets.needs_download("digits")
     with pytest.raises(ValueError, match=r"mnist is not in .*no route to host.*--data_dir"):

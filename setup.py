@@ -30,7 +30,7 @@ setup(
         "keras>=3.10,<4",
         "matplotlib>=3.9",
         "numpy>=2.0,<3",
-        "pillow>=10",
+        "pillow>=10.1",
         "protobuf>=5",
         "scikit-learn>=1.5",
         "scipy>=1.13",

@@ -134,6 +134,16 @@ def test_labels_that_are_not_corrupted_do_not_change_what_a_store_is():
     assert differences(config, corrupted) == ["corrupted_labels: 0 and 5"]
 
 
+def test_the_share_of_a_dataset_is_that_of_the_experiment():
+    experiment = dataclasses.replace(experiments.get("digits_mlp"), test_share=0.2)
+    assert "test_share" not in identity(experiments.get("digits_mlp"))
+    for config in EVERY_KIND:
+        if config.kind not in ("experiment", "import"):
+            changed = dataclasses.replace(config, experiment=experiment)
+            assert changed.test_share == 0.2
+        assert config.test_share == 0
+
+
 @pytest.mark.parametrize("config", EVERY_KIND, ids=lambda config: config.kind)
 def test_fields_at_their_default_do_not_count(config):
     """So a field may be added whose default says what was done before."""

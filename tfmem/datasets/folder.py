@@ -164,11 +164,21 @@ def _listed(
             continue
         found = {str(path.relative_to(root)): path for path in _files_below(folder / class_name)}
         for name, path in sorted(found.items()):
+            if not _is_text(name):
+                raise ValueError(f"{root}: the file name {name!r} is not UTF-8: rename it")
             if images.has_suffix(name) or _is_image(path):
                 files.append(_File(name, path, label))
             else:
                 no_images.append(name)
     return files
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _is_image(path: epath.Path) -> bool:

@@ -48,6 +48,8 @@ def test_bad_splits_are_refused():
         Split([0, 1], ["a"])
     with pytest.raises(ValueError, match="3 images for 2 labels"):
         good.with_images(np.zeros((3, 1, 1, 1), np.uint8))
+    with pytest.raises(ValueError, match=r"shape \(2, 3, 8, 8\), in which channels come first"):
+        good.with_images(np.zeros((2, 3, 8, 8), np.uint8))
     with pytest.raises(ValueError, match="train example 1 has label 2, expected 0 to 1"):
         Dataset("", Split([0, 2], ["a", "b"]), good, ("x", "y"))
     with pytest.raises(ValueError, match="the test split is empty"):

@@ -263,6 +263,10 @@ FOLDER_ERRORS = {
         lambda f: Image.fromarray(np.zeros((4, 6), np.uint16)).save(f / "train/ant/10.png"),
         r"10.png has more than 8 bits a channel \(Pillow mode I;16\): convert it",
     ),
+    "name of other letters": (
+        lambda f: (f / "test/cat/c.png").rename(f / "test/cat/c\udcff.png"),
+        r"the file name 'test/cat/c\\udcff.png' is not UTF-8: rename it",
+    ),
     "sizes": (
         lambda f: Image.fromarray(np.zeros((3, 5), np.uint8)).save(f / "test/cat/d.png"),
         "train/ant/10.png is 4 x 6 .*test/cat/d.png is 3 x 5: give --image_size",

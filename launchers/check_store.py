@@ -9,7 +9,7 @@ that a launch has given up are named with their logs. --quarantine moves damaged
 STORE/quarantine, so that their trials are missing; before a damaged archive goes, its sound trials
 are merged into a new one. --watch reads no trial, and shows how far they are until the last one is
 stored or given up, whoever trains them. Exit code 0 if the store is complete and sound, 1 if it is
-not.
+not. It is complete if it has --trials; without that, what the launches so far asked for.
 """
 
 import contextlib
@@ -19,6 +19,7 @@ from absl import flags
 
 from analysis.cli import arguments, program
 from launchers.cli import progress
+from tfmem.store import asked
 from tfmem.store.errors import DamagedFileError
 from tfmem.store.store import Store
 from tfmem.words import runs
@@ -30,11 +31,11 @@ FLAGS = flags.FLAGS
 def main() -> int:
     if FLAGS.watch and FLAGS.quarantine:
         raise ValueError("--watch reads no trial, so it cannot go with --quarantine: give one")
-    wanted = arguments.parse_range(FLAGS.trials) if FLAGS.trials else None
+    chosen = arguments.chosen_trials()
     store = Store.open(FLAGS.store)
-    wanted = wanted or range(store.config.num_trials)
+    wanted = [chosen] if chosen else store.asked
     if FLAGS.watch:
-        found = progress.watch(store, wanted)
+        found = progress.watch(store, [trial for part in wanted for trial in part])
         return 0 if found.done == found.total else 1
     # One may check a store that one cannot write; each file system has its own error for that.
     with contextlib.suppress(Exception):
@@ -56,13 +57,16 @@ def main() -> int:
 
 
 def report(
-    store: Store, wanted: range, there: Sequence[int], damaged: Mapping[int, DamagedFileError]
+    store: Store,
+    wanted: Sequence[range],
+    there: Sequence[int],
+    damaged: Mapping[int, DamagedFileError],
 ) -> int:
     """Prints which trials are there, damaged, or wanted and missing, and returns the exit code."""
-    missing = sorted(set(wanted) - set(there))
+    missing = sorted({trial for part in wanted for trial in part} - set(there))
     print(f"{len(there) - len(damaged):,} trials are there and sound")
     if missing:
-        print(f"{len(missing):,} of {len(wanted):,} are missing: {runs(missing)}")
+        print(f"{len(missing):,} of {sum(map(len, wanted)):,} are missing: {runs(missing)}")
     log = logs.Logs(store.path / logs.FOLDER)
     for trial in missing:
         failure = log.failure(trial)
@@ -71,9 +75,9 @@ def report(
     archives = store.damaged_archives()
     for problem in [*damaged.values(), *archives]:
         print(problem)
-    needed = [*missing, *damaged]
-    if needed:
-        print(f"to complete it, run: {store.command(min(needed), max(needed) + 1)}")
+    needed = asked.needed([*missing, *damaged], wanted)
+    for command in dict.fromkeys(store.command(part.start, part.stop) for part in needed):
+        print(f"to complete it, run: {command}")
     return 1 if needed or archives else 0
 
 
@@ -83,7 +87,7 @@ if __name__ == "__main__":
     with program.group("What is done"):
         arguments.define_text(
             "trials",
-            "START:STOP that should be there; all that the experiment asks for by default.",
+            "START:STOP that should be there; all that launches asked for so far by default.",
         )
         flags.DEFINE_bool("quarantine", False, "Move damaged files to STORE/quarantine.")
         flags.DEFINE_bool("watch", False, "Show how far the trials are, until all are there.")

@@ -51,8 +51,10 @@ def main() -> int:
     config = experiments.get(_EXPERIMENT)
     dataset = datasets.load(config.dataset)
     made_by = ["train_trials", f"--experiment={_EXPERIMENT}"]
-    store = Store.create(out / "store", config, dataset, made_by)
-    cost, code = train(store, config, dataset, range(FLAGS.num_trials))
+    asked = range(FLAGS.num_trials)
+    store = Store.create(out / "store", config, dataset, made_by, asked)
+    store.ask_for(asked)
+    cost, code = train(store, config, dataset, asked)
     trials = store.load()
     estimates = estimators.estimate(trials, dataset).in_memory()
     files.write(out / "estimates.npz", estimates)

@@ -49,7 +49,8 @@ def main() -> int:
     training_flags.require_images(config)
     options = training_flags.options()
     room = training_flags.room()
-    trials = training_flags.shard(arguments.chosen_trials() or range(config.num_trials))
+    asked = arguments.chosen_trials() or range(config.num_trials)
+    trials = training_flags.shard(asked)
     if not trials:
         raise ValueError(f"--shard={FLAGS.shard}: there are fewer trials than shards")
     with launching.without_gpus() if room else contextlib.nullcontext():
@@ -60,6 +61,7 @@ def main() -> int:
         trials,
         lambda: trainers.make_trainer(config, dataset, options),
         on_ray=launching.on_ray(config, room) if room else None,
+        asked=asked,
     )
 
 

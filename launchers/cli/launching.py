@@ -83,6 +83,7 @@ def train_missing(
     notes: Iterable[str] = (),
     on_opened: Callable[[Store], None] = lambda store: None,
     on_ray: Train | None = None,
+    asked: range | None = None,
 ) -> int:
     """Trains what the store of --store lacks of some trials; returns the exit code.
 
@@ -99,14 +100,18 @@ def train_missing(
       notes: lines that are printed when the flags are known to fit what is there.
       on_opened: called with the store.
       on_ray: trains instead, elsewhere.
+      asked: what this launch and those beside it, as in a Slurm array, are asked for together;
+        `trials` by default.
 
     Raises:
       ValueError: the store is of another config or dataset, or as the trainer.
     """
     name, one = _PROGRAMS[config.kind]
 
+    asked = asked or trials
+
     def opened() -> Store:
-        store = Store.create(FLAGS.store, config, dataset, command(name))
+        store = Store.create(FLAGS.store, config, dataset, command(name), asked)
         on_opened(store)
         return store
 
@@ -119,9 +124,11 @@ def train_missing(
         quiet.import_tensorflow()
         train = functools.partial(_train_here, make_trainer(), conditions or {})
     store = store or opened()
+    store.ask_for(asked)
     code = 0
     if missing and train:
         code = report(store, train(store, trials, missing), list(conditions or ()))
+        store.ask_for(asked)
     there = len(set(trials) & set(store.numbers()))
     part = "" if there == len(trials) else f"{there:,} of "
     print(f"{part}{counted(len(trials), one)} in {FLAGS.store}")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from analysis.estimates import estimators, files
-from tests import foreign
+from tests import foreign, racing
 from tests.conftest import ROOT, run_program
 from tests.printed import run_printed
 from tests.stores import imported_arrays
@@ -266,6 +266,36 @@ def test_check_store_names_what_is_missing_and_damaged(tmp_path, arrays):
         "6 trials are there and sound"
         in run_program("launchers.check_store", f"--store={path}", "--trials=0:6").stdout
     )
+
+
+def test_a_store_is_complete_when_it_has_what_launches_asked_for(tmp_path, tiny, tiny_config):
+    """The experiment has 1,000 trials."""
+    path = tmp_path / "store"
+    store = Store.create(path, tiny_config, tiny, ["train_trials"], trials=range(0, 3))
+
+    def check(*flags):
+        done = run_program("launchers.check_store", f"--store={path}", *flags, check=False)
+        return done.returncode, done.stdout.splitlines()[1:]
+
+    for number in (0, 1, 2, 5, 6, 8):
+        store.write(racing.trial(number, tiny))
+    assert check() == (0, ["6 trials are there and sound"])
+    store.ask_for(range(5, 7))
+    assert check() == (0, ["6 trials are there and sound"])
+    for number in (1, 5):
+        store.trial_path(number).unlink()
+    command = f"to complete it, run: tfmem train_trials --store={path} --trials="
+    there = "4 trials are there and sound"
+    lacks = "2 of 5 are missing: 1, 5"
+    assert check() == (1, [there, lacks, f"{command}1:2", f"{command}5:6"])
+    assert check("--trials=2:3") == (0, [there])
+    assert check("--trials=0:7") == (1, [there, "4 of 7 are missing: 1, 3:6", f"{command}1:6"])
+    # What is damaged is made again, whoever asked for it.
+    store.trial_path(8).write_bytes(b"")
+    code, lines = check()
+    assert (code, lines[-3:]) == (1, [f"{command}1:2", f"{command}5:6", f"{command}8:9"])
+    done = run_program("launchers.check_store", f"--store={path}", "--watch", "--trials=6:7")
+    assert "1 of 1 done, 0 running, 0 failed" in done.stderr
 
 
 def test_check_store_watches_and_names_what_was_given_up(tmp_path, arrays):

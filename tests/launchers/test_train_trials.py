@@ -61,6 +61,7 @@ def test_finished_trials_are_skipped_and_damaged_ones_trained_again(reference, t
     said = train(tmp_path, *QUICK, "--trials=2:5", "--stack=1").stdout
     assert "trial-000003.tfrecord is damaged" in said
     assert "1 of 3 trials are already in the store" in said
+    assert Store.open(tmp_path).asked == [range(2, 5)]
     assert store.trial_path(2).read_bytes() == kept
     for number in (2, 3, 4):
         assert_same_trial(store.read(number), reference.read(number))
@@ -133,6 +134,10 @@ def test_shards_together_are_the_whole(reference, tmp_path):
     done = train(tmp_path, *QUICK, "--trials=0:10", "--shard=2/3")
     assert "3 trials in" in done.stdout
     assert Store.open(tmp_path).numbers() == [2, 5, 8]
+    # The array was asked for all of them.
+    done = run_program("launchers.check_store", f"--store={tmp_path}", check=False)
+    assert done.returncode == 1
+    assert "7 of 10 are missing: 0:2, 3:5, 6:8, 9" in done.stdout
     train(tmp_path, *QUICK, "--trials=0:10")
     for number in range(10):
         assert_same_trial(Store.open(tmp_path).read(number), reference.read(number))

@@ -16,7 +16,7 @@ from tfmem.config import Config, differences, digest, from_dict, to_dict
 from tfmem.datasets import Dataset
 from tfmem.disk import atomic, bits
 from tfmem.disk.bits import BitMatrix
-from tfmem.store import records
+from tfmem.store import asked, records
 from tfmem.store.archives import Reader
 from tfmem.store.errors import DamagedFileError, StoreError
 from tfmem.store.places import Places
@@ -36,6 +36,7 @@ class Store:
         self.fingerprint: str = about["dataset_fingerprint"]
         self.versions: dict[str, str] = about["versions"]  # The store was made with these.
         self._command: list[str] = about["command"]
+        self.asked = _asked(config, about)  # Which trials launches have asked for so far.
         self.digest = digest(config, self.fingerprint)
         self._made_for = records.MadeFor(self.digest, dataset)
 
@@ -51,6 +52,7 @@ class Store:
         config: Config,
         dataset: Dataset,
         command: Sequence[str] = (),
+        trials: range | None = None,
     ) -> "Store":
         """Opens the store at `path` for writing, making it if it is not there.
 
@@ -60,6 +62,7 @@ class Store:
           dataset: what they are trained on.
           command: the program that makes it and its flags, without --store and --trials:
             `command` says how the store is completed. It is no part of what tells stores apart.
+          trials: which ones a new store is made for; all by default. `ask_for` adds to them.
 
         Raises:
           StoreError: a store of another config or dataset is there; the message names the fields
@@ -87,8 +90,9 @@ class Store:
                 "dataset_fingerprint": dataset.fingerprint,
                 "versions": records.versions(),
                 "command": list(command),
+                "asked": asked.encode([trials or range(config.num_trials)]),
             }
-            atomic.write_bytes(about_path, (json.dumps(about, indent=2) + "\n").encode())
+            _write_about(about_path, about)
         (path / "trials").mkdir(parents=True, exist_ok=True)
         if not (path / "dataset.tfrecord").exists():
             atomic.write_bytes(path / "dataset.tfrecord", records.encode_dataset(dataset))
@@ -134,6 +138,19 @@ class Store:
         """Removes temporary files of processes that are no longer running."""
         for folder in (self.path, self.places.trial_folder, self.archive_folder):
             atomic.remove_abandoned(folder)
+
+    def ask_for(self, trials: range) -> None:
+        """Notes that a launch asks for trials: to be complete, the store has to have them.
+
+        If two ask for new ones in the same moment, one may be lost; so a launch asks when it begins
+        and when it ends.
+        """
+        path = self.path / "experiment.json"
+        config, about = _read_about(path)
+        found = _asked(config, about)
+        self.asked = asked.union([*found, trials])
+        if self.asked != found:
+            _write_about(path, {**about, "asked": asked.encode(self.asked)})
 
     def numbers(self) -> list[int]:
         """Returns the trials that are there, ascending; their content is not verified."""
@@ -327,6 +344,16 @@ def _to_complete(
     return shlex.join(["tfmem", *command, f"--store={store}", *trials])
 
 
+def _asked(config: Config, about: dict[str, Any]) -> list[range]:
+    """Returns what was asked for; all in a store that is older than the note of it."""
+    found = about.get("asked")
+    return [range(config.num_trials)] if found is None else asked.decode(found)
+
+
+def _write_about(path: epath.Path, about: dict[str, Any]) -> None:
+    atomic.write_bytes(path, (json.dumps(about, indent=2) + "\n").encode())
+
+
 def _read_about(path: epath.Path) -> tuple[Config, dict[str, Any]]:
     try:
         about = json.loads(path.read_text())
@@ -337,7 +364,9 @@ def _read_about(path: epath.Path) -> tuple[Config, dict[str, Any]]:
                 raise ValueError(f"{field} is {about[field]!r}")
         if not all(isinstance(word, str) for word in about["command"]):
             raise ValueError(f"command is {about['command']!r}")
-        return from_dict(about["config"]), about
+        config = from_dict(about["config"])
+        _asked(config, about)
+        return config, about
     except (ValueError, KeyError, TypeError) as error:
         raise DamagedFileError(
             f"{path} cannot be read ({_reason(error)})",

@@ -268,6 +268,33 @@ def test_the_store_keeps_the_command_that_made_it(tmp_path, tiny, tiny_config):
     assert (again.digest, again.command()) == (store.digest, moved.command())
 
 
+def test_a_store_knows_what_launches_have_asked_for(store, tmp_path, tiny, tiny_config):
+    assert store.asked == [range(0, 1000)]  # Nobody said which ones: all of the experiment's.
+    some = Store.create(tmp_path / "some", tiny_config, tiny, trials=range(0, 400))
+    assert some.asked == [range(0, 400)]
+    other = Store.open(some.path)
+    some.ask_for(range(600, 700))
+    other.ask_for(range(350, 450))
+    assert Store.open(some.path).asked == other.asked == [range(0, 450), range(600, 700)]
+    before = os.stat(some.path / "experiment.json").st_ino  # What is known is not written again.
+    Store.create(some.path, tiny_config, tiny, trials=range(0, 1000)).ask_for(range(620, 650))
+    assert os.stat(some.path / "experiment.json").st_ino == before
+
+
+def test_a_store_from_before_that_was_noted_was_made_for_all(store):
+    path = store.path / "experiment.json"
+    about = json.loads(path.read_text())
+    assert about.pop("asked") == [[0, 1000]]
+    path.write_text(json.dumps(about))
+    old = Store.open(store.path)
+    assert old.asked == [range(0, 1000)]
+    old.ask_for(range(1000, 1200))
+    assert Store.open(store.path).asked == [range(0, 1200)]
+    path.write_text(json.dumps({**about, "asked": [[5, 2]]}))
+    with pytest.raises(DamagedFileError, match=r"asked is \[\[5, 2\]\], expected ascending"):
+        Store.open(store.path)
+
+
 def test_an_import_always_imports_all_trials(tmp_path, tiny):
     made_by = ["import_trials", "--format=arrays", "--source=a.npz"]
     config = ImportConfig("arrays", "a.npz", "", "digits", 7)

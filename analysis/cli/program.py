@@ -11,7 +11,7 @@ from typing import NoReturn
 
 from absl import app, flags, logging
 
-from analysis.cli import usage
+from analysis.cli import bars, usage
 
 FLAGS = flags.FLAGS
 _HELP = {"h", "?", "help", "helpshort", "helpfull"}
@@ -182,14 +182,17 @@ def progress_bar(total: float, what: str, delay: float = 0.0) -> Iterator[Callab
 
     What is over before `delay` seconds shows none.
     """
-    import tqdm
-
     layout = "{desc} {percentage:3.0f}%|{bar:30}| {n:.0f}/{total:.0f}"
     layout += ", {elapsed} so far, {remaining} left"
-    with tqdm.tqdm(total=total, desc=what, bar_format=layout, mininterval=0.5, delay=delay) as bar:
+    with bars.drawn(delay, total=total, desc=what, bar_format=layout, mininterval=0.5) as bar:
+
+        def show() -> float:
+            bar.refresh()
+            return bars.seconds()
 
         def advance(amount: float) -> None:
             with bar.get_lock():
                 bar.update(min(amount, bar.total - bar.n))
 
-        yield advance
+        with bars.repeating(show, first=max(bars.seconds(), delay)):
+            yield advance

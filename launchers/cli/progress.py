@@ -1,50 +1,15 @@
 """One line for a whole experiment: done, running, failed, time left, whoever trains it."""
 
 import contextlib
-import logging as python_logging
-import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from absl import logging
-
+from analysis.cli import bars
 from tfmem.store.store import Store
 from tfmem.workers import status
 from tfmem.workers.status import Status
 
-_SECONDS = 1.0
-_LOG_SECONDS = 60.0  # A file that gets the line, such as a Slurm job's, gets it less often.
 _LAYOUT = "{desc} {percentage:3.0f}%|{bar}| {unit}, {remaining} left"  # It fits 80 columns.
-
-
-class _AboveTheLine(python_logging.Handler):
-    """Writes messages while a line is shown."""
-
-    def emit(self, record: python_logging.LogRecord) -> None:
-        import tqdm
-
-        tqdm.tqdm.write(self.format(record), file=sys.stderr)
-
-
-@contextlib.contextmanager
-def _messages_above_the_line() -> Iterator[None]:
-    """Lets messages not be written into the line."""
-    root, own = python_logging.getLogger(), logging.get_absl_handler()
-    if own not in root.handlers:
-        yield
-        return
-    handler = _AboveTheLine(max(own.level, logging.get_absl_logger().level))
-    handler.setFormatter(own.formatter or logging.PythonFormatter())
-    root.removeHandler(own)
-    root.addHandler(handler)
-    try:
-        yield
-    finally:
-        root.removeHandler(handler)
-        root.addHandler(own)
-
-
 _Show = Callable[[], tuple[Status, float]]
 
 
@@ -57,38 +22,33 @@ def _line(
     Yields what draws it anew, and returns what it shows and after how many seconds it should be
     drawn again. `fresh` returns the progress of the trials that this process trains.
     """
-    import tqdm
-
     first = status.read(store, trials, fresh())
-    bar = tqdm.tqdm(
+    with bars.drawn(
         total=first.total,
         initial=first.work,
         desc="trials",
         bar_format=_LAYOUT,
         unit=describe(first),
         smoothing=0,  # Trials end in bursts: show the mean pace since it began.
-    )
+    ) as bar:
 
-    def look() -> tuple[Status, float]:
-        begin = time.monotonic()
-        found = status.read(store, trials, fresh())
-        bar.unit, bar.n = describe(found), found.work
-        # A slow file system is not kept busy by this.
-        least = _SECONDS if sys.stderr.isatty() else _LOG_SECONDS
-        return found, max(least, 20 * (time.monotonic() - begin))
+        def look() -> tuple[Status, float]:
+            begin = time.monotonic()
+            found = status.read(store, trials, fresh())
+            bar.unit, bar.n = describe(found), found.work
+            # A slow file system is not kept busy by this.
+            return found, max(bars.seconds(), 20 * (time.monotonic() - begin))
 
-    def show() -> tuple[Status, float]:
-        shown = look()
-        bar.refresh()
-        return shown
+        def show() -> tuple[Status, float]:
+            shown = look()
+            bar.refresh()
+            return shown
 
-    try:
-        with _messages_above_the_line():
+        try:
             yield show
-    finally:
-        with contextlib.suppress(OSError):
-            look()
-        bar.close()
+        finally:
+            with contextlib.suppress(OSError):
+                look()
 
 
 def describe(found: Status) -> str:
@@ -104,22 +64,8 @@ def shown(
     store: Store, trials: Sequence[int], fresh: Callable[[], Mapping[int, float]] = dict
 ) -> Iterator[None]:
     """Keeps the line up to date while the context is open; see `_line`."""
-    ended = threading.Event()
-
-    def show_often(show: _Show) -> None:
-        pause = 0.0
-        while not ended.wait(pause):
-            with contextlib.suppress(OSError):
-                _, pause = show()
-
-    with _line(store, trials, fresh) as show:
-        showing = threading.Thread(target=show_often, args=(show,), daemon=True)
-        showing.start()
-        try:
-            yield
-        finally:
-            ended.set()
-            showing.join()
+    with _line(store, trials, fresh) as show, bars.repeating(lambda: show()[1]):
+        yield
 
 
 def watch(store: Store, trials: Sequence[int]) -> Status:

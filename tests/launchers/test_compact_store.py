@@ -258,6 +258,7 @@ def test_bad_input_gets_one_line(tmp_path, imported):
     assert len(names(path / "trials")) == 6
 
 
+@pytest.mark.slow
 def test_on_objects(tmp_path, imported):
     """On gs://, where nothing is linked, and what is not there is missed when it is read."""
     path, words = imported

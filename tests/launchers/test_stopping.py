@@ -238,6 +238,7 @@ def run_mounting(script, store, *flags):
 
 
 @pytest.mark.skipif(not can_mount(), reason="needs unshare and mounts of one's own")
+@pytest.mark.slow
 def test_a_store_that_turns_read_only_is_one_line_and_the_run_goes_on_later(alone, tmp_path):
     path = tmp_path / "store"
     flags = (*QUICK, "--epochs=20")

@@ -143,6 +143,7 @@ def test_shards_together_are_the_whole(reference, tmp_path):
         assert_same_trial(Store.open(tmp_path).read(number), reference.read(number))
 
 
+@pytest.mark.slow
 def test_inception_runs_from_the_launcher(tmp_path):
     train(tmp_path, "--experiment=digits_inception", "--trials=0:1", "--epochs=1")
     trial = Store.open(tmp_path).read(0)

@@ -138,7 +138,7 @@ def test_killed_between_epochs_it_ends_with_the_same_scores(store, tmp_path):
 def test_check_store_prints_the_command_that_makes_a_lost_model_again(copied):
     copied.trial_path(0).unlink()
     done = run_program("launchers.check_store", f"--store={copied.path}", check=False)
-    assert "1 of 1 are missing: 0" in done.stdout
+    assert "1 of 2 are missing: 0" in done.stdout
     command = shlex.split(done.stdout.splitlines()[-1].removeprefix("to complete it, run: "))
     assert command[:2] == ["tfmem", "train_turnover"]
     assert set(command[2:-2]) == {*FLAGS, "--influence=3"}

@@ -118,6 +118,7 @@ def proxy(monkeypatch):
         yield
 
 
+@pytest.mark.slow
 def test_who_never_answers_is_given_up_in_one_line(tmp_path, monkeypatch, proxy):
     monkeypatch.setattr(download, "_OFFLINE_SECONDS", 1.0)
     data = tmp_path / "some" / "data"
@@ -181,6 +182,7 @@ def test_what_is_told_to_end_leaves_no_folder(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_it_ends_with_who_waits_for_it(tmp_path, proxy):
     """Whoever that was has been killed, and could not tell."""
     words = "cifar100:3.0.2", str(tmp_path / "data"), "300", "0"

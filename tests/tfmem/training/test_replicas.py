@@ -149,7 +149,7 @@ problem = Problem(config, digits, everything, turnover=True)
 mirrored, single = (
     TurnoverTrainer(problem, fit.build_strategy(name)) for name in ("mirrored", "default")
 )
-assert mirrored._strategy.num_replicas_in_sync == 8
+assert mirrored._strategy.num_replicas_in_sync == 2
 # The 20th batch has 41 examples: they and their masks are spread together.
 for one, two in zip(mirrored.weights_after(1, 20), single.weights_after(1, 20)):
     np.testing.assert_allclose(one, two, rtol=0, atol=1e-6)
@@ -163,6 +163,10 @@ for batch in (66, 4):
     else:
         raise AssertionError(f"a batch of {batch} over 8 replicas")
 """
+
+
+# What is the same for two and for many, and slow to trace on many.
+_ON_TWO = (_FLOAT16, _CONTINUES, _TURNOVER, _SAME_WEIGHTS_AUGMENTED)
 
 
 @pytest.fixture(scope="module")
@@ -204,6 +208,6 @@ def run():
     ids=["weights", "augmented", "accuracy", "empty", "continues", "float16", "turnover", "uneven"],
 )
 def test_replicas(script, run):
-    devices = 2 if script is _FLOAT16 else 8  # The scale is slow to trace on many.
+    devices = 2 if script in _ON_TWO else 8
     status, said = run(_DEVICES.format(devices) + script)
     assert status == 0, said

@@ -196,8 +196,10 @@ def test_a_difference_that_is_a_threshold_reaches_it():
     num_in = np.arange(1, 40)[:, None, None]
     num_out = 40 - num_in
     right_in, right_out = np.arange(40)[None, :, None], np.arange(40)[None, None, :]
-    value, _ = estimators.difference(right_in, num_in, right_out, num_out)
     possible = (right_in <= num_in) & (right_out <= num_out)
+    value = np.full(possible.shape, np.nan)
+    counts = np.broadcast_arrays(right_in, num_in, right_out, num_out)
+    value[possible], _ = estimators.difference(*(part[possible] for part in counts))
     for threshold in (Fraction(3, 20), Fraction(1, 4), Fraction(1, 10)):
         scaled = (right_in * num_out - right_out * num_in) * threshold.denominator
         exact = scaled >= threshold.numerator * num_in * num_out

@@ -22,7 +22,7 @@ from tfmem.store.errors import DamagedFileError, StoreError
 from tfmem.store.places import Places
 from tfmem.store.trials import Trial, TrialSet
 
-_FORMAT = 1
+_FORMAT = 2  # Raised when the same config trains another trial, as when padding changed.
 
 
 class Store:
@@ -36,7 +36,7 @@ class Store:
         self.fingerprint: str = about["dataset_fingerprint"]
         self.versions: dict[str, str] = about["versions"]  # The store was made with these.
         self._command: list[str] = about["command"]
-        self.asked = _asked(config, about)  # Which trials launches have asked for so far.
+        self.asked = asked.decode(about["asked"])  # Which trials launches have asked for so far.
         self.digest = digest(config, self.fingerprint)
         self._made_for = records.MadeFor(self.digest, dataset)
 
@@ -146,8 +146,8 @@ class Store:
         and when it ends.
         """
         path = self.path / "experiment.json"
-        config, about = _read_about(path)
-        found = _asked(config, about)
+        _, about = _read_about(path)
+        found = asked.decode(about["asked"])
         self.asked = asked.union([*found, trials])
         if self.asked != found:
             _write_about(path, {**about, "asked": asked.encode(self.asked)})
@@ -344,12 +344,6 @@ def _to_complete(
     return shlex.join(["tfmem", *command, f"--store={store}", *trials])
 
 
-def _asked(config: Config, about: dict[str, Any]) -> list[range]:
-    """Returns what was asked for; all in a store that is older than the note of it."""
-    found = about.get("asked")
-    return [range(config.num_trials)] if found is None else asked.decode(found)
-
-
 def _write_about(path: epath.Path, about: dict[str, Any]) -> None:
     atomic.write_bytes(path, (json.dumps(about, indent=2) + "\n").encode())
 
@@ -364,9 +358,8 @@ def _read_about(path: epath.Path) -> tuple[Config, dict[str, Any]]:
                 raise ValueError(f"{field} is {about[field]!r}")
         if not all(isinstance(word, str) for word in about["command"]):
             raise ValueError(f"command is {about['command']!r}")
-        config = from_dict(about["config"])
-        _asked(config, about)
-        return config, about
+        asked.decode(about["asked"])
+        return from_dict(about["config"]), about
     except (ValueError, KeyError, TypeError) as error:
         raise DamagedFileError(
             f"{path} cannot be read ({_reason(error)})",

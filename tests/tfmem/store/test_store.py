@@ -281,15 +281,13 @@ def test_a_store_knows_what_launches_have_asked_for(store, tmp_path, tiny, tiny_
     assert os.stat(some.path / "experiment.json").st_ino == before
 
 
-def test_a_store_from_before_that_was_noted_was_made_for_all(store):
+def test_what_was_asked_for_must_be_there_and_in_order(store):
     path = store.path / "experiment.json"
     about = json.loads(path.read_text())
     assert about.pop("asked") == [[0, 1000]]
     path.write_text(json.dumps(about))
-    old = Store.open(store.path)
-    assert old.asked == [range(0, 1000)]
-    old.ask_for(range(1000, 1200))
-    assert Store.open(store.path).asked == [range(0, 1200)]
+    with pytest.raises(DamagedFileError, match="lacks 'asked'"):
+        Store.open(store.path)
     path.write_text(json.dumps({**about, "asked": [[5, 2]]}))
     with pytest.raises(DamagedFileError, match=r"asked is \[\[5, 2\]\], expected ascending"):
         Store.open(store.path)

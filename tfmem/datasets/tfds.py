@@ -150,13 +150,10 @@ def load(
     prepare(builder)
     if test_share:
         _require_one_split(builder, test_share)
-    else:
-        names = split_names(builder)
+    names = {"train": "train"} if test_share else split_names(builder)
     with damage.reading(builder):
-        if test_share:
-            train, test = variants.hold_out(_read(builder, "train", image_size), test_share)
-        else:
-            train, test = (_read(builder, names[split], image_size) for split in ("train", "test"))
+        parts = [_read(builder, name, image_size) for name in names.values()]
+    train, test = variants.hold_out(parts[0], test_share) if test_share else parts
     class_names = tuple(builder.info.features["label"].names)
     return base.ArrayDataset(given or name, train, test, class_names, pixel_max=255)
 

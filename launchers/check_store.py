@@ -7,7 +7,8 @@ Reads every trial, from its own file or an archive, and verifies its checksums a
 What programs left behind that were killed is removed: temporary files, and claims of trials. Trials
 that a launch has given up are named with their logs. --quarantine moves damaged files to
 STORE/quarantine, so that their trials are missing; before a damaged archive goes, its sound trials
-are merged into a new one. --watch reads no trial, and shows how far they are until the last one is
+are merged into a new one. Trials that are whole but of another configuration are moved likewise,
+unless they are the more: then experiment.json is what is wrong, and named. --watch reads no trial, and shows how far they are until the last one is
 stored or given up, whoever trains them. Exit code 0 if the store is complete and sound, 1 if it is
 not. It is complete if it has --trials; without that, what the launches so far asked for.
 """
@@ -20,7 +21,7 @@ from absl import flags
 from analysis.cli import arguments, program
 from launchers.cli import progress
 from tfmem.store import asked
-from tfmem.store.errors import DamagedFileError
+from tfmem.store.errors import DamagedFileError, OtherTrialError
 from tfmem.store.store import Store
 from tfmem.words import runs
 from tfmem.workers import claims, compaction, logs
@@ -33,7 +34,7 @@ def main() -> int:
         raise ValueError("--watch reads no trial, so it cannot go with --quarantine: give one")
     chosen = arguments.chosen_trials()
     store = Store.open(FLAGS.store)
-    wanted = [chosen] if chosen else store.asked
+    wanted = [chosen] if chosen else store.head.asked
     if FLAGS.watch:
         found = progress.watch(store, [trial for part in wanted for trial in part])
         return 0 if found.done == found.total else 1
@@ -47,9 +48,12 @@ def main() -> int:
         damaged = store.damaged(there, lambda number: advance(1))
     print(f"{store.path}: {store.config.name}, dataset {store.dataset.name or 'without a name'}")
     if FLAGS.quarantine:
-        for problem in [*damaged.values(), *store.damaged_archives()]:
+        aside = damaged
+        if store.others_prevail(damaged):
+            aside = {n: e for n, e in damaged.items() if not isinstance(e, OtherTrialError)}
+        for problem in [*aside.values(), *store.damaged_archives()]:
             print(problem.what)
-        for path, target in compaction.quarantine(store, damaged):
+        for path, target in compaction.quarantine(store, aside):
             print(f"moved {path} to {target}")
         there = store.numbers()
         damaged = store.damaged(number for number in there if number in damaged)
@@ -72,13 +76,17 @@ def report(
         failure = log.failure(trial)
         if failure and failure.is_final:
             print(f"trial {trial} was given up: {failure.error}; log: {log.path(trial)}")
+    others = store.disagreement(damaged)
+    broken = {n: e for n, e in damaged.items() if not isinstance(e, OtherTrialError)}
     archives = store.damaged_archives()
-    for problem in [*damaged.values(), *archives]:
+    for problem in [*broken.values(), *archives, *filter(None, [others])]:
         print(problem)
-    needed = asked.needed([*missing, *damaged], wanted)
-    for command in dict.fromkeys(store.command(part.start, part.stop) for part in needed):
+    needed = asked.needed([*missing, *broken], wanted)
+    # What is trained before the others are out of the way may be of the wrong configuration.
+    commands = [] if others else [store.command(part.start, part.stop) for part in needed]
+    for command in dict.fromkeys(commands):
         print(f"to complete it, run: {command}")
-    return 1 if needed or archives else 0
+    return 1 if needed or archives or others else 0
 
 
 if __name__ == "__main__":

@@ -78,12 +78,12 @@ def make_report(
     html = render.to_html(
         config=store.config,
         dataset=dataset,
-        fingerprint=store.fingerprint,
+        fingerprint=store.head.dataset_fingerprint,
         trials=render.summarize(trials),
         estimates=shown,
         pairs=found,
         settled=measured,
-        versions=store.versions,
+        versions=store.head.versions,
         notes=notes,
     )
     atomic.write_bytes(out_path, html.encode())

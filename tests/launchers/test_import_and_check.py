@@ -105,7 +105,7 @@ def test_the_dataset_is_checked(tmp_path, arrays, digits):
         **labels,
     }
     import_arrays(tmp_path, right, "--dataset=digits")
-    assert Store.open(tmp_path / "store").fingerprint == digits.fingerprint
+    assert Store.open(tmp_path / "store").head.dataset_fingerprint == digits.fingerprint
     done = import_arrays(tmp_path, arrays, "--dataset=digits", check=False)
     assert "trials.npz has 10 training examples, digits has 1257" in done.stderr
 
@@ -229,7 +229,7 @@ def test_datamodels_of_a_dataset(tmp_path, digits, rng):
     done = run_program("launchers.import_trials", *flags, f"--store={tmp_path / 'store'}")
     # Random trials have nothing to do with the labels of digits: this is said.
     assert "CAUTION: no class is harder than another in trial 0" in done.stdout
-    assert Store.open(tmp_path / "store").fingerprint == digits.fingerprint
+    assert Store.open(tmp_path / "store").head.dataset_fingerprint == digits.fingerprint
     assert_estimates_are_those_of(tmp_path, arrays)
     margins = np.load(tmp_path / "published/train_margins_70pct.npy")
     margins[7, 1000] = np.nan

@@ -41,7 +41,7 @@ def dataset(store):
 def test_the_store_says_what_was_trained(store, dataset):
     overrides = {"epochs": 3, "corrupted_labels": 300}
     assert store.config == TurnoverConfig(experiments.resolve("digits_mlp", overrides))
-    assert store.fingerprint == dataset.fingerprint
+    assert store.head.dataset_fingerprint == dataset.fingerprint
     assert store.numbers() == [0, 1]
     for number in (0, 1):
         trial = store.read(number)

@@ -17,6 +17,7 @@ from tfmem.disk.processes import Process
 _TEMPORARY = re.compile(rf"\..*\.(?P<process>{Process.PATTERN})\.[0-9a-f]{{32}}\.tmp")
 # Another machine's temporary file is abandoned if it has not changed for so long.
 _ABANDONED_SECONDS = 3600
+_UNREADABLE = (errno.EISDIR, errno.EIO)
 # File systems without hard links answer with one of these.
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS)
 
@@ -102,6 +103,20 @@ def remove_abandoned(folder: epath.PathLike) -> None:
                 running = time.time() - path.stat().mtime < _ABANDONED_SECONDS
             if not running:
                 path.unlink()
+
+
+def unreadable(path: epath.PathLike, error: OSError) -> str | None:
+    """Returns why what is at `path` can be read by nobody, or None if it is not there, or may be.
+
+    So it is for a link that leads nowhere, a folder in the place of a file, and a bad disk.
+
+    Args:
+      path: where it is.
+      error: of reading it.
+    """
+    if is_local(path) and os.path.islink(path):
+        return f"it is a link to {os.readlink(path)}: {error.strerror}"
+    return error.strerror if error.errno in _UNREADABLE else None
 
 
 def sync_folder(folder: epath.Path, durable: bool = True) -> None:

@@ -1,6 +1,7 @@
 """What is kept of an epoch of a run that is followed, as a record of a TFRecord file.
 
-A record has `record` ("epoch"), `epoch` (0 before training) and some of the arrays of `FIELDS`.
+A record has `record` ("epoch"), `trial`, `epoch` (0 before training) and some of the arrays of
+`FIELDS`.
 """
 
 from collections.abc import Mapping
@@ -28,9 +29,13 @@ FIELDS: Mapping[str, np.dtype] = {
 }
 
 
-def encode(number: int, epoch: Epoch) -> bytes:
-    """Returns the record of what is kept after `number` epochs."""
-    features: dict[str, tfrecord.Feature] = {"record": b"epoch", "epoch": np.array([number])}
+def encode(trial: int, number: int, epoch: Epoch) -> bytes:
+    """Returns the record of what is kept after `number` epochs of a trial."""
+    features: dict[str, tfrecord.Feature] = {
+        "record": b"epoch",
+        "trial": np.array([trial]),
+        "epoch": np.array([number]),
+    }
     for name, array in epoch.items():
         dtype = FIELDS[name]
         if dtype.kind == "b":

@@ -19,3 +19,16 @@ class StoreError(ValueError):
 
 class DamagedFileError(StoreError):
     """A file that is not what was written; `what` names it."""
+
+
+class OtherTrialError(DamagedFileError):
+    """A trial that is whole, but was made with another config or dataset than its store's."""
+
+
+class UnreadableError(ValueError):
+    """A file that is there, and cannot be read: it says why."""
+
+
+def reason(error: Exception) -> str:
+    """Returns what an error in reading a file says, in words."""
+    return f"lacks {error}" if isinstance(error, KeyError) else str(error)

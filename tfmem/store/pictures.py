@@ -28,7 +28,7 @@ def load_pictures(store: Store, data_dir: str | None) -> ImageDataset:
 def _same_examples(dataset: Dataset, store: Store) -> bool:
     """Returns whether the dataset is the one that the store's trials were made on."""
     if store.config.kind != "last_layer":
-        return dataset.fingerprint == store.fingerprint
+        return dataset.fingerprint == store.head.dataset_fingerprint
     # Its fingerprint is that of the features; the examples are known by their ids and labels.
     splits = (dataset.train, store.dataset.train), (dataset.test, store.dataset.test)
     return all(

@@ -5,6 +5,7 @@ the first one is read, by name, in which the trial is sound.
 """
 
 import contextlib
+import itertools
 import re
 from collections.abc import Iterator
 
@@ -14,6 +15,7 @@ from etils import epath
 from tfmem.disk import atomic
 from tfmem.store import archives
 from tfmem.store.archives import Archive, Reader
+from tfmem.store.errors import UnreadableError
 
 _TRIAL_NAME = re.compile(r"trial-(\d{6,})\.tfrecord")
 _ATTEMPTS = 10  # Others may move files meanwhile.
@@ -29,6 +31,7 @@ class Places:
 
     def __init__(self, store: epath.Path):
         self.trial_folder, self.archive_folder = store / "trials", store / "archives"
+        self.quarantine = store / "quarantine"
         self.loose: set[int] = set()
         self.archives: dict[str, Archive] = {}
         self._archived: dict[int, Archive] = {}  # The first archive that has a trial.
@@ -67,7 +70,9 @@ class Places:
         }
         return True
 
-    def versions(self, number: int, reader: Reader) -> Iterator[tuple[epath.Path, bytes]]:
+    def versions(
+        self, number: int, reader: Reader
+    ) -> Iterator[tuple[epath.Path, bytes | UnreadableError]]:
         """Yields the files that have a trial, and its bytes there, in the order they count.
 
         If files vanish meanwhile, their trials have moved: they are listed again.
@@ -75,21 +80,65 @@ class Places:
         archive = self._archived.get(number)
         if archive and self._has_looked and number not in self.loose:
             with contextlib.suppress(FileNotFoundError):
-                yield archive.path, reader.read(archive, number)
+                yield archive.path, _part(archive, number, reader)
         path = self.trial_path(number)
         for _ in range(_ATTEMPTS):
             with contextlib.suppress(FileNotFoundError):
-                yield path, path.read_bytes()
+                yield path, self.own(number)
                 return
             for archive in self.archives.values():
                 if number in archive.parts:
                     with contextlib.suppress(FileNotFoundError):
-                        yield archive.path, reader.read(archive, number)
+                        yield archive.path, _part(archive, number, reader)
             if not self.look_for_archives():
                 return
 
+    def own(self, number: int) -> bytes | UnreadableError:
+        """Returns what a trial's own file holds, or why it cannot be read.
+
+        Raises:
+          FileNotFoundError: there is none.
+        """
+        path = self.trial_path(number)
+        try:
+            return path.read_bytes()
+        except OSError as error:
+            return _unreadable(path, error)
+
+    def move_aside(self, path: epath.Path) -> epath.Path:
+        """Moves a file of the store to quarantine, where nothing is yet; returns where it is then.
+
+        So whatever it may have cost is kept. Nothing happens if somebody else has just moved it.
+        """
+        self.quarantine.mkdir(parents=True, exist_ok=True)
+        names = (f"{path.name}.{count}" if count else path.name for count in itertools.count())
+        taken = set(atomic.names(self.quarantine))
+        target = self.quarantine / next(name for name in names if name not in taken)
+        with contextlib.suppress(FileNotFoundError):
+            path.rename(target)
+        return target
+
     def _inspect(self, name: str) -> Archive:
-        archive = archives.inspect(self.archive_folder / name)
+        path = self.archive_folder / name
+        try:
+            archive = archives.inspect(path)
+        except OSError as error:
+            archive = Archive(path, 0, {}, str(_unreadable(path, error)))
         if archive.problem:
             logging.warning("%s", archive.damage())
         return archive
+
+
+def _part(archive: Archive, number: int, reader: Reader) -> bytes | UnreadableError:
+    """Returns the bytes of a trial in an archive, or why they cannot be read."""
+    try:
+        return reader.read(archive, number)
+    except OSError as error:
+        return _unreadable(archive.path, error)
+
+
+def _unreadable(path: epath.Path, error: OSError) -> UnreadableError:
+    """Returns why nobody can read a file; raises the error if somebody may, or it is not there."""
+    if (reason := atomic.unreadable(path, error)) is None:
+        raise error
+    return UnreadableError(reason)

@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import functools
-import itertools
 import json
 import platform
 from importlib import metadata
@@ -18,6 +17,10 @@ from tfmem.store.trials import Predictions, Trial
 PROBABILITY = "label_probability"
 # Arrays that a source may not have, with the type of their values.
 OPTIONAL = {"predicted": np.dtype("<u2"), PROBABILITY: np.dtype("<f2")}
+
+
+class OtherConfigError(ValueError):
+    """A trial that was made with another config or dataset."""
 
 
 @functools.cache
@@ -110,10 +113,10 @@ def encode_trial(made_for: MadeFor, trial: Trial) -> bytes:
         about["base_seed"] = np.array([trial.base_seed])
     if trial.seconds is not None:
         about["seconds"] = np.array([trial.seconds], np.float32)
-    train = _encode_predictions("train", trial.train, len(splits[0]))
+    train = _encode_predictions("train", trial.number, trial.train, len(splits[0]))
     train["subset"] = bits.pack(trial.subset).tobytes()
-    test = _encode_predictions("test", trial.test, len(splits[1]))
-    followed = itertools.starmap(epochs.encode, trial.epochs.items())
+    test = _encode_predictions("test", trial.number, trial.test, len(splits[1]))
+    followed = (epochs.encode(trial.number, *epoch) for epoch in trial.epochs.items())
     return tfrecord.encode([*map(tfrecord.encode_example, (about, train, test)), *followed])
 
 
@@ -146,10 +149,13 @@ def decode_records(made_for: MadeFor, number: int, content: bytes) -> list[dict]
     about, train, test = records[:3]
     if "epochs" in about and about["epochs"] != [len(followed)]:
         raise ValueError(f"holds {len(followed)} epochs, expected {about['epochs'][0]}")
-    if about["trial"][0] != number:
+    if about["trial"] != [number]:
         raise ValueError(f"it holds trial {about['trial'][0]}")
+    for (name,), record in zip(names, records, strict=True):
+        if record["trial"] != [number]:
+            raise ValueError(f"its record {name.decode()} is of trial {record['trial'][0]}")
     if about["config_digest"] != [made_for.digest.encode()]:
-        raise ValueError("it was made with another configuration or dataset")
+        raise OtherConfigError("it was made with another configuration or dataset")
     for record, split in ((train, made_for.dataset.train), (test, made_for.dataset.test)):
         if record["count"][0] != len(split):
             raise ValueError(f"holds {record['count'][0]} examples, the dataset has {len(split)}")
@@ -159,7 +165,28 @@ def decode_records(made_for: MadeFor, number: int, content: bytes) -> list[dict]
     size = int(np.bitwise_count(np.frombuffer(train["subset"][0], np.uint8)).sum())
     if about["subset_size"][0] != size:
         raise ValueError(f"its subset has {size} examples, expected {about['subset_size'][0]}")
+    for name, accuracy in _accuracies(made_for, train, test, size).items():
+        if name in about and about[name] != [np.float32(accuracy)]:
+            raise ValueError(f"its {name} is {about[name][0]:.6g}, and its bits say {accuracy:.6g}")
     return records
+
+
+def _accuracies(made_for: MadeFor, train: dict, test: dict, size: int) -> dict[str, float]:
+    """Returns what the bits of decoded records say, by the accuracies' names in the first one."""
+    n, n_test = len(made_for.dataset.train), len(made_for.dataset.test)
+    subset, correct, test_correct = (
+        np.frombuffer(data[0], np.uint8)
+        for data in (train["subset"], train["correct"], test["correct"])
+    )
+    of_subset = int(np.bitwise_count(subset & correct).sum())
+    of_train = int(np.bitwise_count(correct).sum())
+    of_test = int(np.bitwise_count(test_correct).sum())
+    found = {"test_accuracy": of_test / n_test}
+    if size:
+        found["subset_accuracy"] = of_subset / size
+    if size < n:
+        found["heldout_accuracy"] = (of_train - of_subset) / (n - size)
+    return found
 
 
 def verify(made_for: MadeFor, number: int, content: bytes) -> list[dict]:
@@ -184,7 +211,7 @@ def verify(made_for: MadeFor, number: int, content: bytes) -> list[dict]:
 
 
 def _encode_predictions(
-    record: str, predictions: Predictions, count: int
+    record: str, trial: int, predictions: Predictions, count: int
 ) -> dict[str, tfrecord.Feature]:
     arrays = vars(predictions)
     for name, array in arrays.items():
@@ -192,6 +219,7 @@ def _encode_predictions(
             raise ValueError(f"{record} {name} has shape {array.shape}, expected ({count},)")
     features: dict[str, tfrecord.Feature] = {
         "record": record.encode(),
+        "trial": np.array([trial]),
         "count": np.array([count]),
         "correct": bits.pack(predictions.correct).tobytes(),
     }

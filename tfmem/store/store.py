@@ -4,46 +4,61 @@ A trial's file appears by rename, so it is whole or it is absent, and checksums 
 every read. `tfmem.store.places` says which file is read.
 """
 
-import json
+import dataclasses
 import shlex
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from etils import epath
 
-from tfmem.config import Config, differences, digest, from_dict, to_dict
+from tfmem.config import Config, differences
 from tfmem.datasets import Dataset
 from tfmem.disk import atomic, bits
 from tfmem.disk.bits import BitMatrix
-from tfmem.store import asked, records
+from tfmem.store import asked, head, records
 from tfmem.store.archives import Reader
-from tfmem.store.errors import DamagedFileError, StoreError
+from tfmem.store.errors import (
+    DamagedFileError,
+    OtherTrialError,
+    StoreError,
+    UnreadableError,
+    reason,
+)
+from tfmem.store.head import Head
 from tfmem.store.places import Places
 from tfmem.store.trials import Trial, TrialSet
+from tfmem.words import runs
 
-_FORMAT = 2  # Raised when the same config trains another trial, as when padding changed.
+_DATASET = "dataset.tfrecord"
 
 
 class Store:
-    """A store on any file system that `etils.epath` knows."""
+    """A store on any file system that `etils.epath` knows.
 
-    def __init__(self, path: epath.Path, config: Config, dataset: Dataset, about: dict):
+    Attributes:
+      path: where it is.
+      places: finds its trials.
+      head: what experiment.json said when it was opened, or later here.
+      dataset: what its trials were trained on, without images.
+    """
+
+    def __init__(self, path: epath.Path, about: Head, dataset: Dataset):
         self.path = path
         self.places = Places(path)
-        self.config = config
-        self.dataset = dataset  # It has no images.
-        self.fingerprint: str = about["dataset_fingerprint"]
-        self.versions: dict[str, str] = about["versions"]  # The store was made with these.
-        self._command: list[str] = about["command"]
-        self.asked = asked.decode(about["asked"])  # Which trials launches have asked for so far.
-        self.digest = digest(config, self.fingerprint)
-        self._made_for = records.MadeFor(self.digest, dataset)
+        self.head = about
+        self.dataset = dataset
+        self._made_for = records.MadeFor(about.digest, dataset)
+
+    @property
+    def config(self) -> Config:
+        """What its trials are."""
+        return self.head.config
 
     @staticmethod
     def exists(path: epath.PathLike) -> bool:
         """Returns whether there is a store at `path`, whatever it holds."""
-        return (epath.Path(path) / "experiment.json").exists()
+        return (epath.Path(path) / head.NAME).exists()
 
     @classmethod
     def create(
@@ -66,36 +81,27 @@ class Store:
 
         Raises:
           StoreError: a store of another config or dataset is there; the message names the fields
-            that differ.
+            that differ. Or there are trials of another one without experiment.json.
+          DamagedFileError: as `open`.
         """
         path = epath.Path(path)
-        about_path = path / "experiment.json"
+        made = Head.of(config, dataset, command, trials or range(config.num_trials))
         if cls.exists(path):
-            found, about = _read_about(about_path)
-            different = differences(config, found)
-            if about["dataset_fingerprint"] != dataset.fingerprint:
-                different.append(
-                    "dataset fingerprint: "
-                    f"{dataset.fingerprint[:12]} and {about['dataset_fingerprint'][:12]}"
-                )
-            if different:
-                raise StoreError(
-                    f"{path} holds trials of another configuration (given here and stored there): "
-                    f"{'; '.join(different)}; give another --store, or the flags it was made with"
-                )
+            _require_same(path, made, head.read(path))
         else:
-            about = {
-                "format": _FORMAT,
-                "config": to_dict(config),
-                "dataset_fingerprint": dataset.fingerprint,
-                "versions": records.versions(),
-                "command": list(command),
-                "asked": asked.encode([trials or range(config.num_trials)]),
-            }
-            _write_about(about_path, about)
+            there = cls(path, made, dataset)
+            numbers = there.numbers()
+            if there.others_prevail(found := there.damaged(numbers)):
+                others = sum(isinstance(error, OtherTrialError) for error in found.values())
+                raise StoreError(
+                    f"{path} has no {head.NAME}, and {others:,} of its {len(numbers):,} trials "
+                    "were made with another configuration or dataset than is given here",
+                    "give the flags that they were made with, or another --store",
+                )
+            head.write(path, made)
         (path / "trials").mkdir(parents=True, exist_ok=True)
-        if not (path / "dataset.tfrecord").exists():
-            atomic.write_bytes(path / "dataset.tfrecord", records.encode_dataset(dataset))
+        if not (path / _DATASET).exists():
+            atomic.write_bytes(path / _DATASET, records.encode_dataset(dataset))
         store = cls.open(path)
         store.remove_abandoned()
         return store
@@ -106,24 +112,27 @@ class Store:
 
         Raises:
           StoreError: there is no store there.
-          DamagedFileError: one of its two head files is damaged.
+          DamagedFileError: one of its two head files is damaged, or another store's.
         """
         path = epath.Path(path)
         if not cls.exists(path):
             raise StoreError(
-                f"{path} is not a store: it has no experiment.json",
+                f"{path} is not a store: it has no {head.NAME}",
                 "tfmem train_trials or tfmem import_trials makes one",
             )
-        config, about = _read_about(path / "experiment.json")
-        dataset_path = path / "dataset.tfrecord"
+        about = head.read(path)
+        dataset_path = path / _DATASET
         try:
-            dataset = records.decode_dataset(dataset_path.read_bytes(), config.dataset)
-        except (ValueError, KeyError, OSError) as error:
-            command = _to_complete(about["command"], path, config, 0, 1)
+            dataset = records.decode_dataset(dataset_path.read_bytes(), about.config.dataset)
+            if dataset.fingerprint != about.labels_fingerprint:
+                raise ValueError("its labels or ids are not those that the store was made with")
+        except (ValueError, KeyError, IndexError, OSError) as error:
             raise DamagedFileError(
-                f"{dataset_path} is damaged ({_reason(error)})", f"remove it and run: {command}"
+                f"{dataset_path} is damaged, or another store's ({reason(error)})",
+                "restore it from a copy; or move it aside, and it is made again, and the trials "
+                f"beside it are kept, if you run: {about.to_make_again(path)}",
             ) from error
-        return cls(path, config, dataset, about)
+        return cls(path, about, dataset)
 
     def trial_path(self, number: int) -> epath.Path:
         """Returns where a trial's own file is, if it has one."""
@@ -145,12 +154,10 @@ class Store:
         If two ask for new ones in the same moment, one may be lost; so a launch asks when it begins
         and when it ends.
         """
-        path = self.path / "experiment.json"
-        _, about = _read_about(path)
-        found = asked.decode(about["asked"])
-        self.asked = asked.union([*found, trials])
-        if self.asked != found:
-            _write_about(path, {**about, "asked": asked.encode(self.asked)})
+        found = head.read(self.path)
+        self.head = dataclasses.replace(found, asked=asked.union([*found.asked, trials]))
+        if self.head != found:
+            head.write(self.path, self.head)
 
     def numbers(self) -> list[int]:
         """Returns the trials that are there, ascending; their content is not verified."""
@@ -162,7 +169,7 @@ class Store:
         What is wrong with single trials in archives is `damaged`'s to say.
         """
         self.places.look_for_archives()
-        command = shlex.join(["tfmem", "check_store", f"--store={self.path}", "--quarantine"])
+        command = f"{self._check} --quarantine"
         return [
             DamagedFileError(archive.damage(), f"to keep these and move it aside, run: {command}")
             for archive in self.places.archives.values()
@@ -185,11 +192,11 @@ class Store:
         content, path = records.encode_trial(self._made_for, trial), self.trial_path(trial.number)
         if self.has(trial.number):
             return False
-        if not atomic.create_bytes(path, content):
+        while not atomic.create_bytes(path, content):
             # It is damaged, or somebody else has just stored it.
             if self.has(trial.number):
                 return False
-            atomic.write_bytes(path, content)
+            self.places.move_aside(path)
         return True
 
     def has(self, number: int) -> bool:
@@ -212,9 +219,14 @@ class Store:
         with Reader() as reader:
             return self._read(number, records.decode_trial, reader)
 
-    def verify(self, number: int, content: bytes, path: epath.Path) -> None:
-        """Raises DamagedFileError, as `read`, if what `path` holds is not that trial's content."""
-        self._decoded(records.verify, number, content, path)
+    def verified(self, number: int, content: bytes | UnreadableError, path: epath.Path) -> bytes:
+        """Returns what `path` holds of a trial; DamagedFileError, as `read`, if it is not sound."""
+
+        def sound(made_for: records.MadeFor, number: int, content: bytes) -> bytes:
+            records.verify(made_for, number, content)
+            return content
+
+        return self._decoded(sound, number, content, path)
 
     def load(
         self,
@@ -276,7 +288,10 @@ class Store:
     def damaged(
         self, numbers: Iterable[int], on_trial: Callable[[int], None] = lambda number: None
     ) -> dict[int, DamagedFileError]:
-        """Reads the given trials and returns the damaged ones, each with what is wrong."""
+        """Reads the given trials and returns those that cannot be used, each with what is wrong.
+
+        They are damaged, or whole but of another configuration (OtherTrialError).
+        """
         found = {}
         with Reader() as reader:
             for number in numbers:
@@ -288,10 +303,48 @@ class Store:
         return found
 
     def missing_trials(self, trials: range) -> tuple[list[int], dict[int, DamagedFileError]]:
-        """Returns those of the trials that have to be trained, and the damaged ones among them."""
+        """Returns those of the trials that have to be trained, and the damaged ones among them.
+
+        Raises:
+          StoreError: some are whole, but of another configuration; see `disagreement`.
+        """
         there = set(self.numbers())
         damaged = self.damaged(number for number in trials if number in there)
+        if any(isinstance(error, OtherTrialError) for error in damaged.values()):
+            raise self.disagreement(self.damaged(there)) or next(iter(damaged.values()))
         return [number for number in trials if number not in there or number in damaged], damaged
+
+    def others_prevail(self, damaged: Mapping[int, DamagedFileError]) -> bool:
+        """Returns whether more trials are of another configuration than of the store's.
+
+        Args:
+          damaged: what `damaged` returned for all trials.
+        """
+        others = sum(isinstance(error, OtherTrialError) for error in damaged.values())
+        return others > len(self.places.look()) - len(damaged)
+
+    def disagreement(self, damaged: Mapping[int, DamagedFileError]) -> StoreError | None:
+        """Returns what to say if trials are whole but of another configuration; None if none are.
+
+        If these are more than the others, experiment.json is what is wrong.
+
+        Args:
+          damaged: what `damaged` returned for all trials.
+        """
+        others = [n for n, error in damaged.items() if isinstance(error, OtherTrialError)]
+        if not others:
+            return None
+        if self.others_prevail(damaged):
+            return StoreError(
+                f"{self.path / head.NAME} is not what these trials were made with, which are "
+                f"whole: {runs(others)}",
+                "restore it from a copy; or move it aside, and it is made again, and they are "
+                "kept, if you run what made them",
+            )
+        return StoreError(
+            f"made with another configuration or dataset, and whole: {runs(others)}",
+            f"to move them to {self.places.quarantine}, run: {self._check} --quarantine",
+        )
 
     def command(self, start: int = 0, stop: int | None = None) -> str:
         """Returns the shell command that makes trials start..stop-1; all by default.
@@ -299,7 +352,7 @@ class Store:
         Of a store that was made by a call of the library, it says so in words.
         """
         stop = self.config.num_trials if stop is None else stop
-        return _to_complete(self._command, self.path, self.config, start, stop)
+        return self.head.to_complete(self.path, start, stop)
 
     def _read(self, number: int, decode: Callable[..., Any], reader: Reader) -> Any:
         """Returns the first version of a trial that is sound; one in its own file is the only one.
@@ -317,51 +370,42 @@ class Store:
         raise damaged or StoreError(f"trial {number} is not in {self.path}", mend)
 
     def _decoded(
-        self, decode: Callable[..., Any], number: int, content: bytes, path: epath.Path
+        self,
+        decode: Callable[..., Any],
+        number: int,
+        content: bytes | UnreadableError,
+        path: epath.Path,
     ) -> Any:
+        what = path if path == self.trial_path(number) else f"trial {number} in {path}"
         try:
+            if isinstance(content, UnreadableError):
+                raise content
             return decode(self._made_for, number, content)
+        except records.OtherConfigError as error:
+            raise OtherTrialError(
+                f"{what} is whole, but {error}", f"to learn which file is wrong, run: {self._check}"
+            ) from error
         except (ValueError, KeyError, IndexError) as error:
-            what = path if path == self.trial_path(number) else f"trial {number} in {path}"
-            command = self.command(number, number + 1)
             raise DamagedFileError(
-                f"{what} is damaged ({_reason(error)})", f"to make it again, run: {command}"
+                f"{what} is damaged ({reason(error)})",
+                f"to make it again, run: {self.command(number, number + 1)}",
             ) from error
 
-
-def _reason(error: Exception) -> str:
-    return f"lacks {error}" if isinstance(error, KeyError) else str(error)
-
-
-def _to_complete(
-    command: Sequence[str], store: epath.Path, config: Config, start: int, stop: int
-) -> str:
-    """Returns the shell command that makes trials start..stop-1 of a store, where it is now."""
-    if not command:
-        return f"what made it (Python that called Store.create), for trials {start}:{stop}"
-    # An import always imports all trials.
-    trials = [] if config.kind == "import" else [f"--trials={start}:{stop}"]
-    return shlex.join(["tfmem", *command, f"--store={store}", *trials])
+    @property
+    def _check(self) -> str:
+        return shlex.join(["tfmem", "check_store", f"--store={self.path}"])
 
 
-def _write_about(path: epath.Path, about: dict[str, Any]) -> None:
-    atomic.write_bytes(path, (json.dumps(about, indent=2) + "\n").encode())
-
-
-def _read_about(path: epath.Path) -> tuple[Config, dict[str, Any]]:
-    try:
-        about = json.loads(path.read_text())
-        if about["format"] != _FORMAT:
-            raise ValueError(f"format {about['format']}, this tfmem reads {_FORMAT}")
-        for field, kind in (("dataset_fingerprint", str), ("versions", dict), ("command", list)):
-            if not isinstance(about[field], kind):
-                raise ValueError(f"{field} is {about[field]!r}")
-        if not all(isinstance(word, str) for word in about["command"]):
-            raise ValueError(f"command is {about['command']!r}")
-        asked.decode(about["asked"])
-        return from_dict(about["config"]), about
-    except (ValueError, KeyError, TypeError) as error:
-        raise DamagedFileError(
-            f"{path} cannot be read ({_reason(error)})",
-            "restore it from a copy, or give another --store: the trials beside it are untouched",
-        ) from error
+def _require_same(path: epath.Path, given: Head, found: Head) -> None:
+    """Raises StoreError, which names what differs, if a store is of another config or dataset."""
+    different = differences(given.config, found.config)
+    if found.dataset_fingerprint != given.dataset_fingerprint:
+        different.append(
+            "dataset fingerprint: "
+            f"{given.dataset_fingerprint[:12]} and {found.dataset_fingerprint[:12]}"
+        )
+    if different:
+        raise StoreError(
+            f"{path} holds trials of another configuration (given here and stored there): "
+            f"{'; '.join(different)}; give another --store, or the flags it was made with"
+        )

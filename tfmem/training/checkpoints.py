@@ -120,7 +120,7 @@ class Checkpoints:
         # Each epoch once: together they may be large, and the state says which there are.
         for number, epoch in checkpoint.epochs.items():
             if (trial, number) not in self._written:
-                content = tfrecord.encode([epochs.encode(number, epoch)])
+                content = tfrecord.encode([epochs.encode(trial, number, epoch)])
                 atomic.write_bytes(self._epoch_path(trial, number), content)
                 self._written.add((trial, number))
         npz.write_npz(self.path(trial), arrays)

@@ -17,12 +17,16 @@ from etils import epath
 from tfmem.disk import atomic
 from tfmem.store import archives
 from tfmem.store.archives import Archive, Content, Reader
-from tfmem.store.errors import DamagedFileError, StoreError
+from tfmem.store.errors import (
+    DamagedFileError,
+    OtherTrialError,
+    StoreError,
+    UnreadableError,
+)
 from tfmem.store.store import Store
 from tfmem.workers import claims
 from tfmem.workers.claims import Claims
 
-_FOLDER = "quarantine"  # It lies in a store.
 _STAGES = 3  # A trial is verified, written, and read back.
 Progress = Callable[[float], None]
 
@@ -68,15 +72,16 @@ def compact(store: Store, max_bytes: float, progress: Progress = lambda trials: 
         store.places.look()
         old = list(store.places.archives.values())
         for trial in sorted(store.places.loose):
-            content, others = _own(store, trial), _versions(trial, old, reader)
+            others = _versions(trial, old, reader)
+            path = store.trial_path(trial)
             try:
-                store.verify(trial, content, store.trial_path(trial))
+                content = store.verified(trial, _own(store, trial), path)
             except DamagedFileError as error:
                 damaged[trial] = error
             else:
                 if content in others:  # An earlier compaction was interrupted.
                     merged.append(trial)
-                elif not any(_is_sound(store, trial, other) for other in others):
+                elif not any(_is_whole(store, trial, other) for other in others):
                     contents.append(Content.of(trial, content))
             progress(1 / _STAGES)
         _remove(store, merged)
@@ -90,12 +95,12 @@ def compact(store: Store, max_bytes: float, progress: Progress = lambda trials: 
 def quarantine(store: Store, damaged: Iterable[int]) -> list[tuple[epath.Path, epath.Path]]:
     """Moves damaged files to STORE/quarantine; the trials that they had are then missing.
 
-    Before an archive is moved, its sound trials go into a new one.
+    Before an archive is moved, all that is whole in it goes into a new one, but for `damaged`.
 
     Args:
       store: where they are.
-      damaged: trials that were found to be damaged. Archives that are damaged as files are moved in
-        any case.
+      damaged: trials that were found to be damaged, or of another configuration. Archives that are
+        damaged as files are moved in any case.
 
     Returns:
       From where and to where each file was moved.
@@ -104,6 +109,7 @@ def quarantine(store: Store, damaged: Iterable[int]) -> list[tuple[epath.Path, e
       StoreError: as `compact`.
       OSError: a file cannot be written or moved.
     """
+    damaged = set(damaged)
     with _alone(store), Reader() as reader:
         store.places.look()
         # A trial may have been made again meanwhile, and an archive may have it too.
@@ -119,7 +125,7 @@ def quarantine(store: Store, damaged: Iterable[int]) -> list[tuple[epath.Path, e
             for trial in sorted(archive.parts.keys() - store.places.loose):
                 content = reader.read(archive, trial)
                 is_kept = content in _versions(trial, whole, reader)
-                if not is_kept and _is_sound(store, trial, content):
+                if not is_kept and _is_whole(store, trial, content, trial not in damaged):
                     contents.append(Content.of(trial, content))
             if contents:
                 _write(store, contents, functools.partial(reader.read, archive))
@@ -141,11 +147,11 @@ def _alone(store: Store) -> Iterator[None]:
         yield
 
 
-def _own(store: Store, trial: int) -> bytes:
+def _own(store: Store, trial: int) -> bytes | UnreadableError:
     """Returns the content of a trial's own file."""
     path = store.trial_path(trial)
     try:
-        return path.read_bytes()
+        return store.places.own(trial)
     except FileNotFoundError as error:
         raise StoreError(
             f"{path} was removed while it was merged", "run the same command again"
@@ -157,9 +163,11 @@ def _versions(trial: int, of: Iterable[Archive], reader: Reader) -> list[bytes]:
     return [reader.read(archive, trial) for archive in of if trial in archive.parts]
 
 
-def _is_sound(store: Store, trial: int, content: bytes) -> bool:
+def _is_whole(store: Store, trial: int, content: bytes, of_any_config: bool = False) -> bool:
     try:
-        store.verify(trial, content, store.archive_folder)
+        store.verified(trial, content, store.archive_folder)
+    except OtherTrialError:
+        return of_any_config
     except DamagedFileError:
         return False
     return True
@@ -168,7 +176,7 @@ def _is_sound(store: Store, trial: int, content: bytes) -> bool:
 def _write(
     store: Store,
     contents: Sequence[Content],
-    read: Callable[[int], bytes],
+    read: Callable[[int], bytes | UnreadableError],
     progress: Progress = lambda trials: None,
 ) -> Archive:
     """Writes a new archive of what `read` returns, which has to be `contents`; reads it back."""
@@ -182,7 +190,7 @@ def _write(
         file.write(archives.encode_index(contents))
         for expected in contents:
             content = read(expected.trial)
-            if Content.of(expected.trial, content) != expected:
+            if not isinstance(content, bytes) or Content.of(expected.trial, content) != expected:
                 raise StoreError(
                     f"trial {expected.trial} of {store.path} changed while it was merged",
                     "run the same command again",
@@ -209,10 +217,5 @@ def _remove(store: Store, trials: Iterable[int]) -> None:
 
 
 def _move_aside(store: Store, path: epath.Path) -> tuple[epath.Path, epath.Path]:
-    """Moves a file to where nothing is yet; returns from where to where."""
-    folder = store.path / _FOLDER
-    folder.mkdir(parents=True, exist_ok=True)
-    names = (f"{path.name}.{count}" if count else path.name for count in itertools.count())
-    target = next(target for target in map(folder.joinpath, names) if not target.exists())
-    path.rename(target)
-    return path, target
+    """Moves a file to quarantine; returns from where to where."""
+    return path, store.places.move_aside(path)

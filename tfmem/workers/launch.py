@@ -155,7 +155,7 @@ class Launch:
           OSError: the store cannot be written.
         """
         checkpoints = Checkpoints(
-            self.store.path / "checkpoints", self.store.digest, self._checkpoint_seconds, first
+            self.store.path / "checkpoints", self.store.head.digest, self._checkpoint_seconds, first
         )
         checkpoints.remove_finished(self.store.numbers())
         at_once = trainer.batch_of_trials

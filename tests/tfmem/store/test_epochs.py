@@ -35,7 +35,7 @@ def assert_same_epoch(a, b):
 def test_an_epoch_both_ways(rng):
     epoch = random_epoch(rng)
     assert epoch.keys() == epochs.FIELDS.keys()
-    number, found = epochs.decode(tfrecord.decode_example(epochs.encode(7, epoch)))
+    number, found = epochs.decode(tfrecord.decode_example(epochs.encode(0, 7, epoch)))
     assert number == 7
     assert_same_epoch(epoch, found)
 
@@ -62,7 +62,7 @@ def test_a_record_that_is_no_epoch_is_damage(tiny, tiny_config, tmp_path, rng):
     path.write_bytes(tfrecord.encode([*records, records[1]]))
     with pytest.raises(DamagedFileError, match="expected trial, train, test and epochs"):
         store.read(0)
-    cut = epochs.encode(1, {"train_correct": np.ones(21, bool)})
+    cut = epochs.encode(0, 1, {"train_correct": np.ones(21, bool)})
     features = tfrecord.decode_example(cut)
     with pytest.raises(ValueError, match="train_correct of an epoch has 3 bytes for 30 examples"):
         epochs.decode({**features, "train_correct_count": np.array([30])})

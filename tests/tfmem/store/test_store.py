@@ -32,7 +32,7 @@ def test_trials_both_ways(store, tiny, rng):
         assert_same_trial(read, trial)
         assert read.seconds == trial.seconds
     assert opened.config == store.config
-    assert opened.fingerprint == tiny.fingerprint
+    assert opened.head.dataset_fingerprint == tiny.fingerprint
     assert opened.dataset.class_names == tiny.class_names
     np.testing.assert_array_equal(opened.dataset.train.labels, tiny.train.labels)
     np.testing.assert_array_equal(opened.dataset.test.ids, tiny.test.ids)
@@ -58,7 +58,7 @@ def test_the_layout_is_the_documented_one(store, tiny, rng):
     assert about["subset_accuracy"].float_list.value[0] == pytest.approx(seen)
     unseen = trial.train.correct[~trial.subset].mean()
     assert about["heldout_accuracy"].float_list.value[0] == pytest.approx(unseen)
-    assert about["config_digest"].bytes_list.value[0].decode() == store.digest
+    assert about["config_digest"].bytes_list.value[0].decode() == store.head.digest
     assert "numpy" in json.loads(about["versions"].bytes_list.value[0])
     assert train["count"].int64_list.value[0] == 21
 
@@ -185,7 +185,7 @@ def test_another_config_or_dataset_is_refused(store, tiny, tiny_config):
     other = dataclasses.replace(tiny, train=ArraySplit(labels, tiny.train.ids, tiny.train.images))
     with pytest.raises(StoreError, match="dataset fingerprint"):
         Store.create(store.path, tiny_config, other)
-    assert Store.create(store.path, tiny_config, tiny).digest == store.digest
+    assert Store.create(store.path, tiny_config, tiny).head.digest == store.head.digest
 
 
 def test_no_store_and_no_trials(store, tmp_path):
@@ -265,17 +265,17 @@ def test_the_store_keeps_the_command_that_made_it(tmp_path, tiny, tiny_config):
     assert moved.command(3, 4) == f"tfmem train_trials {flags} --trials=3:4"
     assert moved.command() == f"tfmem train_trials {flags} --trials=0:1000"
     again = Store.create(moved.path, tiny_config, tiny, ["train_trials", "--stack=none"])
-    assert (again.digest, again.command()) == (store.digest, moved.command())
+    assert (again.head.digest, again.command()) == (store.head.digest, moved.command())
 
 
 def test_a_store_knows_what_launches_have_asked_for(store, tmp_path, tiny, tiny_config):
-    assert store.asked == [range(0, 1000)]  # Nobody said which ones: all of the experiment's.
+    assert store.head.asked == [range(0, 1000)]  # Nobody said which ones: all of the experiment's.
     some = Store.create(tmp_path / "some", tiny_config, tiny, trials=range(0, 400))
-    assert some.asked == [range(0, 400)]
+    assert some.head.asked == [range(0, 400)]
     other = Store.open(some.path)
     some.ask_for(range(600, 700))
     other.ask_for(range(350, 450))
-    assert Store.open(some.path).asked == other.asked == [range(0, 450), range(600, 700)]
+    assert Store.open(some.path).head.asked == other.head.asked == [range(0, 450), range(600, 700)]
     before = os.stat(some.path / "experiment.json").st_ino  # What is known is not written again.
     Store.create(some.path, tiny_config, tiny, trials=range(0, 1000)).ask_for(range(620, 650))
     assert os.stat(some.path / "experiment.json").st_ino == before

@@ -1,0 +1,151 @@
+"""experiment.json: what the trials of a store are, and what else a store has to hold.
+
+It is written first, and carries its own digest and that of `dataset.tfrecord`. So a change of
+either is told from damage of the trials.
+"""
+
+import dataclasses
+import hashlib
+import json
+import shlex
+from collections.abc import Sequence
+from typing import Any
+
+from etils import epath
+
+from tfmem.config import Config, digest, from_dict, to_dict
+from tfmem.datasets import Dataset
+from tfmem.disk import atomic
+from tfmem.store import asked, records
+from tfmem.store.errors import DamagedFileError, reason
+
+NAME = "experiment.json"
+_FORMAT = 3  # Raised when the same config trains another trial, or when records change.
+
+
+@dataclasses.dataclass(frozen=True)
+class Head:
+    """What experiment.json says.
+
+    Attributes:
+      config: what the trials are.
+      dataset_fingerprint: of the dataset that they were trained on.
+      labels_fingerprint: of what `dataset.tfrecord` keeps of it, which has no images.
+      versions: of Python and libraries, with which the store was made.
+      command: the program that made it and its flags, without --store and --trials.
+      asked: which trials launches have asked for so far.
+    """
+
+    config: Config
+    dataset_fingerprint: str
+    labels_fingerprint: str
+    versions: dict[str, str]
+    command: Sequence[str]
+    asked: Sequence[range]
+
+    @classmethod
+    def of(cls, config: Config, dataset: Dataset, command: Sequence[str], trials: range) -> "Head":
+        """Returns that of a new store for a dataset, which is asked for some trials."""
+        kept = records.decode_dataset(records.encode_dataset(dataset), "")
+        return cls(
+            config=config,
+            dataset_fingerprint=dataset.fingerprint,
+            labels_fingerprint=kept.fingerprint,
+            versions=records.versions(),
+            command=list(command),
+            asked=asked.union([trials]),
+        )
+
+    @property
+    def digest(self) -> str:
+        """Of the config and the dataset: every trial holds it."""
+        return digest(self.config, self.dataset_fingerprint)
+
+    def to_complete(self, store: epath.Path, start: int, stop: int) -> str:
+        """Returns the shell command that makes trials start..stop-1 of the store, where it is now.
+
+        Of a store that was made by a call of the library, it says so in words.
+        """
+        if not self.command:
+            return f"what made it (Python that called Store.create), for trials {start}:{stop}"
+        # An import always imports all trials.
+        trials = [] if self.config.kind == "import" else [f"--trials={start}:{stop}"]
+        return shlex.join(["tfmem", *self.command, f"--store={store}", *trials])
+
+    def to_make_again(self, store: epath.Path) -> str:
+        """Returns the shell commands that ask for the same trials again."""
+        parts = self.asked or [range(self.config.num_trials)]
+        commands = (self.to_complete(store, part.start, part.stop) for part in parts)
+        return " && ".join(dict.fromkeys(commands))
+
+
+def write(store: epath.Path, head: Head) -> None:
+    """Writes the head file of a store, in place of one that may be there."""
+    about = {
+        "format": _FORMAT,
+        "config": to_dict(head.config),
+        "dataset_fingerprint": head.dataset_fingerprint,
+        "labels_fingerprint": head.labels_fingerprint,
+        "versions": head.versions,
+        "command": list(head.command),
+        "asked": asked.encode(head.asked),
+    }
+    about["digest"] = _digest(about)
+    atomic.write_bytes(store / NAME, (json.dumps(about, indent=2) + "\n").encode())
+
+
+def read(store: epath.Path) -> Head:
+    """Reads the head file of a store.
+
+    Raises:
+      DamagedFileError: it is not as `write` wrote it; it says how it is made again.
+      OSError: it cannot be read, or is not there.
+    """
+    path = store / NAME
+    again = "what made the store"
+    try:
+        about = _load(path)
+        head = _decode(about)
+        if about.get("digest") != _digest(about):
+            again = head.to_make_again(store)
+            raise ValueError("it was changed after it was written: its digest is another")
+    except (ValueError, KeyError, TypeError) as error:
+        raise DamagedFileError(
+            f"{path} cannot be read ({reason(error)})",
+            "undo that or restore it from a copy; or move it aside, and it is made again, and the "
+            f"trials beside it are kept, if you run: {again}",
+        ) from error
+    return head
+
+
+def _load(path: epath.Path) -> dict[str, Any]:
+    return json.loads(path.read_text())
+
+
+def _decode(about: dict[str, Any]) -> Head:
+    if about["format"] != _FORMAT:
+        raise ValueError(f"format {about['format']}, this tfmem reads {_FORMAT}")
+    for field, kind in (
+        ("dataset_fingerprint", str),
+        ("labels_fingerprint", str),
+        ("versions", dict),
+        ("command", list),
+    ):
+        if not isinstance(about[field], kind):
+            raise ValueError(f"{field} is {about[field]!r}")
+    if not all(isinstance(word, str) for word in about["command"]):
+        raise ValueError(f"command is {about['command']!r}")
+    return Head(
+        config=from_dict(about["config"]),
+        dataset_fingerprint=about["dataset_fingerprint"],
+        labels_fingerprint=about["labels_fingerprint"],
+        versions=about["versions"],
+        command=about["command"],
+        asked=asked.decode(about["asked"]),
+    )
+
+
+def _digest(about: dict[str, Any]) -> str:
+    """Returns the SHA-256 of what a head file says; how it is spaced does not count."""
+    content = {name: value for name, value in about.items() if name != "digest"}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -8,9 +8,10 @@ What programs left behind that were killed is removed: temporary files, and clai
 that a launch has given up are named with their logs. --quarantine moves damaged files to
 STORE/quarantine, so that their trials are missing; before a damaged archive goes, its sound trials
 are merged into a new one. Trials that are whole but of another configuration are moved likewise,
-unless they are the more: then experiment.json is what is wrong, and named. --watch reads no trial, and shows how far they are until the last one is
-stored or given up, whoever trains them. Exit code 0 if the store is complete and sound, 1 if it is
-not. It is complete if it has --trials; without that, what the launches so far asked for.
+unless they are the more: then experiment.json is what is wrong, and named. --watch reads no trial,
+and shows how far they are until the last one is stored or given up, whoever trains them. Exit code
+0 if the store is complete and sound, 1 if it is not. It is complete if it has --trials; without
+that, what the launches so far asked for.
 """
 
 import contextlib

@@ -41,14 +41,15 @@ def _line(
 
     def show() -> tuple[Status, float]:
         shown = look()
-        bar.refresh()
+        with bar.get_lock():  # tqdm itself would keep it after an error.
+            bar.refresh(nolock=True)
         return shown
 
     with bars.shown(**how) as bar:
         try:
             yield show
         finally:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(Exception):
                 look()
 
 
@@ -70,7 +71,8 @@ def shown(
     def show_often(show: _Show) -> None:
         pause = 0.0
         while not ended.wait(pause):
-            with contextlib.suppress(OSError):
+            # Whatever goes wrong with showing, the training goes on, and ends.
+            with contextlib.suppress(Exception):
                 _, pause = show()
 
     with _line(store, trials, fresh) as show:

@@ -56,6 +56,27 @@ def write_bytes(path: epath.PathLike, content: bytes, durable: bool = True) -> N
         file.write(content)
 
 
+def append_bytes(path: epath.PathLike, content: bytes) -> None:
+    """Adds to the end of a file, which need not be there, behind what others add meanwhile.
+
+    Where files cannot be added to (gs://) it is written anew, and of two who do so at the same
+    moment one is lost. It is not durable.
+
+    Raises:
+      OSError: it cannot be written; the error names `path`.
+    """
+    path = epath.Path(path)
+    if is_local(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with path.open("ab") as file:
+                file.write(content)
+        except OSError as error:
+            raise _of(error, path) from error
+    else:
+        write_bytes(path, (path.read_bytes() if path.exists() else b"") + content, durable=False)
+
+
 def create_bytes(path: epath.PathLike, content: bytes, durable: bool = True) -> bool:
     """Writes a whole file unless there is one already; returns whether it did.
 
@@ -89,6 +110,19 @@ def names(folder: epath.PathLike) -> list[str]:
     return [path.name for path in folder.iterdir()] if folder.exists() else []
 
 
+def size_and_time(path: epath.PathLike) -> tuple[int, float]:
+    """Returns how many bytes a file has, and when it was written, in seconds since 1970.
+
+    Raises:
+      OSError: it is not there, or cannot be seen.
+    """
+    if is_local(path):  # epath asks for its owner's name too, who may have none in a container.
+        found = os.stat(path)
+        return found.st_size, found.st_mtime
+    about = epath.Path(path).stat()
+    return about.length, about.mtime
+
+
 def remove_abandoned(folder: epath.PathLike) -> None:
     """Removes temporary files of processes that are no longer running.
 
@@ -100,7 +134,7 @@ def remove_abandoned(folder: epath.PathLike) -> None:
         running = Process.parse(name["process"]).is_running()
         with contextlib.suppress(FileNotFoundError):  # Somebody else was faster.
             if running is None:
-                running = time.time() - path.stat().mtime < _ABANDONED_SECONDS
+                running = time.time() - size_and_time(path)[1] < _ABANDONED_SECONDS
             if not running:
                 path.unlink()
 
@@ -139,7 +173,7 @@ def _temporary(path: epath.Path) -> Iterator[epath.Path]:
     except OSError as error:
         if error.errno is None or error.filename not in (None, os.fspath(temporary)):
             raise
-        raise type(error)(error.errno, os.strerror(error.errno), os.fspath(path)) from error
+        raise _of(error, path) from error
     except Exception as error:
         if not type(error).__module__.startswith("tensorflow."):
             raise
@@ -148,6 +182,11 @@ def _temporary(path: epath.Path) -> Iterator[epath.Path]:
     finally:
         with contextlib.suppress(Exception):  # The error that matters is on its way.
             temporary.unlink(missing_ok=True)
+
+
+def _of(error: OSError, path: epath.Path) -> OSError:
+    """Returns an error, which has a number, as one of `path`."""
+    return type(error)(error.errno, os.strerror(error.errno or 0), os.fspath(path))
 
 
 def _sync(file: BinaryIO, durable: bool) -> None:

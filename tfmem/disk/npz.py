@@ -215,7 +215,7 @@ def open_npy(path: epath.PathLike) -> Array:
     with contextlib.suppress(OSError), path.open("rb") as file:
         if file.read(2) == b"PK":
             raise ValueError(f"{path} is an npz file, expected a single array")
-    return Array(str(path), lambda: path.open("rb"), path.stat().length)
+    return Array(str(path), lambda: path.open("rb"), atomic.size_and_time(path)[0])
 
 
 def open_member(path: epath.PathLike, name: str) -> Array:

@@ -44,8 +44,8 @@ class Process:
             return None
         try:
             os.kill(self.pid, 0)
-        except ProcessLookupError:
-            return False
+        except (ProcessLookupError, OverflowError):
+            return False  # No process has a number beyond the system's.
         except PermissionError:
             pass
         state, start = _state_and_start(self.pid)

@@ -19,7 +19,7 @@ from typing import BinaryIO
 import numpy as np
 from etils import epath
 
-from tfmem.disk import tfrecord
+from tfmem.disk import atomic, tfrecord
 from tfmem.words import counted, runs
 
 _NAME = re.compile(r"trials-\d{6,}-\d{6,}\.[0-9a-f]{8}\.tfrecord")
@@ -118,7 +118,7 @@ def inspect(path: epath.Path) -> Archive:
     Raises:
       FileNotFoundError: there is no such file.
     """
-    size = path.stat().length
+    size, _ = atomic.size_and_time(path)
     with path.open("rb") as file:
         try:
             parts, end = _read_index(file, size)

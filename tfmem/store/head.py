@@ -15,11 +15,12 @@ from etils import epath
 
 from tfmem.config import Config, digest, from_dict, to_dict
 from tfmem.datasets import Dataset
-from tfmem.disk import atomic
+from tfmem.disk import atomic, small_json
 from tfmem.store import asked, records
-from tfmem.store.errors import DamagedFileError, reason
+from tfmem.store.errors import DamagedFileError, StoreError, reason
 
 NAME = "experiment.json"
+_MAX_BYTES = 2**24
 _FORMAT = 3  # Raised when the same config trains another trial, or when records change.
 
 
@@ -99,32 +100,34 @@ def read(store: epath.Path) -> Head:
 
     Raises:
       DamagedFileError: it is not as `write` wrote it; it says how it is made again.
+      StoreError: another tfmem wrote it.
       OSError: it cannot be read, or is not there.
     """
     path = store / NAME
     again = "what made the store"
     try:
-        about = _load(path)
-        head = _decode(about)
-        if about.get("digest") != _digest(about):
+        about = small_json.read(path, _MAX_BYTES)
+        version = about["format"]
+        if version == _FORMAT:
+            head = _decode(about)
+            if about.get("digest") == _digest(about):
+                return head
             again = head.to_make_again(store)
             raise ValueError("it was changed after it was written: its digest is another")
     except (ValueError, KeyError, TypeError) as error:
+        why = error.reason if isinstance(error, small_json.BadJsonError) else reason(error)
         raise DamagedFileError(
-            f"{path} cannot be read ({reason(error)})",
+            f"{path} cannot be read ({why})",
             "undo that or restore it from a copy; or move it aside, and it is made again, and the "
             f"trials beside it are kept, if you run: {again}",
         ) from error
-    return head
-
-
-def _load(path: epath.Path) -> dict[str, Any]:
-    return json.loads(path.read_text())
+    raise StoreError(
+        f"{path} has format {version}, and this tfmem reads format {_FORMAT}",
+        "give another --store, or use the tfmem that made this one",
+    )
 
 
 def _decode(about: dict[str, Any]) -> Head:
-    if about["format"] != _FORMAT:
-        raise ValueError(f"format {about['format']}, this tfmem reads {_FORMAT}")
     for field, kind in (
         ("dataset_fingerprint", str),
         ("labels_fingerprint", str),

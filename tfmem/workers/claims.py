@@ -6,7 +6,8 @@
 A claim saves work, no more: what two have trained is stored once all the same (`Store.write`). It
 is renewed as long as its trial is in training. Who finds one whose process has ended, or that has
 not been renewed for long, writes its own in its place, and after a while reads which one is there.
-Who has nothing else to do watches whether the claims of others are renewed (`Watch`).
+Who has nothing else to do watches whether the claims of others are renewed (`Watch`). A claim that
+cannot be read is nobody's.
 """
 
 import contextlib
@@ -16,12 +17,13 @@ import re
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
 
 from absl import logging
 from etils import epath
 
-from tfmem.disk import atomic, processes
+from tfmem.disk import atomic, processes, small_json
 from tfmem.disk.processes import Process
 from tfmem.words import counted
 
@@ -34,6 +36,9 @@ _LIVING_PERIODS = 2  # Who has renewed a claim within so many periods is alive.
 # A claim counts, unless it was created exclusively, if it is still there after so long.
 _CONFIRM_SECONDS = 1.0
 TRIAL, COMPACTION = "trial", "compaction"
+_MAX_BYTES = 2**16
+# Claims that were written in the future: when, and since when, by our clock, they are so.
+_ahead: dict[str, tuple[float, float]] = {}
 _NAME = re.compile(rf"({TRIAL}|{COMPACTION})-\d{{6,}}\.json")
 
 
@@ -43,8 +48,8 @@ class Claim:
 
     Attributes:
       trial: its number in the store.
-      process: the process, or None if the file does not tell.
-      key: of the `Claims` that made it.
+      process: the process, or None if the file cannot be read.
+      key: of the `Claims` that made it, or "".
       launch: of which launch it is part.
       progress: the share of its work that is done, in [0, 1].
     """
@@ -59,15 +64,16 @@ class Claim:
         return json.dumps({**dataclasses.asdict(self), "process": str(self.process)}).encode()
 
     @classmethod
-    def decode(cls, trial: int, content: bytes) -> "Claim":
-        """The inverse of `encode`; of other content, the claim of an unknown process."""
-        try:
-            found = json.loads(content)
-            process = Process.parse(found["process"])
-            key, launch, progress = found["key"], found["launch"], float(found["progress"])
-            return cls(trial, process, str(key), str(launch), min(max(progress, 0.0), 1.0))
-        except (ValueError, TypeError, KeyError):
-            return cls(trial, None, "", "", 0.0)
+    def decode(cls, trial: int, content: Mapping[str, Any]) -> "Claim":
+        """The inverse of `encode`, of decoded JSON; ValueError of anything else."""
+        words = [content.get(name) for name in ("process", "key", "launch")]
+        process, key, launch = (word if isinstance(word, str) else "" for word in words)
+        progress = content.get("progress")
+        if not key or isinstance(progress, bool) or not isinstance(progress, int | float):
+            raise ValueError(f"its key is {key!r} and its progress {progress!r}")
+        if not 0 <= progress <= 1:
+            raise ValueError(f"its progress is {progress}, expected 0 to 1")
+        return cls(trial, Process.parse(process), key, launch, float(progress))
 
 
 class Claims:
@@ -176,7 +182,7 @@ class Claims:
                         if trial in self._held and self._is_mine(path):
                             content = self._claim(trial, progress)
                             atomic.write_bytes(path, content, durable=False)
-                except OSError as error:
+                except Exception as error:  # Whatever it is, the others have to be renewed.
                     logging.warning("the claim of trial %d is not renewed: %s", trial, error)
 
 
@@ -191,7 +197,7 @@ class Watch:
         self._folder = epath.Path(folder)
         self._begin = time.monotonic()
         self._found: dict[
-            int, tuple[Claim, int]
+            int, tuple[Claim, float]
         ] = {}  # What each claim was, and when it was written.
         self._renewed: dict[int, float] = {}  # When a claim was seen to have changed.
         self._has_said = False
@@ -217,7 +223,7 @@ class Watch:
     def _is_renewed(self, path: epath.Path, claim: Claim) -> bool:
         within = _LIVING_PERIODS * RENEW_SECONDS
         try:
-            written = path.stat().mtime
+            written = _written(path)
         except FileNotFoundError:
             return False  # It has just been given back.
         now = time.monotonic()
@@ -245,12 +251,20 @@ class Watch:
 
 
 def read(path: epath.Path) -> Claim | None:
-    """Returns the claim in a file, or None if there is no such file."""
+    """Returns the claim in a file, or None if there is no such file.
+
+    If the file is something else, that is said, and the claim is of no process: it is abandoned.
+    """
+    number = int(path.stem.rpartition("-")[2])
     try:
-        content = path.read_bytes()
+        return Claim.decode(number, small_json.read(path, _MAX_BYTES))
     except FileNotFoundError:
         return None
-    return Claim.decode(int(path.stem.rpartition("-")[2]), content)
+    except small_json.BadJsonError as error:
+        small_json.say_once(str(error))
+    except ValueError as error:
+        small_json.say_once(f"{path} is no claim ({error})")
+    return Claim(number, None, "", "", 0.0)
 
 
 def held(folder: epath.PathLike, kind: str = TRIAL) -> Iterator[Claim]:
@@ -286,9 +300,35 @@ def _path(folder: epath.Path, kind: str, number: int) -> epath.Path:
 
 
 def _is_abandoned(path: epath.Path, claim: Claim) -> bool:
-    if claim.process and claim.process.is_running() is False:
+    if claim.process is None or claim.process.is_running() is False:
         return True
     try:
-        return time.time() - path.stat().mtime >= LEASE_SECONDS
+        return _age(path) >= LEASE_SECONDS
     except FileNotFoundError:
         return False  # It has just been given back.
+
+
+def _age(path: epath.Path) -> float:
+    """Returns how many seconds ago a claim was renewed.
+
+    If that was in the future, by more than a lease, some clock is wrong: it counts from when this
+    process has first seen it so.
+    """
+    written, now = _written(path), time.time()
+    if written - now <= LEASE_SECONDS:
+        return now - written
+    before, since = _ahead.get(str(path), (None, 0.0))
+    if before != written:
+        if before is None:
+            logging.warning(
+                "%s was written %.0f s from now: is a clock wrong? It counts as renewed just now",
+                path,
+                written - now,
+            )
+        since = time.monotonic()
+        _ahead[str(path)] = written, since
+    return time.monotonic() - since
+
+
+def _written(path: epath.Path) -> float:
+    return atomic.size_and_time(path)[1]

@@ -355,5 +355,5 @@ def _printing_to(store: Store) -> Iterator[None]:
             os.dup2(before, descriptor)
             os.close(before)
         with contextlib.suppress(FileNotFoundError):
-            if not path.stat().length:
+            if not atomic.size_and_time(path)[0]:
                 path.unlink()

@@ -226,11 +226,12 @@ class Launch:
 
     def _write(self, trial: Trial) -> None:
         number = trial.number
-        if self.store.write(trial):
-            self._stored += 1
+        was_first = self.store.write(trial)
+        self._stored += was_first
         self.logs.forget_failure(number)
+        what = "stored" if was_first else "dropped, since another process stored it first,"
         accuracy = f"{trial.test_accuracy:.2%} on test, {trial.subset_accuracy:.2%} on its subset"
-        self.logs.end(number, f"stored after {trial.seconds:.4g} s: accuracy {accuracy}")
+        self.logs.end(number, f"{what} after {trial.seconds:.4g} s: accuracy {accuracy}")
 
     def _fail(self, number: int, error: Exception) -> bool:
         """Notes a failed attempt; returns whether the trial is given up."""

@@ -17,10 +17,12 @@ from collections.abc import Iterator
 from absl import logging
 from etils import epath
 
-from tfmem.disk import atomic
+from tfmem.disk import atomic, small_json
 
 FOLDER = "logs"  # It lies in a store.
 _FAILED = re.compile(r"trial-(\d{6,})\.failed")
+_FAILURE = {"launch": str, "attempts": int, "is_final": bool, "error": str}
+_MAX_BYTES = 2**16
 _FLUSH_SECONDS = 10.0
 _ERROR_LENGTH = 400  # TensorFlow's errors may be pages long.
 
@@ -50,7 +52,7 @@ class Logs:
     def __init__(self, folder: epath.PathLike):
         self._folder = epath.Path(folder)
         self._lock = threading.RLock()
-        self._texts: dict[int, str] = {}  # These trials are in training.
+        self._texts: dict[int, str] = {}  # Of trials in training, what is not written yet.
         self._flushed: dict[int, float] = {}
         self._handler = _Handler(self)
 
@@ -65,8 +67,8 @@ class Logs:
         """
         path = self.path(trial)
         with self._lock:
-            earlier = path.read_bytes() if path.exists() else b""
-            self._texts[trial] = earlier.decode(errors="replace")
+            is_torn = path.exists() and not path.read_bytes().endswith(b"\n")
+            self._texts[trial] = "\n" if is_torn else ""
             self._add(trial, text)
             self._flush(trial)
 
@@ -118,15 +120,22 @@ class Logs:
         return failure
 
     def failure(self, trial: int) -> Failure | None:
-        """Returns why a trial is not stored, or None if nothing is known."""
+        """Returns why a trial is not stored, or None if nothing is known.
+
+        A file that cannot be read is said, and tells nothing.
+        """
+        path = self._failed_path(trial)
         try:
-            found = json.loads(self._failed_path(trial).read_text())
-            launch, error = str(found["launch"]), str(found["error"])
-            return Failure(trial, launch, int(found["attempts"]), bool(found["is_final"]), error)
+            found = small_json.read(path, _MAX_BYTES)
         except FileNotFoundError:
             return None
-        except (ValueError, TypeError, KeyError):
-            return Failure(trial, "", 0, False, "what failed cannot be read")
+        except small_json.BadJsonError as error:
+            small_json.say_once(str(error))
+            return None
+        if {name: type(found.get(name)) for name in _FAILURE} != _FAILURE:
+            small_json.say_once(f"{path} is no failure, which has {', '.join(_FAILURE)}")
+            return None
+        return Failure(trial, *(found[name] for name in _FAILURE))
 
     def forget_failure(self, trial: int) -> None:
         """Removes the failure of a trial that is stored."""
@@ -160,7 +169,10 @@ class Logs:
 
     def _flush(self, trial: int) -> None:
         self._flushed[trial] = time.monotonic()
-        atomic.write_bytes(self.path(trial), self._texts[trial].encode(), durable=False)
+        if self._texts[trial]:
+            # Another process may train the same trial, and write into the same log.
+            atomic.append_bytes(self.path(trial), self._texts[trial].encode())
+            self._texts[trial] = ""
 
 
 class _Handler(python_logging.Handler):

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -120,7 +121,7 @@ def test_who_watches_claims_knows_who_lives(tmp_path, ended):
         (4, ended, 0),
         (5, processes.current(), 5),
         (6, processes.current(), 60),
-        (7, None, 60),
+        (7, elsewhere, 60),
     ):
         write_claim(tmp_path, trial, process, seconds_ago=seconds_ago)
     watch = claims.Watch(tmp_path)
@@ -157,14 +158,109 @@ def test_who_was_alive_and_renews_no_more_is_not(tmp_path, monkeypatch, caplog):
     assert watch.look([1]) == ({1}, set())
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"process": "x"}', b'{"progress": null}'])
-def test_a_claim_that_cannot_be_read_is_that_of_an_unknown_process(tmp_path, content):
+def claim_with(**changes):
+    found = json.loads(Claim(5, processes.current(), "0" * 32, "theirs", 0.5).encode())
+    return json.dumps(found | changes).encode()
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "cannot be read (Expecting value: line 1 column 1 (char 0))"),
+        (b"\xff\xfe{", "cannot be read ("),
+        (b"[]", "cannot be read (it holds no JSON object)"),
+        (b"[" * 50_000, "cannot be read (it is nested too deeply)"),
+        (b" " * 70_000, "cannot be read (it has more than 65,536 bytes)"),
+        (claim_with(progress=float("nan")), "cannot be read (the number NaN is not expected)"),
+        (claim_with(progress=10**400), "cannot be read (the number of 401 digits is not expected)"),
+        (
+            claim_with(progress=0.5).replace(b"0.5", b"1e999"),
+            "cannot be read (the number 1e999 is not expected)",
+        ),
+        (claim_with(progress=-1), "is no claim (its progress is -1, expected 0 to 1)"),
+        (claim_with(progress=None), "is no claim (its key is '00000000000000000000000000000000' "),
+        (claim_with(progress=True), "is no claim (its key is '00000000000000000000000000000000' "),
+        (claim_with(key=""), "is no claim (its key is '' and its progress 0.5)"),
+        (claim_with(process="vm.5"), "is no claim ('vm.5' is not a process, expected HOST.PID."),
+        (claim_with(process=[]), "is no claim ('' is not a process, expected HOST.PID.START)"),
+    ],
+)
+def test_a_claim_that_cannot_be_read_counts_as_absent_and_is_said_once(
+    tmp_path, content, reason, caplog
+):
     path = tmp_path / "trial-000005.json"
     path.write_bytes(content)
+    assert list(claims.held(tmp_path)) == []
+    assert claims.Watch(tmp_path).look([5]) == ({5}, set())
     with Claims(tmp_path, "ours") as ours:
-        assert ours.take([5]) == []
-        os.utime(path, (1, 1))
         assert ours.take([5]) == [5]
+    assert len(caplog.messages) == 1
+    assert caplog.messages[0].startswith(f"{path} {reason}")
+    assert caplog.messages[0].endswith(": it counts as if it were not there")
+
+
+@pytest.mark.parametrize("pid", [2**22 + 1, 2**31, 10**30])
+def test_no_process_has_a_number_beyond_the_systems(tmp_path, pid):
+    write_claim(tmp_path, 1, dataclasses.replace(processes.current(), pid=pid))
+    assert list(claims.held(tmp_path)) == []
+    with Claims(tmp_path, "ours") as ours:
+        assert ours.take([1]) == [1]
+
+
+def test_a_claim_from_the_future_is_watched_from_when_it_is_seen(tmp_path, monkeypatch, caplog):
+    now = [1000.0]
+    monkeypatch.setattr(claims.time, "monotonic", lambda: now[0])
+    elsewhere = dataclasses.replace(processes.current(), host="another")
+    path = write_claim(tmp_path, 1, elsewhere, seconds_ago=-2 * 86_400)
+    write_claim(tmp_path, 2, elsewhere, seconds_ago=60 - claims.LEASE_SECONDS)  # Clocks differ.
+    with Claims(tmp_path, "ours") as ours:
+        assert ours.take([1, 2]) == []
+        now[0] += claims.LEASE_SECONDS - 1
+        assert ours.take([1, 2]) == []
+        write_claim(tmp_path, 1, elsewhere, seconds_ago=-2 * 86_400 - 10)  # It is renewed.
+        for pause in (2, claims.LEASE_SECONDS - 1):
+            now[0] += pause
+            assert sorted(claim.trial for claim in claims.held(tmp_path)) == [1, 2]
+        now[0] += 1
+        assert [claim.trial for claim in claims.held(tmp_path)] == [2]
+        assert claims.Watch(tmp_path).look([1, 2]) == ({1}, set())
+        assert ours.take([1, 2]) == [1]
+    (said,) = caplog.messages
+    assert said.startswith(f"{path} was written 1728")
+    assert said.endswith("s from now: is a clock wrong? It counts as renewed just now")
+
+
+def test_files_of_users_without_a_name_are_dated(tmp_path, monkeypatch):
+    """As in a container, whose users have numbers alone."""
+
+    def no_name(number):
+        raise KeyError(f"getpwuid(): uid not found: {number}")
+
+    monkeypatch.setattr("pwd.getpwuid", no_name)
+    elsewhere = dataclasses.replace(processes.current(), host="another")
+    write_claim(tmp_path, 1, elsewhere)
+    (tmp_path / f".trial-000001.json.{elsewhere}.{'0' * 32}.tmp").touch()
+    assert [claim.trial for claim in claims.held(tmp_path)] == [1]
+    claims.remove_abandoned(tmp_path)
+
+
+def test_whatever_goes_wrong_claims_are_renewed_further(tmp_path, monkeypatch):
+    monkeypatch.setattr(claims, "RENEW_SECONDS", 0.01)
+    errors = [KeyError("uid"), ValueError("odd"), OSError("disk")]
+    renewed = threading.Event()
+    write = claims.atomic.write_bytes
+
+    def failing(path, content, durable=True):
+        if errors:
+            raise errors.pop()
+        write(path, content, durable)
+        renewed.set()
+
+    with Claims(tmp_path, "ours") as ours:
+        ours.take([1])
+        monkeypatch.setattr(claims.atomic, "write_bytes", failing)
+        assert renewed.wait(60)
+    assert errors == []
 
 
 def test_claims_are_renewed_with_their_progress(tmp_path, monkeypatch):

@@ -275,7 +275,7 @@ def test_a_log_that_is_no_text_any_more_is_added_to(store):
     path.parent.mkdir()
     path.write_bytes(b"\xff\xfe torn\n")
     trained(store, Trainer(store), [0])
-    first, begin, *_ = path.read_text().splitlines()
+    first, begin, *_ = path.read_bytes().decode(errors="replace").splitlines()
     assert first.endswith(" torn")
     assert "attempt 1" in begin
 
@@ -297,12 +297,49 @@ def test_status_adds_up(store):
 MANY = '{"launch": "launch", "attempts": "many", "is_final": false, "error": "x"}'
 
 
-@pytest.mark.parametrize("content", ["", "[]", '{"launch": 1}', "{", MANY])
-def test_a_failure_that_cannot_be_read_is_none_of_this_launch(store, content):
+ENDLESS = '{"launch": "launch", "attempts": Infinity, "is_final": false, "error": "x"}'
+TRUE = '{"launch": "launch", "attempts": true, "is_final": false, "error": "x"}'
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[]", '{"launch": 1}', "{", "[" * 50_000, MANY, ENDLESS, TRUE]
+)
+def test_a_failure_that_cannot_be_read_counts_as_absent_and_is_said_once(store, content, caplog):
     folder = store.path / logs.FOLDER
     folder.mkdir()
     (folder / "trial-000001.failed").write_text(content)
-    assert Logs(folder).failure(1).error == "what failed cannot be read"
+    assert Logs(folder).failure(1) is None
     outcome, _ = trained(store, Trainer(store))
     assert outcome.failed == {}
     assert Logs(folder).failure(1) is None
+    (said,) = (message for message in caplog.messages if "as if it were not there" in message)
+    assert said.startswith(str(folder / "trial-000001.failed"))
+
+
+def test_what_another_process_stored_first_is_dropped_and_both_say_so_in_the_log(store, tiny):
+    """Both trained it, as after a machine that slept; the first is the one that counts."""
+    theirs = Logs(store.path / logs.FOLDER)
+
+    class Slow(Trainer):
+        def train(self, trials, progress, checkpoints):
+            for result in super().train(trials, progress, checkpoints):
+                theirs.begin(result.number, "attempt 1, another host")
+                store.write(racing.trial(result.number, tiny))
+                theirs.end(result.number, "stored after 7 s")
+                yield result
+
+    outcome, _ = trained(store, Slow(store), [0])
+    assert (outcome.failed, store.numbers()) == ({}, [0])
+    begin, *middle, end = log_of(store, 0)
+    assert begin.startswith("attempt 1, host")
+    assert {"attempt 1, another host", "stored after 7 s", "a word on 0"} == set(middle)
+    assert end.startswith("dropped, since another process stored it first, after 1.5 s: accuracy")
+
+
+def test_a_log_that_ends_in_the_middle_of_a_line_goes_on_in_the_next(store):
+    path = Logs(store.path / logs.FOLDER).path(0)
+    path.parent.mkdir()
+    path.write_text("2020-01-01 00:00:00 torn")
+    trained(store, Trainer(store), [0])
+    assert log_of(store, 0)[0] == "torn"
+    assert "attempt 1" in log_of(store, 0)[1]

@@ -26,7 +26,8 @@ def main() -> None:
     store = Store.open(FLAGS.store)
     stores.require_random_subsets(store)
     thresholds = FLAGS.mem_threshold, FLAGS.infl_threshold
-    trials = store.load(probabilities=FLAGS.probability)
+    numbers = stores.usable(store, FLAGS.allow_missing)
+    trials = store.load(numbers, probabilities=FLAGS.probability)
     print(present(len(trials), store.config.num_trials, store.path))
     total = FLAGS.splits * len(split_sizes(len(trials))) * (1 + FLAGS.probability)
     with program.progress_bar(total, "splits") as progress:
@@ -52,6 +53,7 @@ if __name__ == "__main__":
     with program.group("What is read and written"):
         arguments.define_store()
         arguments.define_picture("out", "the figure")
+        arguments.define_allow_missing()
     with program.group("What is computed"):
         text = "Also compare halves by the other estimator, tfmem estimate --estimator=probability."
         flags.DEFINE_bool("probability", False, text)

@@ -25,13 +25,13 @@ from tfmem.store.store import Store
 FLAGS = flags.FLAGS
 
 
-def read(store: Store, config: DynamicsConfig) -> tuple[Groups, list[Curves]]:
+def read(store: Store, config: DynamicsConfig, allow_missing: bool) -> tuple[Groups, list[Curves]]:
     """Reads a store: its groups, and the curves of each condition that has runs, in order.
 
     Raises:
       ValueError: it is empty, or its subsets are not there.
     """
-    numbers = store.numbers()
+    numbers = stores.usable(store, allow_missing)
     if not numbers:
         raise ValueError(f"{store.path} has no finished runs yet: {store.command()}")
     groups = dynamics.group(read_subsets(store), len(store.dataset.test))
@@ -63,7 +63,7 @@ def main() -> None:
     for index, (_, path) in enumerate(named):
         store = Store.open(path)
         config = stores.config_of(store, DynamicsConfig)
-        groups, found = read(store, config)
+        groups, found = read(store, config, FLAGS.allow_missing)
         print(("\n" if index else "") + dynamics.describe(config, groups))
         there = {curves.condition: curves.num_runs for curves in found}
         stores.print_lacking(store, config.runs, dict.fromkeys(config.conditions, 0) | there)
@@ -93,6 +93,7 @@ if __name__ == "__main__":
         arguments.define_paths("store", text, required=True)
         arguments.define_picture("out", "the figure")
         arguments.define_picture("gradients_out", "the figure of gradients")
+        arguments.define_allow_missing()
     with program.group("What is computed"):
         flags.DEFINE_integer("smooth", 1, "Epochs of the sliding mean in figures, odd; 1 is none.")
     program.run(main)

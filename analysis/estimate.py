@@ -7,6 +7,8 @@ standard errors and trial counts beside it (docs/formats.md). Any number of fini
 but an example that was in all of them, or in none, has no estimate.
 """
 
+import dataclasses
+
 import numpy as np
 from absl import flags
 
@@ -15,6 +17,7 @@ from analysis.estimates import estimators, files
 from analysis.estimates.values import CORRECTNESS, ESTIMATORS, PROBABILITY
 from tfmem import experiments
 from tfmem.store.store import Store
+from tfmem.words import of_expected
 
 FLAGS = flags.FLAGS
 
@@ -23,18 +26,21 @@ def main() -> None:
     wanted = arguments.chosen_trials()
     store = Store.open(FLAGS.store)
     stores.require_random_subsets(store)
-    numbers = store.numbers()
-    if wanted:
-        numbers = [number for number in numbers if number in wanted]
-        if not numbers:
-            raise ValueError(f"--trials={FLAGS.trials}: {store.path} has none of these")
+    numbers = stores.usable(store, FLAGS.allow_missing, wanted)
+    if wanted and not numbers:
+        raise ValueError(f"--trials={FLAGS.trials}: {store.path} has none of these")
     trials = stores.load(store, numbers, "trials", FLAGS.estimator == PROBABILITY)
-    estimates = estimators.estimate(trials, store.dataset, FLAGS.influence, FLAGS.estimator)
+    expected = store.num_expected(wanted)
+    estimates = dataclasses.replace(
+        estimators.estimate(trials, store.dataset, FLAGS.influence, FLAGS.estimator),
+        num_trials_expected=expected,
+    )
     files.write(FLAGS.out, estimates)
     memorized = int((estimates.memorization >= experiments.MEM_THRESHOLD).sum())
     print(
-        f"{len(trials):,} trials: {memorized:,} of {np.count_nonzero(estimates.known):,} training "
-        f"examples have mem >= {experiments.MEM_THRESHOLD:g}; estimates: {FLAGS.out}"
+        f"{of_expected(len(trials), expected)} trials: {memorized:,} of "
+        f"{np.count_nonzero(estimates.known):,} training examples have mem >= "
+        f"{experiments.MEM_THRESHOLD:g}; estimates: {FLAGS.out}"
     )
     for line in estimates.unknown_lines():
         print(line)
@@ -44,6 +50,7 @@ if __name__ == "__main__":
     with program.group("What is read and written"):
         arguments.define_store()
         arguments.define_out("Where to write the estimates, an npz file.", required=True)
+        arguments.define_allow_missing()
     with program.group("What is computed"):
         arguments.define_text("trials", "START:STOP, to use only those; all by default.")
         flags.DEFINE_enum(

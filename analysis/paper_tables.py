@@ -36,7 +36,9 @@ _WIDTH = 100  # Characters in a line where there is no terminal.
 
 
 def main() -> None:
-    findings, others = collect({flag: getattr(FLAGS, flag) or () for flag in INPUTS})
+    findings, others = collect(
+        {flag: getattr(FLAGS, flag) or () for flag in INPUTS}, FLAGS.allow_missing
+    )
     rows = findings.rows(others)
     given = {row.dataset for row in rows if row.measured is not None}
     datasets = dict.fromkeys(row.dataset for row in rows)
@@ -56,5 +58,6 @@ if __name__ == "__main__":
         for name, (form, answers) in INPUTS.items():
             arguments.define_paths(name, f"{form}. {answers}")
         arguments.define_outs("Where to write the table: a .csv or .md file.", list(WRITERS))
+        arguments.define_allow_missing()
         flags.DEFINE_bool("all", False, "Also show the paper's datasets that have no input.")
     program.run(main)

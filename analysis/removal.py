@@ -27,7 +27,8 @@ def main() -> None:
         pairs = removal.read_pairs(config, FLAGS.estimates or config.estimates)
     if FLAGS.out and not config.mem_thresholds:
         raise ValueError(f"{store.path} has no memorization thresholds: there is nothing to draw")
-    groups = removal.group(config, stores.load(store, store.numbers(), "runs"))
+    numbers = stores.usable(store, FLAGS.allow_missing)
+    groups = removal.group(config, stores.load(store, numbers, "runs"))
     there = {str(runs.condition): len(runs) for runs in groups}
     stores.print_lacking(store, config.runs, there)
     whole = removal.mean(groups[0].accuracy())
@@ -54,4 +55,5 @@ if __name__ == "__main__":
         arguments.define_picture("out", "the figure")
         text = "Where the estimates file of the runs is now, if it was moved."
         arguments.define_path("estimates", text)
+        arguments.define_allow_missing()
     program.run(main)

@@ -18,10 +18,12 @@ FLAGS = flags.FLAGS
 def main() -> None:
     store = Store.open(FLAGS.store)
     stores.require_random_subsets(store)
-    with program.progress_bar(steps(store), "report") as progress:
+    numbers = stores.usable(store, FLAGS.allow_missing)
+    with program.progress_bar(steps(numbers), "report") as progress:
         make_report(
             store,
             FLAGS.out,
+            numbers=numbers,
             estimates_path=FLAGS.estimates,
             mem_threshold=FLAGS.mem_threshold,
             infl_threshold=FLAGS.infl_threshold,
@@ -38,6 +40,7 @@ if __name__ == "__main__":
         text = "Estimates file of this dataset to show, instead of computing them."
         arguments.define_path("estimates", text)
         arguments.define_data_dir()
+        arguments.define_allow_missing()
     with program.group("What is shown"):
         arguments.define_thresholds()
     program.run(main)

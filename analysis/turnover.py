@@ -56,7 +56,7 @@ def _load_pictures(store: Store) -> ImageDataset:
 def _read(store: Store) -> list[Trial]:
     """Reads the models of --trials; ValueError, with the command that trains them, if none are."""
     wanted = arguments.chosen_trials()
-    numbers = [number for number in store.numbers() if wanted is None or number in wanted]
+    numbers = stores.usable(store, FLAGS.allow_missing, wanted)
     command = store.command(wanted.start, wanted.stop) if wanted else store.command()
     if not numbers:
         which = f"none of the models --trials={FLAGS.trials}" if wanted else "no finished models"
@@ -143,6 +143,7 @@ if __name__ == "__main__":
         arguments.define_path("figures", "Folder to write the figures into.")
         arguments.define_formats()
         arguments.define_data_dir()
+        arguments.define_allow_missing()
     with program.group("What is computed"):
         arguments.define_text("trials", "START:STOP, to use only those models; all by default.")
         text = "After how many epochs; as many as there are by default."

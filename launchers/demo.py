@@ -61,7 +61,9 @@ def main() -> int:
     selected = pairs.select(estimates.memorization, estimates.influences)
     files.write_pairs(out / "pairs.npz", selected)
     page = out / "report.html"
-    with program.progress_bar(report.steps(store, trials), "report") as advance:
+    with program.progress_bar(
+        report.steps(trials.numbers.tolist(), are_loaded=True), "report"
+    ) as advance:
         report.make_report(store, page, trials=trials, estimates=estimates, progress=advance)
     memorized = int((estimates.memorization >= experiments.MEM_THRESHOLD).sum())
     rows = {

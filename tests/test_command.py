@@ -221,6 +221,9 @@ def test_help_in_full(flag, monkeypatch):
         "What is read and written:",
         "  --store               (required) Directory of the store.",
         "  --out                 (required) Where to write the estimates, an npz file.",
+        "  --[no]allow_missing   Go on without trials that are damaged, and say which; without it, "
+        "they end",
+        "                        the program. [default false]",
         "",
         "What is computed:",
         "  --trials              START:STOP, to use only those; all by default.",

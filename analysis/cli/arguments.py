@@ -106,6 +106,12 @@ def define_store() -> None:
     define_path("store", "Directory of the store.", required=True)
 
 
+def define_allow_missing() -> None:
+    """Defines --allow_missing, of a program that reads the trials of a store."""
+    text = "Go on without trials that are damaged, and say which; without it, they end the program."
+    flags.DEFINE_bool("allow_missing", False, text)
+
+
 def define_thresholds(
     mem: str = "memorization of the training example in a pair",
     infl: str = "influence on the test example in a pair",

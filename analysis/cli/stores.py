@@ -43,6 +43,18 @@ def config_of(store: Store, wanted: type[C]) -> C:
     )
 
 
+def usable(store: Store, allow_missing: bool, wanted: range | None = None) -> list[int]:
+    """Returns the trials that a program reads, of all or those wanted; says what it leaves out.
+
+    Raises:
+      DamagedFileError: as `Store.usable`.
+    """
+    numbers, problems = store.usable(wanted, allow_missing)
+    for problem in problems:
+        print(f"left out: {problem.what}")
+    return numbers
+
+
 def read(store: Store, numbers: Sequence[int], what: str, delay: float = 0.0) -> Iterator[Trial]:
     """Yields these trials of a store one by one, and shows a bar of how many were read."""
     with program.progress_bar(len(numbers), f"{what} read", delay) as progress:

@@ -27,6 +27,7 @@ _DETAILS = {
 _IDS = ("tr_ids", "tt_ids")
 _FILENAMES = ("tr_filenames", "tt_filenames")  # The authors' file of ImageNet has these for ids.
 _ACCURACY = ("test_accuracy", "test_accuracy_deviation")  # Mean, standard deviation.
+_NUM_TRIALS = ("num_trials", "num_trials_expected")
 _PAIRS = {
     "train_index": "tr_idx",
     "test_index": "tt_idx",
@@ -59,6 +60,8 @@ def write(path: epath.PathLike, estimates: Estimates) -> None:
             yield "estimator", np.array(estimates.estimator)
         if estimates.num_trials is not None:
             yield "num_trials", np.array(estimates.num_trials)
+        if estimates.num_trials_expected is not None:
+            yield "num_trials_expected", np.array(estimates.num_trials_expected)
         for name, ids in zip(_IDS, (estimates.train_ids, estimates.test_ids), strict=True):
             if ids is not None:
                 yield name, np.char.encode(ids, "utf-8")
@@ -127,12 +130,16 @@ def read(path: epath.PathLike, labels: tuple[np.ndarray, np.ndarray] | None = No
         accuracy, deviation = (
             float(archive[name]) if name in there else None for name in _ACCURACY
         )
+        num_trials, expected = (
+            int(archive[name]) if name in there else None for name in _NUM_TRIALS
+        )
         return Estimates(
             memorization,
             train_labels,
             test_labels,
             details=details,
-            num_trials=int(archive["num_trials"]) if "num_trials" in there else None,
+            num_trials=num_trials,
+            num_trials_expected=expected,
             train_ids=train_ids,
             test_ids=test_ids,
             test_accuracy=accuracy,

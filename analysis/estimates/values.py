@@ -93,6 +93,7 @@ class Estimates:
         read or computed whenever they are asked for; see `in_memory`.
       details: standard errors and trial counts, or None in a file that has none (a published one).
       num_trials: t, or None.
+      num_trials_expected: how many there should have been, at least t, or None.
       train_ids: text [n], the examples' stable ids, or None in a file that has none.
       test_ids: text [n'], or None.
       test_accuracy: the mean over the trials, or None.
@@ -108,6 +109,7 @@ class Estimates:
     influences: Sequence[ClassInfluence]
     details: Memorization | None = None
     num_trials: int | None = None
+    num_trials_expected: int | None = None
     train_ids: np.ndarray | None = None
     test_ids: np.ndarray | None = None
     test_accuracy: float | None = None

@@ -1,6 +1,6 @@
 """From a store to its page."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from absl import logging
 from etils import epath
@@ -14,22 +14,22 @@ from tfmem.disk import atomic
 from tfmem.store.pictures import load_pictures
 from tfmem.store.store import Store
 from tfmem.store.trials import TrialSet
+from tfmem.words import counted, of_expected
 
 _SPLITS = 3  # Random splits into halves that are averaged.
 
 
-def steps(store: Store, trials: TrialSet | None = None) -> int:
-    """Returns how far `make_report` of the store, and of trials if given, calls its progress."""
-    if trials is not None:
-        return _SPLITS * len(settling.split_sizes(len(trials)))
-    num_trials = len(store.numbers())
-    return num_trials + _SPLITS * len(settling.split_sizes(num_trials))
+def steps(numbers: Sequence[int], are_loaded: bool = False) -> int:
+    """Returns how far `make_report` calls its progress for some trials, loaded already or not."""
+    splits = _SPLITS * len(settling.split_sizes(len(numbers)))
+    return splits + (0 if are_loaded else len(numbers))
 
 
 def make_report(
     store: Store,
     out_path: epath.PathLike,
     *,
+    numbers: Sequence[int] | None = None,
     trials: TrialSet | None = None,
     estimates: Estimates | None = None,
     estimates_path: epath.PathLike | None = None,
@@ -43,7 +43,8 @@ def make_report(
     Args:
       store: with at least one finished trial.
       out_path: where the page goes, atomically.
-      trials: all of the store, if they are loaded already.
+      numbers: which trials it is of; all by default.
+      trials: these, if they are loaded already.
       estimates: of these trials, if they are known already.
       estimates_path: a file with other estimates of this dataset, to show instead.
       mem_threshold: theta_mem, inclusive.
@@ -60,13 +61,16 @@ def make_report(
     if estimates_path is not None:
         given = _read_estimates(estimates_path, store.dataset), epath.Path(estimates_path).name
     if trials is None:
-        trials = store.load(on_trial=lambda number: progress(1))
+        trials = store.load(numbers, on_trial=lambda number: progress(1))
     dataset, notes = _with_images(store, data_dir)
     if given is None:
         shown = estimates = estimates or estimators.estimate(trials).in_memory()
     else:
         shown, name = given
         notes += _about(shown, name, len(trials))
+    expected = store.num_expected()
+    if len(trials) < expected:
+        notes.append(f"{len(trials):,} of the {counted(expected, 'trial')} asked for are here.")
     notes += [f"{line}." for line in shown.unknown_lines()]
     found = pairs.select(shown.memorization, shown.influences, mem_threshold, infl_threshold)
     measured = settling.measure(trials, mem_threshold, infl_threshold, _SPLITS, progress, estimates)
@@ -98,7 +102,10 @@ def _read_estimates(path: epath.PathLike, dataset: Dataset) -> Estimates:
 
 def _about(given: Estimates, name: str, num_trials: int) -> list[str]:
     """Returns what the page says of estimates that are not those of its trials."""
-    made_from = "" if given.num_trials is None else f" (from {given.num_trials:,} trials)"
+    made_from = ""
+    if given.num_trials is not None:
+        expected = given.num_trials_expected or given.num_trials
+        made_from = f" (from {of_expected(given.num_trials, expected)} trials)"
     notes = [
         f"Memorization and influence come from {name}{made_from}; "
         f"accuracies and the section on trust from the store's {num_trials:,} trials."

@@ -8,7 +8,7 @@ import numpy as np
 from absl import logging
 from etils import epath
 
-from analysis.cli.stores import HOLDS, config_of, load, read
+from analysis.cli.stores import HOLDS, config_of, load, read, usable
 from analysis.estimates import files
 from analysis.estimates.values import CORRECTNESS, Estimates, Pairs
 from analysis.measures import agreement, removal
@@ -89,18 +89,21 @@ def _two_paths(text: str, source: str) -> tuple[str, str]:
     return paths[0], paths[1]
 
 
-def collect(given: Mapping[str, Sequence[str]]) -> tuple[Findings, list[str]]:
+def collect(
+    given: Mapping[str, Sequence[str]], allow_missing: bool = False
+) -> tuple[Findings, list[str]]:
     """Returns what inputs tell, and the datasets in them that the paper does not have.
 
     Args:
       given: by flag, the texts that it was given with.
+      allow_missing: whether damaged trials of stores are passed over.
 
     Raises:
       ValueError: an input is not what its flag takes, or is of another dataset.
     """
     named = {flag: _named(flag, given.get(flag, ())) for flag in INPUTS}
     findings = Findings()
-    collector = _Collector(named, findings)
+    collector = _Collector(named, findings, allow_missing)
     # A store is read first: where estimates of it answer the same question, it does.
     for flag in sorted(named, key=lambda flag: not flag.endswith("store")):
         for name, (path, source) in named[flag].items():
@@ -117,8 +120,14 @@ class _Collector:
     it was given, for messages.
     """
 
-    def __init__(self, named: Mapping[str, Mapping[str, tuple[str, str]]], findings: Findings):
+    def __init__(
+        self,
+        named: Mapping[str, Mapping[str, tuple[str, str]]],
+        findings: Findings,
+        allow_missing: bool,
+    ):
         """Takes, by flag and name, the paths and the flags as they were given."""
+        self._allow_missing = allow_missing
         self._named = named
         self._add = findings.add
         self._sizes = dict(published.SIZES)  # All inputs of a dataset have as many examples.
@@ -130,7 +139,7 @@ class _Collector:
     def store(self, dataset: str, path: str, source: str) -> None:
         kinds = (ExperimentConfig.kind, ImportConfig.kind)
         store = self._open(dataset, path, source, kinds)
-        accuracies, self._seconds[dataset] = _trials(store)
+        accuracies, self._seconds[dataset] = _trials(store, self._allow_missing)
         self._add(dataset, {"trials_accuracy": numbers.percent_mean(accuracies)}, source)
 
     def estimates(self, dataset: str, path: str, source: str) -> None:
@@ -150,7 +159,7 @@ class _Collector:
     def removal(self, dataset: str, path: str, source: str) -> None:
         store = self._open(dataset, path, source, [RemovalConfig.kind])
         moved, _ = self._named["estimates"].get(dataset, (None, None))
-        self._add(dataset, _removal_numbers(store, source, moved), source)
+        self._add(dataset, _removal_numbers(store, source, moved, self._allow_missing), source)
 
     def runs(self, dataset: str, path: str, source: str) -> None:
         paths = _two_paths(path, source)
@@ -170,7 +179,7 @@ class _Collector:
 
     def last_layer_store(self, dataset: str, path: str, source: str) -> None:
         store = self._open(dataset, path, source, [LastLayerConfig.kind])
-        accuracies, seconds = _trials(store)
+        accuracies, seconds = _trials(store, self._allow_missing)
         folder, network = store.path / representations.FOLDER, math.nan
         if representations.exist(folder):
             network = representations.read_about(folder).test_accuracy
@@ -243,9 +252,9 @@ class _Collector:
             )
 
 
-def _trials(store: Store) -> tuple[np.ndarray, np.ndarray]:
+def _trials(store: Store, allow_missing: bool) -> tuple[np.ndarray, np.ndarray]:
     """Returns test accuracy and seconds of each trial, float [t]; seconds nan where unknown."""
-    finished = store.numbers()
+    finished = usable(store, allow_missing)
     if not finished:
         raise ValueError(f"{store.path} has no finished trials yet: {store.command()}")
     trials = read(store, finished, f"trials of {store.path.name}")
@@ -254,13 +263,16 @@ def _trials(store: Store) -> tuple[np.ndarray, np.ndarray]:
     return accuracies, seconds
 
 
-def _removal_numbers(store: Store, source: str, moved: str | None) -> numbers.Numbers:
+def _removal_numbers(
+    store: Store, source: str, moved: str | None, allow_missing: bool
+) -> numbers.Numbers:
     """Reads removal runs.
 
     Args:
       store: of them.
       source: its flag, for messages.
       moved: an estimates file of the dataset, in case that of the runs is not where it was.
+      allow_missing: whether damaged runs are passed over.
     """
     config, pairs = config_of(store, RemovalConfig), None
     if config.high_influence:
@@ -282,5 +294,5 @@ def _removal_numbers(store: Store, source: str, moved: str | None) -> numbers.Nu
                 source,
                 *thresholds,
             )
-    trials = load(store, store.numbers(), f"runs of {store.path.name}")
+    trials = load(store, usable(store, allow_missing), f"runs of {store.path.name}")
     return numbers.removal_numbers(removal.group(config, trials), pairs)

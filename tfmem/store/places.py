@@ -9,7 +9,6 @@ import itertools
 import re
 from collections.abc import Iterator
 
-from absl import logging
 from etils import epath
 
 from tfmem.disk import atomic
@@ -121,12 +120,9 @@ class Places:
     def _inspect(self, name: str) -> Archive:
         path = self.archive_folder / name
         try:
-            archive = archives.inspect(path)
+            return archives.inspect(path)
         except OSError as error:
-            archive = Archive(path, 0, {}, str(_unreadable(path, error)))
-        if archive.problem:
-            logging.warning("%s", archive.damage())
-        return archive
+            return Archive(path, 0, {}, str(_unreadable(path, error)))
 
 
 def _part(archive: Archive, number: int, reader: Reader) -> bytes | UnreadableError:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from absl import logging
 from etils import epath
 
 from tfmem.config import Config, differences
@@ -163,6 +164,40 @@ class Store:
         """Returns the trials that are there, ascending; their content is not verified."""
         return self.places.look()
 
+    def usable(
+        self, wanted: range | None = None, allow_missing: bool = False
+    ) -> tuple[list[int], list[DamagedFileError]]:
+        """Returns the trials that an analysis reads, and what of the store it then does without.
+
+        Trials may lack that nobody has made yet. But what was made and cannot be read is not
+        passed over unasked.
+
+        Args:
+          wanted: which ones; all by default.
+          allow_missing: whether damaged trials and archives are passed over. Else a damaged trial
+            is among those that are returned, for `read` and `load` to refuse.
+
+        Raises:
+          DamagedFileError: an archive is damaged, so that trials may lack.
+        """
+        there = [number for number in self.numbers() if wanted is None or number in wanted]
+        archives = self.damaged_archives()
+        if not allow_missing:
+            if archives:
+                raise archives[0]
+            return there, []
+        damaged = self.damaged(there)
+        return [n for n in there if n not in damaged], [*archives, *damaged.values()]
+
+    def num_expected(self, wanted: range | None = None) -> int:
+        """Returns how many trials there should be: those asked for, and others that are there.
+
+        Args:
+          wanted: which ones count; all by default.
+        """
+        parts = asked.union([*self.head.asked, *(range(n, n + 1) for n in self.numbers())])
+        return sum(len(part if wanted is None else _common(part, wanted)) for part in parts)
+
     def damaged_archives(self) -> list[DamagedFileError]:
         """Returns what is wrong with archives as files, and the command that mends them.
 
@@ -237,7 +272,7 @@ class Store:
         """Reads what the estimators need of many trials: 3 bits per example and trial.
 
         Args:
-          numbers: which trials; all that are there by default.
+          numbers: which trials; all that are there by default, unless an archive is damaged.
           on_trial: called after each trial is read, for a progress bar.
           probabilities: whether also the probabilities of the true labels, 2 bytes per example and
             trial.
@@ -246,7 +281,7 @@ class Store:
           StoreError: no trials, a trial that is not there, or (DamagedFileError) a damaged file; a
             trial without probabilities where they are asked for.
         """
-        numbers = self.numbers() if numbers is None else list(numbers)
+        numbers = self.usable()[0] if numbers is None else list(numbers)
         if not numbers:
             raise StoreError(f"{self.path} has no finished trials yet", f"run: {self.command()}")
         n, n_test = len(self.dataset.train), len(self.dataset.test)
@@ -309,6 +344,8 @@ class Store:
           StoreError: some are whole, but of another configuration; see `disagreement`.
         """
         there = set(self.numbers())
+        for problem in self.damaged_archives():
+            logging.warning("%s", problem)
         damaged = self.damaged(number for number in trials if number in there)
         if any(isinstance(error, OtherTrialError) for error in damaged.values()):
             raise self.disagreement(self.damaged(there)) or next(iter(damaged.values()))
@@ -394,6 +431,10 @@ class Store:
     @property
     def _check(self) -> str:
         return shlex.join(["tfmem", "check_store", f"--store={self.path}"])
+
+
+def _common(a: range, b: range) -> range:
+    return range(max(a.start, b.start), min(a.stop, b.stop))
 
 
 def _require_same(path: epath.Path, given: Head, found: Head) -> None:

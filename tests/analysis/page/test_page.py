@@ -388,7 +388,7 @@ def test_make_report_of_a_store_of_unknown_origin(tmp_path, monkeypatch):
     assert found.test_accuracy == pytest.approx(test.mean())
     assert found.test_accuracy_deviation == pytest.approx(test.mean(axis=1).std())
     assert found.num_trials == 40
-    assert sum(seen) == report.steps(store)
+    assert sum(seen) == report.steps(store.numbers())
     text = (tmp_path / "out" / "page.html").read_text()
     accuracy = f"{found.test_accuracy:.1%} <small>± {found.test_accuracy_deviation:.1%}</small>"
     assert f"<dt>test accuracy</dt><dd>{accuracy}</dd>" in text
@@ -403,7 +403,7 @@ def test_make_report_of_a_store_of_unknown_origin(tmp_path, monkeypatch):
     again = tmp_path / "again.html"
     report.make_report(store, again, trials=trials, estimates=found, progress=seen.append)
     assert estimated.count(40) == 0
-    assert sum(seen) == report.steps(store, trials) < report.steps(store)
+    assert sum(seen) == report.steps(store.numbers(), True) < report.steps(store.numbers())
     assert again.read_text() == text
 
 

@@ -59,9 +59,10 @@ def main() -> None:
     if ignored:
         raise ValueError(f"--{ignored[0]} has no effect with --suite: give --experiment instead")
     from launchers import benchmarks
+    from launchers.benchmarks import sizes
 
     quiet.import_tensorflow()
-    benchmarks.run(FLAGS.data_dir)
+    benchmarks.run(sizes.MEASURED, FLAGS.data_dir)
 
 
 if __name__ == "__main__":

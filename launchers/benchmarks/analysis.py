@@ -12,24 +12,15 @@ import numpy as np
 
 from analysis.estimates import estimators, files
 from launchers.benchmarks import planted, timing
+from launchers.benchmarks.sizes import Sizes
 from tfmem.config import ImportConfig
 from tfmem.disk import bits
 from tfmem.store.store import Store
 from tfmem.store.trials import TrialSet
 
-_ROUNDS = 3
-# t, n, n' and classes of the influence benchmark.
-INFLUENCE = (2000, 20_000, 5_000, 100)
-# Trials, n, n' and classes of a store of the paper's CIFAR-100 size.
-CIFAR100 = (10_000, 50_000, 10_000, 100)
-_FULL = 4000  # Of these trials, for the full matrix.
-# Trials, n, n' and classes of a store of the paper's ImageNet size, and the pairs found there.
-IMAGENET = (2000, 1_281_167, 50_000, 1000)
-IMAGENET_PAIRS = 1641
 
-
-def _random_trials() -> TrialSet:
-    t, n, n_test, classes = INFLUENCE
+def _random_trials(sizes: Sizes) -> TrialSet:
+    t, n, n_test, classes = sizes.influence
     rng = np.random.default_rng(0)
 
     def matrix(count: int) -> bits.BitMatrix:
@@ -46,9 +37,9 @@ def _random_trials() -> TrialSet:
     )
 
 
-def _two_products() -> float:
+def _two_products(sizes: Sizes) -> float:
     """The plain formula, both of its terms as products of whole float32 matrices."""
-    trials = _random_trials()
+    trials = _random_trials(sizes)
     subset = trials.subset.columns().astype(np.float32)
     correct = trials.test_correct.columns().astype(np.float32)
     start = time.perf_counter()
@@ -61,18 +52,18 @@ def _two_products() -> float:
     return seconds
 
 
-def _full() -> float:
-    blocks = estimators.full_influence(_random_trials())
+def _full(sizes: Sizes) -> float:
+    blocks = estimators.full_influence(_random_trials(sizes))
     return timing.seconds(collections.deque, blocks, 0)  # Keeps none of them.
 
 
-def _by_class() -> float:
-    trials = _random_trials()
-    blocks = (estimators.class_influence(trials, label) for label in range(INFLUENCE[3]))
+def _by_class(sizes: Sizes) -> float:
+    trials = _random_trials(sizes)
+    blocks = (estimators.class_influence(trials, label) for label in range(sizes.influence[3]))
     return timing.seconds(collections.deque, blocks, 0)
 
 
-def influence() -> None:
+def influence(sizes: Sizes) -> None:
     """Full and class-wise influence against the two-product formula, with peak memory."""
     functions = {
         "two products": _two_products,
@@ -80,9 +71,10 @@ def influence() -> None:
         "one product, class by class, with standard errors": _by_class,
     }
     measures = {
-        name: functools.partial(timing.alone, function) for name, function in functions.items()
+        name: functools.partial(timing.alone, function, sizes)
+        for name, function in functions.items()
     }
-    costs = timing.in_turn(measures, _ROUNDS)
+    costs = timing.in_turn(measures, sizes.rounds)
     plain = costs["two products"]
     for name, found in costs.items():
         ratios = [other.seconds / own.seconds for other, own in zip(plain, found, strict=True)]
@@ -94,10 +86,10 @@ def influence() -> None:
         print(line, flush=True)
 
 
-def _fill(path: str) -> float:
+def _fill(path: str, sizes: Sizes) -> float:
     """Writes a store of the paper's CIFAR-100 size, with random predictions."""
-    count = CIFAR100[0]
-    dataset, _ = planted.plant(*CIFAR100[1:], pairs=0)
+    count = sizes.cifar100[0]
+    dataset, _ = planted.plant(*sizes.cifar100[1:], pairs=0)
     store = Store.create(path, ImportConfig("arrays", "random", "", "", count), dataset)
     some = [planted.random_trial(dataset, seed) for seed in range(2)]
     trials = (dataclasses.replace(some[number % 2], number=number) for number in range(count))
@@ -108,25 +100,26 @@ def _read(path: str) -> float:
     return timing.seconds(lambda: Store.open(path).load())
 
 
-def cifar100() -> None:
+def cifar100(sizes: Sizes) -> None:
     """A store's life: written, checked, read, merged into archives, checked, read, estimated."""
     with tempfile.TemporaryDirectory() as folder:
         store = f"{folder}/store"
-        seconds = _fill(store)
+        seconds = _fill(store, sizes)
         print(f"  {_size(store):.2f} GB written in {seconds:.1f} s, each trial synced to the disk")
-        _read_all(store, "a file a trial")
+        _read_all(store, sizes.rounds, "a file a trial")
         _run("launchers.compact_store", f"--store={store}")
-        _read_all(store, "merged into one archive")
+        _read_all(store, sizes.rounds, "merged into one archive")
         flags = f"--store={store}", f"--out={folder}/estimates.npz"
         _run("analysis.estimate", *flags)
-        print(f"  with all {CIFAR100[1]:,} x {CIFAR100[2]:,} influences, of {_FULL:,} trials:")
-        _run("analysis.estimate", *flags, "--influence=full", f"--trials=0:{_FULL}")
+        _, n, n_test, _ = sizes.cifar100
+        print(f"  with all {n:,} x {n_test:,} influences, of {sizes.full:,} trials:")
+        _run("analysis.estimate", *flags, "--influence=full", f"--trials=0:{sizes.full}")
 
 
-def _read_all(store: str, how: str) -> None:
+def _read_all(store: str, rounds: int, how: str) -> None:
     """Measures reading a store, every checksum verified: for estimates, and by check_store."""
     size = _size(store)
-    costs = [timing.alone(_read, store) for _ in range(_ROUNDS)]
+    costs = [timing.alone(_read, store) for _ in range(rounds)]
     seconds = statistics.median(cost.seconds for cost in costs)
     peak = max(cost.peak_gib for cost in costs)
     rate = 1000 * size / seconds
@@ -134,12 +127,12 @@ def _read_all(store: str, how: str) -> None:
     _run("launchers.check_store", f"--store={store}")
 
 
-def imagenet() -> None:
+def imagenet(sizes: Sizes) -> None:
     """The programs from a store to pairs, which are the planted ones."""
     with tempfile.TemporaryDirectory() as folder:
         store, estimates, out = (f"{folder}/{name}" for name in ("store", "e.npz", "pairs.npz"))
-        dataset, wanted = planted.plant(*IMAGENET[1:], IMAGENET_PAIRS)
-        seconds = timing.seconds(planted.write, dataset, wanted, store, IMAGENET[0])
+        dataset, wanted = planted.plant(*sizes.imagenet[1:], sizes.imagenet_pairs)
+        seconds = timing.seconds(planted.write, dataset, wanted, store, sizes.imagenet[0])
         print(f"  {_size(store):.2f} GB written in {seconds:.1f} s")
         _run("analysis.estimate", f"--store={store}", f"--out={estimates}")
         _run("analysis.select_pairs", f"--estimates={estimates}", f"--out={out}")

@@ -9,19 +9,12 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from launchers.benchmarks import planted, timing
+from launchers.benchmarks.sizes import MEASURED, Sizes
 from tfmem import datasets, experiments, quiet, subsets
 from tfmem.training.failures import succeeded
 from tfmem.training.protocol import Trainer
 
-_ROUNDS = 3
-_STACKED_TRIALS = 200
-_MNIST_STACKED_TRIALS = 4
-# n, n', dimensions and classes of the last-layer benchmark: CIFAR-100 and the penultimate features
-# of ResNet50 (Sec. 3.6).
-REPRESENTATIONS = (50_000, 10_000, 2048, 100)
-_LAST_LAYER_EPOCHS = 8  # Of 40, each the same work.
-_LAST_LAYER_ROUNDS = 5
-_PRODUCT_SIDE = 4096  # Of the square matrices whose product measures the machine.
+_MNIST_TRIALS = 4
 
 
 def _seconds_per_trial(trainer: Trainer, trials: Sequence[int]) -> float:
@@ -37,16 +30,16 @@ def _warmed_up(
     return {name: functools.partial(_seconds_per_trial, *given) for name, given in trainers.items()}
 
 
-def digits_stacked() -> None:
-    """200 stacked trials, our own loop over Keras fit, and the loop that one writes at first."""
+def digits_stacked(sizes: Sizes) -> None:
+    """Stacked trials, our own loop over Keras fit, and the loop that one writes at first."""
     from tfmem.training import fit, stacked
     from tfmem.training.problem import Problem
 
     config = experiments.get("digits_mlp")
     problem = Problem(config, datasets.load(config.dataset))
     strategy = fit.build_strategy("default")
-    trials = range(_STACKED_TRIALS)
-    one_stack = stacked.StackedTrainer(problem, _STACKED_TRIALS, workers=1)
+    trials = range(sizes.stacked)
+    one_stack = stacked.StackedTrainer(problem, sizes.stacked, workers=1)
     trainers: dict[str, tuple[Trainer, Sequence[int]]] = {
         f"stacked, {len(trials)} trials": (stacked.StackedTrainer(problem), trials),
         "the same in one step over all cores": (one_stack, trials),
@@ -54,7 +47,7 @@ def digits_stacked() -> None:
     }
     measures = _warmed_up(trainers)
     plain = "plain Keras fit on arrays, a model for each trial"
-    timing.report({**measures, plain: lambda: _plain_fit(problem, 3)}, _ROUNDS, "a trial")
+    timing.report({**measures, plain: lambda: _plain_fit(problem, 3)}, sizes.rounds, "a trial")
 
 
 def _plain_fit(problem, count: int) -> float:
@@ -84,49 +77,49 @@ def _plain_fit(problem, count: int) -> float:
     return (time.perf_counter() - start) / count
 
 
-def mnist(data_dir: str | None) -> datasets.ArrayDataset:
+def mnist(sizes: Sizes, data_dir: str | None) -> datasets.ArrayDataset:
     """Returns MNIST, or made-up pictures of its shape where it would have to be downloaded."""
-    if not datasets.needs_download("mnist", data_dir):
+    if sizes.mnist == MEASURED.mnist and not datasets.needs_download("mnist", data_dir):
         return datasets.require_in_memory(datasets.load("mnist", data_dir), "the benchmark")
     print("  (MNIST is not here: on made-up pictures of its shape)")
     rng = np.random.default_rng(0)
     train, test = (
         split.with_images(rng.integers(0, 256, (len(split), 28, 28, 1), dtype=np.uint8))
-        for split in planted.splits(60_000, 10_000, 10, rng)
+        for split in planted.splits(*sizes.mnist, 10, rng)
     )
     return datasets.ArrayDataset("mnist", train, test, tuple("0123456789"), pixel_max=255)
 
 
-def mnist_stacked(data_dir: str | None) -> None:
+def mnist_stacked(sizes: Sizes, data_dir: str | None) -> None:
     """The recipe of the authors' MNIST example, stacked and as Keras fit with and without XLA."""
     from tfmem.training import fit, stacked
     from tfmem.training.problem import Problem
 
-    problem = Problem(experiments.get("mnist_mlp"), mnist(data_dir))
+    problem = Problem(experiments.get("mnist_mlp"), mnist(sizes, data_dir))
     strategy = fit.build_strategy("default")
-    trials = range(_MNIST_STACKED_TRIALS)
+    trials = range(_MNIST_TRIALS)
     trainers: dict[str, tuple[Trainer, Sequence[int]]] = {
         f"stacked, {len(trials)} trials": (stacked.StackedTrainer(problem), trials),
         "Keras fit": (fit.FitTrainer(problem, strategy), [0]),
         "Keras fit, compiled by XLA": (fit.FitTrainer(problem, strategy, jit_compile=True), [0]),
     }
-    timing.report(_warmed_up(trainers), 2, "a trial")
+    timing.report(_warmed_up(trainers), min(sizes.rounds, 2), "a trial")
 
 
-def _product_gflops() -> float:
+def _product_gflops(sizes: Sizes) -> float:
     """The machine's rate of float32 matrix products on all cores, by NumPy or by TensorFlow."""
     import tensorflow as tf
 
     rng = np.random.default_rng(0)
-    side = _PRODUCT_SIDE
+    side = sizes.product_side
     left, right = rng.random((2, side, side), np.float32)
     tensors = tf.constant(left), tf.constant(right)
     products = (lambda: left @ right), (lambda: tf.matmul(*tensors).numpy())
     return 2 * side**3 / min(map(timing.seconds, products)) / 1e9
 
 
-def _made_up_representations() -> datasets.ArrayDataset:
-    n, n_test, dimensions, classes = REPRESENTATIONS
+def _made_up_representations(sizes: Sizes) -> datasets.ArrayDataset:
+    n, n_test, dimensions, classes = sizes.representations
     rng = np.random.default_rng(0)
     splits = []
     for bare in planted.splits(n, n_test, classes, rng):
@@ -137,47 +130,48 @@ def _made_up_representations() -> datasets.ArrayDataset:
     return datasets.ArrayDataset("", train, test, tuple(map(str, range(classes))))
 
 
-def _linear_trials() -> list[tuple[float, float]]:
+def _linear_trials(sizes: Sizes) -> list[tuple[float, float]]:
     """Per round, GFLOP/s of linear trials, and of matrix products right before and after them."""
     quiet.import_tensorflow()
     from tfmem.training import stacked
     from tfmem.training.problem import Problem
 
     config = experiments.get("cifar100_last_layer")
-    config = dataclasses.replace(config, epochs=_LAST_LAYER_EPOCHS)
-    problem = Problem(config, _made_up_representations())
+    config = dataclasses.replace(config, epochs=sizes.linear_epochs)
+    problem = Problem(config, _made_up_representations(sizes))
     trainer = stacked.StackedTrainer(problem)
     trials = range(trainer.batch_of_trials)
     trainer.warm_up(trials)
-    gflop = _linear_gflop(config.epochs)
-    _product_gflops()
-    rates, before = [], _product_gflops()
-    for _ in range(_LAST_LAYER_ROUNDS):
+    gflop = _linear_gflop(sizes, config.epochs)
+    _product_gflops(sizes)
+    rates, before = [], _product_gflops(sizes)
+    for _ in range(sizes.rounds):
         rate = gflop / _seconds_per_trial(trainer, trials)
-        after = _product_gflops()
+        after = _product_gflops(sizes)
         rates.append((rate, (before + after) / 2))
         before = after
     return rates
 
 
-def _linear_gflop(epochs: int) -> float:
+def _linear_gflop(sizes: Sizes, epochs: int) -> float:
     """What a linear trial cannot do without: logits and gradients, and the evaluation's logits."""
-    n, n_test, dimensions, classes = REPRESENTATIONS
+    n, n_test, dimensions, classes = sizes.representations
     m = subsets.subset_size(n, experiments.SUBSET_RATIO)
     examples = 2 * epochs * m + n + n_test
     return 2 * examples * dimensions * classes / 1e9
 
 
-def last_layer() -> None:
+def last_layer(sizes: Sizes) -> None:
     """Linear trials on representations against the machine's own rate of matrix products."""
-    rates, peak = timing.result_and_peak(_linear_trials)
+    rates, peak = timing.result_and_peak(_linear_trials, sizes)
     ratios = [linear / product for linear, product in rates]
     linear, product = (statistics.median(values) for values in zip(*rates, strict=True))
     config = experiments.get("cifar100_last_layer")
-    seconds = _linear_gflop(config.epochs) / linear
+    seconds = _linear_gflop(sizes, config.epochs) / linear
     low, high = min(ratios), max(ratios)
-    print(f"  linear trials ({_LAST_LAYER_EPOCHS} epochs and evaluation)   {linear:6.1f} GFLOP/s")
-    print(f"  matrix products, {_PRODUCT_SIDE} x {_PRODUCT_SIDE}   {product:6.1f} GFLOP/s")
+    print(f"  linear trials ({sizes.linear_epochs} epochs and evaluation)   {linear:6.1f} GFLOP/s")
+    side = sizes.product_side
+    print(f"  matrix products, {side} x {side}   {product:6.1f} GFLOP/s")
     print(f"  ratio {statistics.median(ratios):.2f} ({low:.2f} to {high:.2f}), peak {peak:.2f} GiB")
     print(
         f"  at that rate a trial of {config.epochs} epochs takes {seconds:.1f} s, "

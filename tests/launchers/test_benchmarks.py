@@ -1,9 +1,12 @@
 """The synthetic trials of the benchmarks: what is planted is what is found, and nothing else."""
 
 import numpy as np
+import pytest
 
 from analysis.estimates import estimators, pairs
-from launchers.benchmarks import planted
+from launchers import benchmarks
+from launchers.benchmarks import planted, sizes
+from tfmem import quiet
 
 
 def test_what_was_planted_is_found(tmp_path):
@@ -35,3 +38,26 @@ def test_planting_is_a_function_of_its_seed(tmp_path):
     for trial in ("trial-000000.tfrecord", "trial-000001.tfrecord"):
         contents = [(tmp_path / name / "trials" / trial).read_bytes() for name in "ab"]
         assert contents[0] == contents[1]
+
+
+@pytest.mark.slow
+def test_all_benchmarks_run(capsys):
+    """All of `make bench`, as small as it can be: every part prints its figures."""
+    quiet.import_tensorflow()
+    benchmarks.run(sizes.SMALLEST, data_dir=None)
+    said = capsys.readouterr().out
+    for words in (
+        "stacked, 4 trials",
+        "plain Keras fit",
+        "compiled by XLA",
+        "class by class",
+        "linear trials",
+        "with turn-over dropout",
+        "never formed",
+        "merged into one archive",
+        "claimed, logged, stored and given back",
+        "one look",
+    ):
+        assert words in said, said
+    assert "5 pairs found, 5 planted: the same" in said
+    assert "MB/s" in said

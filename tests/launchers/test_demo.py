@@ -120,18 +120,3 @@ def test_benchmark_of_an_experiment(tmp_path):
         "launchers.benchmark", "--experiment=digits_mlp", "--epochs=1", "--num_trials=2"
     )
     assert "trials an hour; the 1,000 trials of the experiment:" in done.stdout
-
-
-@pytest.mark.slow
-def test_benchmark_suite():
-    """`make bench`, whole: every part prints its figures."""
-    said = run_process("launchers.benchmark", "--suite").stdout
-    for words in (
-        "stacked, 200 trials",
-        "plain Keras fit",
-        "compiled by XLA",
-        "class by class",
-        "linear trials",
-    ):
-        assert said.count(words) == 1, said
-    assert "MB/s" in said

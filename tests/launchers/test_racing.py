@@ -17,35 +17,38 @@ from tests.trials import assert_same_trial
 from tfmem.store.store import Store
 from tfmem.workers import claims
 
+FOREVER = 100_000  # So many trials that no launcher ends before it is killed.
 
-def race(store, start, num_trials, longest, rounds, seed=0):
-    """Starts two launchers, kills one or both at random and starts them again, time after time.
+
+def race(store, start, rounds, longest, seed=0):
+    """Kills one of two launchers or both in the midst of training, starts them again, and so on.
 
     Then one of them ends. No trial that is stored is ever written again.
 
     Args:
       store: where they train.
-      start: the command of a launcher.
-      num_trials: how many trials there are to be.
-      longest: seconds until the last kill of a round.
+      start: returns the command of a launcher for so many trials.
       rounds: how often.
+      longest: seconds that both may train before one is killed.
       seed: of the moments.
+
+    Returns:
+      How many trials there are then.
     """
     rng = random.Random(seed)
     seen = {}
     racers = [None, None]
-    kills = 0
     for _ in range(rounds):
         for index, racer in enumerate(racers):
             if racer is None or racer.poll() is not None:
                 racers[index] = subprocess.Popen(
-                    start, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+                    start(FOREVER), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
                 )
+        wait_until_all_train(store, racers)
         time.sleep(rng.uniform(0, longest))
         for racer in rng.sample(racers, rng.choice([1, 2])):
-            if racer.poll() is None:
-                racer.kill()
-                kills += 1
+            assert racer.poll() is None, racer.stderr.read()
+            racer.kill()
             racer.wait()
         for number in store.numbers():
             found = identity(store, number)
@@ -53,10 +56,23 @@ def race(store, start, num_trials, longest, rounds, seed=0):
     for racer in racers:
         racer.kill()
         racer.wait()
-    subprocess.run(start, cwd=ROOT, check=True, capture_output=True)
-    assert kills >= rounds / 2
-    assert store.numbers() == list(range(num_trials))
+    count = max(store.numbers()) + 2
+    subprocess.run(start(count), cwd=ROOT, check=True, capture_output=True)
+    assert store.numbers() == list(range(count))
     assert {number: identity(store, number) for number in seen} == seen
+    return count
+
+
+def wait_until_all_train(store, racers):
+    deadline = time.monotonic() + 300
+    while time.monotonic() < deadline:
+        training = {claim.process.pid for claim in claims.held(store.path / claims.FOLDER)}
+        if training >= {racer.pid for racer in racers}:
+            return
+        for racer in racers:
+            assert racer.poll() is None, racer.stderr.read()
+        time.sleep(0.02)
+    raise AssertionError("no trial has begun in 5 minutes")
 
 
 def identity(store, number):
@@ -117,26 +133,25 @@ def test_killed_at_any_moment_a_launch_loses_nothing_and_the_same_command_comple
 def test_two_launchers_that_are_killed(tmp_path, tiny, tiny_config):
     """The real claims, logs and files of real processes; only the training costs nothing."""
     store = Store.create(tmp_path / "store", tiny_config, tiny)
-    count = 60
-    start = [sys.executable, "-m", "tests.racing", str(store.path), str(count)]
-    race(store, start, count, longest=1.2, rounds=2)
+    start = [sys.executable, "-m", "tests.racing", str(store.path)]
+    count = race(store, lambda count: [*start, str(count)], rounds=2, longest=0.5)
     assert_tidy(store, count)
     for number in range(count):
         assert_same_trial(store.read(number), racing.trial(number, tiny))
 
 
 @pytest.mark.slow
-def test_two_real_launchers_that_are_killed_twenty_times(tmp_path):
+def test_two_real_launchers_that_are_killed_in_the_midst_of_training(tmp_path):
     """Real training: the store is that of a launcher that was left alone."""
-    count = 200
-    flags = ("--experiment=digits_mlp", "--epochs=200", f"--trials=0:{count}", "--stack=1")
-    words = ["-m", "launchers.train_trials", *flags]
-    run_program(*words[1:], f"--store={tmp_path / 'alone'}")
-    run_program(*words[1:], f"--store={tmp_path / 'raced'}", "--trials=0:1")
+    flags = ("--experiment=digits_mlp", "--epochs=200", "--stack=1", "--checkpoint_seconds=0.1")
+    words = ("launchers.train_trials", *flags)
+    run_program(*words, f"--store={tmp_path / 'raced'}", "--trials=0:1")
     store = Store.open(tmp_path / "raced")
-    start = [sys.executable, *words, f"--store={store.path}"]
-    race(store, start, count, longest=45, rounds=20)
+    start = [sys.executable, "-m", *words, f"--store={store.path}"]
+    count = race(store, lambda count: [*start, f"--trials=0:{count}"], rounds=8, longest=2)
+    # The launchers that were killed asked for more trials than there are.
     assert_tidy(store, count)
+    run_program(*words, f"--store={tmp_path / 'alone'}", f"--trials=0:{count}")
     alone = Store.open(tmp_path / "alone")
     for number in range(count):
         assert_same_trial(store.read(number), alone.read(number))

@@ -5,15 +5,13 @@ What was trained is never lost by it, and the file that is wrong is the one that
 
 import json
 import os
-import pathlib
-import re
 import shutil
 
 import numpy as np
 import pytest
 
 from tests.conftest import run_program
-from tests.printed import run_printed
+from tests.printed import check_store, follow
 from tests.stores import TRIALS
 from tfmem.disk import tfrecord
 from tfmem.store import head
@@ -32,27 +30,6 @@ def store(random_subsets, tmp_path):
 
 def trials(path):
     return {found.name: found.read_bytes() for found in (path / "trials").iterdir()}
-
-
-def check_store(path, *flags):
-    return run_program("launchers.check_store", f"--store={path}", *flags, check=False)
-
-
-def follow(path):
-    """Does what check_store says, again and again, until it says that the store is sound."""
-    said = []
-    for _ in range(5):
-        done = check_store(path)
-        if done.returncode == 0:
-            return said
-        lines = (done.stdout + done.stderr).splitlines()
-        said += lines
-        advice = next(line for line in lines if "run: " in line)
-        if "or move it aside" in advice:
-            wrong = pathlib.Path(re.search(r"\S+/(experiment\.json|dataset\.tfrecord)", advice)[0])
-            wrong.rename(wrong.with_suffix(".aside"))
-        run_printed(advice.rpartition("run: ")[2], check=False)
-    raise AssertionError(f"the advice has no end: {said}")
 
 
 def change_head(path, **changes):

@@ -104,23 +104,21 @@ def read(store: epath.Path) -> Head:
       OSError: it cannot be read, or is not there.
     """
     path = store / NAME
-    again = "what made the store"
+    mend = (
+        "undo that or restore it from a copy; or move it aside, and what made the store makes it "
+        "again, and keeps the trials beside it"
+    )
     try:
         about = small_json.read(path, _MAX_BYTES)
-        version = about["format"]
-        if version == _FORMAT:
-            head = _decode(about)
-            if about.get("digest") == _digest(about):
-                return head
-            again = head.to_make_again(store)
+        version, is_whole = about["format"], about.get("digest") == _digest(about)
+        if version == _FORMAT and is_whole:
+            return _decode(about)
+        if version == _FORMAT or ("digest" in about and not is_whole):
+            mend += f"; as far as it can be believed, run: {_decode(about).to_make_again(store)}"
             raise ValueError("it was changed after it was written: its digest is another")
     except (ValueError, KeyError, TypeError) as error:
         why = error.reason if isinstance(error, small_json.BadJsonError) else reason(error)
-        raise DamagedFileError(
-            f"{path} cannot be read ({why})",
-            "undo that or restore it from a copy; or move it aside, and it is made again, and the "
-            f"trials beside it are kept, if you run: {again}",
-        ) from error
+        raise DamagedFileError(f"{path} cannot be read ({why})", mend) from error
     raise StoreError(
         f"{path} has format {version}, and this tfmem reads format {_FORMAT}",
         "give another --store, or use the tfmem that made this one",

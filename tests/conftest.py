@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import pathlib
+import signal
 
 import hypothesis
 import numpy as np
@@ -40,6 +41,16 @@ _LONG_FILES = (
     "test_objects",
     "test_demo",
 )
+
+
+def pytest_configure():
+    """Lets programs that tests start hear all signals, also where this process ignores some.
+
+    Under nohup and in the background it does. What is handled here is at its default in them.
+    """
+    for number in (signal.SIGINT, signal.SIGHUP):
+        if signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, lambda number, frame: None)
 
 
 def pytest_collection_modifyitems(items):

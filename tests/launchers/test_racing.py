@@ -149,7 +149,7 @@ def test_two_real_launchers_that_are_killed_in_the_midst_of_training(tmp_path):
     run_program(*words, f"--store={tmp_path / 'raced'}", "--trials=0:1")
     store = Store.open(tmp_path / "raced")
     start = [sys.executable, "-m", *words, f"--store={store.path}"]
-    count = race(store, lambda count: [*start, f"--trials=0:{count}"], rounds=8, longest=2)
+    count = race(store, lambda count: [*start, f"--trials=0:{count}"], rounds=6, longest=2)
     # The launchers that were killed asked for more trials than there are.
     assert_tidy(store, count)
     run_program(*words, f"--store={tmp_path / 'alone'}", f"--trials=0:{count}")

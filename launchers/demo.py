@@ -56,7 +56,7 @@ def main() -> int:
     store.ask_for(asked)
     cost, code = train(store, config, dataset, asked)
     trials = store.load()
-    estimates = estimators.estimate(trials, dataset).in_memory()
+    estimates = estimators.estimate(trials, dataset)
     files.write(out / "estimates.npz", estimates)
     selected = pairs.select(estimates.memorization, estimates.influences)
     files.write_pairs(out / "pairs.npz", selected)

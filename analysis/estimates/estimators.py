@@ -55,15 +55,11 @@ def estimate(
     """
     accuracies = test_accuracies(trials)
     details = memorization(trials, estimator)
-    influences = Influences(
-        trials.num_classes,
-        lambda labels: (class_influence(trials, label, estimator) for label in labels),
-    )
     return Estimates(
         memorization=details.value,
         train_labels=trials.train_labels,
         test_labels=trials.test_labels,
-        influences=() if influence == NONE else influences,
+        influences=() if influence == NONE else class_influences(trials, estimator),
         full=full_influence(trials, estimator) if influence == FULL else None,
         details=details,
         num_trials=len(trials),
@@ -114,15 +110,21 @@ def difference(
 
     Both are nan where one of the two numbers of trials is 0.
     """
-    value = _rate_difference(in_successes, num_in, out_successes, num_out)
-    variance = rate_variance(in_successes, num_in) + rate_variance(out_successes, num_out)
-    return value, np.sqrt(variance)
+    counts = in_successes, num_in, out_successes, num_out
+    return _rate_difference(*counts), difference_error(*counts)
 
 
-def mean_difference(
-    inside: tuple[np.ndarray, np.ndarray, np.ndarray],
-    outside: tuple[np.ndarray, np.ndarray, np.ndarray],
-) -> tuple[np.ndarray, np.ndarray]:
+def difference_error(
+    in_successes: np.ndarray, num_in: np.ndarray, out_successes: np.ndarray, num_out: np.ndarray
+) -> np.ndarray:
+    """Returns the standard error of `difference`."""
+    return np.sqrt(rate_variance(in_successes, num_in) + rate_variance(out_successes, num_out))
+
+
+_Sums = tuple[np.ndarray, np.ndarray, np.ndarray]
+
+
+def mean_difference(inside: _Sums, outside: _Sums) -> tuple[np.ndarray, np.ndarray]:
     """Returns the difference of two means of probabilities and its standard error.
 
     Both are nan where one of the means is of nothing.
@@ -132,7 +134,12 @@ def mean_difference(
       outside: of the second.
     """
     value = _rate_difference(inside[0], inside[2], outside[0], outside[2])
-    return value, np.sqrt(_mean_variance(*inside) + _mean_variance(*outside))
+    return value, mean_difference_error(inside, outside)
+
+
+def mean_difference_error(inside: _Sums, outside: _Sums) -> np.ndarray:
+    """Returns the standard error of `mean_difference`."""
+    return np.sqrt(_mean_variance(*inside) + _mean_variance(*outside))
 
 
 def _mean_variance(total: np.ndarray, squares: np.ndarray, count: np.ndarray) -> np.ndarray:
@@ -208,35 +215,60 @@ def in_counts(subset: np.ndarray, correct: np.ndarray) -> np.ndarray:
     return subset.astype(np.float32) @ correct.astype(np.float32, copy=False).T
 
 
-def class_influence(trials: TrialSet, label: int, estimator: str = CORRECTNESS) -> ClassInfluence:
-    """Estimates influence within one class (Algorithm 1, line 7, for y_i = y_j = label)."""
-    train_index = np.flatnonzero(trials.train_labels == label)
+def class_influence(
+    trials: TrialSet,
+    label: int,
+    estimator: str = CORRECTNESS,
+    chosen: np.ndarray | None = None,
+    errors: bool = True,
+) -> ClassInfluence:
+    """Estimates influence within one class (Algorithm 1, line 7, for y_i = y_j = label).
+
+    Args:
+      trials: with probabilities, if the estimator needs them.
+      label: of the class.
+      estimator: `CORRECTNESS` or `PROBABILITY`.
+      chosen: bool [n], the training examples that are wanted; None is all.
+      errors: whether standard errors are, which take most of the time.
+    """
+    own = trials.train_labels == label
+    train_index = np.flatnonzero(own if chosen is None else own & chosen)
     test_index = np.flatnonzero(trials.test_labels == label)
     subset = trials.subset.transposed.rows(train_index)
     num_in = subset.row_sums()[:, None]
     num_out = len(trials) - num_in
+    error = None
     if estimator == PROBABILITY:
         # In float64: variances are small differences of sums of squares.
         seen = subset.columns().astype(np.float64)
         probability = _known(trials.test_probability)[:, test_index].astype(np.float64)
-        squares = probability**2
-        in_sum, in_squares = seen @ probability, seen @ squares
-        value, error = mean_difference(
-            (in_sum, in_squares, num_in),
-            (probability.sum(axis=0) - in_sum, squares.sum(axis=0) - in_squares, num_out),
-        )
+        in_sum, total = seen @ probability, probability.sum(axis=0)
+        value = _rate_difference(in_sum, num_in, total - in_sum, num_out)
+        if errors:
+            squares = probability**2
+            in_squares = seen @ squares
+            inside = (in_sum, in_squares, num_in)
+            outside = (total - in_sum, squares.sum(axis=0) - in_squares, num_out)
+            error = mean_difference_error(inside, outside)
     else:
         correct = trials.test_correct.transposed.rows(test_index)
         successes = correct.row_sums()[None, :]
         counts = in_counts(subset.columns(), correct.columns()).astype(np.int64)
-        value, error = difference(counts, num_in, successes - counts, num_out)
-    return ClassInfluence(train_index, test_index, value, error.astype(np.float32))
+        value = _rate_difference(counts, num_in, successes - counts, num_out)
+        if errors:
+            error = difference_error(counts, num_in, successes - counts, num_out)
+    kept = None if error is None else error.astype(np.float32)
+    return ClassInfluence(train_index, test_index, value, kept)
 
 
-def class_influences(trials: TrialSet, estimator: str = CORRECTNESS) -> Iterator[ClassInfluence]:
-    """Yields `class_influence` of every class, in label order."""
-    for label in range(trials.num_classes):
-        yield class_influence(trials, label, estimator)
+def class_influences(trials: TrialSet, estimator: str = CORRECTNESS) -> Influences:
+    """Returns `class_influence` of every class, each computed whenever it is asked for."""
+    return Influences(
+        trials.num_classes,
+        lambda labels, chosen, errors: (
+            class_influence(trials, label, estimator, chosen, errors) for label in labels
+        ),
+    )
 
 
 def full_influence(trials: TrialSet, estimator: str = CORRECTNESS) -> Iterator[np.ndarray]:

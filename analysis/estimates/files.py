@@ -179,14 +179,16 @@ def _class_influences(
             _fitting(archive, f"infl_se_class{label}", "f", tuple(map(len, examples)))
         index.append((examples[0], examples[1]))
 
-    def blocks(wanted: Sequence[int]) -> Iterator[ClassInfluence]:
+    def blocks(
+        wanted: Sequence[int], chosen: np.ndarray | None, errors: bool
+    ) -> Iterator[ClassInfluence]:
         for label in wanted:
             error = f"infl_se_class{label}"
             yield ClassInfluence(
                 *index[label],
                 _as_float64(archive[f"infl_matrix_class{label}"]),
-                archive[error] if error in there else None,
-            )
+                archive[error] if errors and error in there else None,
+            ).of(chosen)
 
     return Influences(len(index), blocks, stack.pop_all().close)
 
@@ -212,7 +214,9 @@ def _read_mnist_script(
         for label in range(num_classes)
     ]
 
-    def blocks(wanted: Sequence[int]) -> Iterator[ClassInfluence]:
+    def blocks(
+        wanted: Sequence[int], chosen: np.ndarray | None, errors: bool
+    ) -> Iterator[ClassInfluence]:
         """Reads the matrix once, row by row, whatever the number of classes."""
         values = {
             label: np.empty(tuple(map(len, reversed(index[label]))), matrix.dtype)
@@ -225,7 +229,7 @@ def _read_mnist_script(
                 places[label] += 1
         for label in wanted:
             value = np.array(values.pop(label).T, order="C")
-            yield ClassInfluence(*index[label], _as_float64(value), None)
+            yield ClassInfluence(*index[label], _as_float64(value), None).of(chosen)
 
     influences = Influences(num_classes, blocks, stack.pop_all().close)
     return Estimates(memorization, train_labels, test_labels, influences)

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from analysis.estimates.values import ClassInfluence, Pairs
+from analysis.estimates.values import ClassInfluence, Pairs, influences_of
 from tfmem import experiments
 
 _MOST_INFLUENCERS = 8  # Up to so many have a row of their own.
@@ -63,10 +63,8 @@ def select(
       The pairs, the most influential first; equals by training and then test index.
     """
     parts = []
-    for block in influences:
-        chosen = block.value >= infl_threshold
-        chosen &= (memorization[block.train_index] >= mem_threshold)[:, None]
-        row, column = np.nonzero(chosen)
+    for block in influences_of(influences, memorization >= mem_threshold):
+        row, column = np.nonzero(block.value >= infl_threshold)
         parts.append((block.train_index[row], block.test_index[column], block.value[row, column]))
     train_index, test_index, influence = map(np.concatenate, zip(*parts, strict=True))
     pairs = Pairs(train_index, test_index, influence, memorization[train_index])

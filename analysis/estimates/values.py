@@ -44,6 +44,17 @@ class ClassInfluence:
     value: np.ndarray
     standard_error: np.ndarray | None
 
+    def of(self, chosen: np.ndarray | None, errors: bool = True) -> "ClassInfluence":
+        """Returns the influence of the training examples that are chosen, bool [n]; None is all."""
+        rows = slice(None) if chosen is None else np.flatnonzero(chosen[self.train_index])
+        error = self.standard_error if errors else None
+        return ClassInfluence(
+            self.train_index[rows],
+            self.test_index,
+            self.value[rows],
+            None if error is None else error[rows],
+        )
+
 
 # A trial achieves 0 or 1 on an example, as in the paper, or the probability of its label.
 CORRECTNESS, PROBABILITY = ESTIMATORS = ("correctness", "probability")
@@ -53,18 +64,24 @@ class Influences(Sequence[ClassInfluence]):
     """Influences by class that are read or computed whenever they are asked for.
 
     One class is in memory at a time: those of ImageNet take 770 MB together. A file that they are
-    read from stays open; what takes its name later does not matter.
+    read from stays open; what takes its name later does not matter. Who needs those of some
+    training examples alone asks for them by `influences_of`: what is computed costs less then.
     """
 
     def __init__(
         self,
         num_classes: int,
-        blocks: Callable[[Sequence[int]], Iterator[ClassInfluence]],
+        blocks: Callable[[Sequence[int], np.ndarray | None, bool], Iterator[ClassInfluence]],
         close: Callable[[], None] | None = None,
     ):
-        """Takes what yields the influences of some classes, in turn, and what closes their file."""
+        """Takes what yields influences in turn, and what closes their file; None: computed.
+
+        What yields them takes the classes, the training examples that are chosen (bool [n], or None
+        for all), and whether standard errors are wanted.
+        """
         self._classes = range(num_classes)
         self._blocks = blocks
+        self.are_computed = close is None
         if close is not None:
             weakref.finalize(self, close)
 
@@ -72,13 +89,42 @@ class Influences(Sequence[ClassInfluence]):
         return len(self._classes)
 
     def __iter__(self) -> Iterator[ClassInfluence]:
-        yield from self._blocks(self._classes)  # Holds self, and so the file, while it goes on.
+        yield from self.of(None, self._classes, errors=True)
 
     def __getitem__(self, index):
         chosen = self._classes[index]
         if isinstance(chosen, range):
-            return tuple(self._blocks(chosen))
-        return next(self._blocks([chosen]))
+            return tuple(self.of(None, chosen, errors=True))
+        return next(self.of(None, [chosen], errors=True))
+
+    def of(
+        self, chosen: np.ndarray | None, labels: Sequence[int] | None, errors: bool
+    ) -> Iterator[ClassInfluence]:
+        """See `influences_of`."""
+        labels = self._classes if labels is None else labels
+        yield from self._blocks(labels, chosen, errors)  # Holds self, and so the file, meanwhile.
+
+
+def influences_of(
+    influences: Iterable[ClassInfluence],
+    chosen: np.ndarray | None,
+    labels: Sequence[int] | None = None,
+    errors: bool = False,
+) -> Iterator[ClassInfluence]:
+    """Yields the influences of some training examples, class by class.
+
+    Args:
+      influences: one per class, in label order.
+      chosen: bool [n]; None is all.
+      labels: of the classes; all by default.
+      errors: whether with standard errors.
+    """
+    if isinstance(influences, Influences):
+        yield from influences.of(chosen, labels, errors)
+        return
+    for label, block in enumerate(influences):
+        if labels is None or label in labels:
+            yield block.of(chosen, errors)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,10 +178,6 @@ class Estimates:
             why = "were never left out (or never trained on): no estimate"
         return [f"{unknown:,} of {len(self.memorization):,} training examples {why}"]
 
-    def in_memory(self) -> "Estimates":
-        """Returns the same with all influences in memory: they are computed or read once."""
-        return dataclasses.replace(self, influences=tuple(self.influences))
-
     def require_influences(self, source: str, otherwise: str = "") -> None:
         """Raises ValueError if the influence of a class is missing.
 
@@ -160,9 +202,12 @@ class Estimates:
           test_index: int [p], each of the class of the training example beside it.
         """
         errors = np.empty(len(train_index))
-        labels = self.train_labels[train_index]
-        for label in np.unique(labels):
-            block, chosen = self.influences[label], labels == label
+        labels, among = self.train_labels[train_index], np.zeros(len(self.train_labels), bool)
+        among[train_index] = True
+        present = np.unique(labels).tolist()
+        blocks = influences_of(self.influences, among, present, errors=True)
+        for label, block in zip(present, blocks, strict=True):
+            chosen = labels == label
             if block.standard_error is None:
                 return None
             row = _positions(block.train_index, train_index[chosen])

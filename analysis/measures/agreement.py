@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from analysis.estimates.scores import Scores
-from analysis.estimates.values import ClassInfluence, Estimates
+from analysis.estimates.values import ClassInfluence, Estimates, influences_of
 
 # Curves are drawn at these thresholds, and the paper's own are among them.
 THRESHOLDS = np.arange(21) / 20
@@ -183,7 +183,9 @@ def influence_curve(
         known if mem_threshold is None else known & (side.memorization >= mem_threshold)
         for side in (a, b)
     )
-    return block_curve(a.influences, b.influences, memorized_a, memorized_b, thresholds)
+    either = memorized_a | memorized_b
+    blocks_a, blocks_b = (influences_of(side.influences, either) for side in (a, b))
+    return block_curve(blocks_a, blocks_b, memorized_a, memorized_b, thresholds)
 
 
 def block_curve(

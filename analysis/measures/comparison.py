@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from analysis.estimates.values import Estimates
+from analysis.estimates.values import Estimates, influences_of
 from analysis.measures import agreement
 from analysis.measures.agreement import Agreement, Curve
 from tfmem import experiments
@@ -64,11 +64,13 @@ def selected_pairs(
       infl_threshold: theta_infl, inclusive.
     """
     parts, known = [], a.known & b.known
-    for block_a, block_b in zip(a.influences, b.influences, strict=True):
+    memorized = [known & (side.memorization >= mem_threshold) for side in (a, b)]
+    either = memorized[0] | memorized[1]
+    sides = (influences_of(side.influences, either) for side in (a, b))
+    for block_a, block_b in zip(*sides, strict=True):
         in_a, in_b = (
-            (block.value >= infl_threshold)
-            & (known & (side.memorization >= mem_threshold))[block.train_index, None]
-            for block, side in ((block_a, a), (block_b, b))
+            (block.value >= infl_threshold) & may[block.train_index, None]
+            for block, may in zip((block_a, block_b), memorized, strict=True)
         )
         union = (in_a | in_b) & ~np.isnan(block_a.value - block_b.value)
         parts.append((block_a.value[union], block_b.value[union], in_a[union], in_b[union]))

@@ -6,7 +6,7 @@ from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 
-from analysis.estimates.values import ClassInfluence, Estimates, Pairs
+from analysis.estimates.values import ClassInfluence, Estimates, Pairs, influences_of
 from tfmem import experiments, words
 
 T = TypeVar("T")
@@ -208,8 +208,10 @@ def panels(
     chosen = panel_training_examples(pairs)
     if not chosen.size:
         return []
-    rows = {}
-    for label, block in enumerate(estimates.influences):  # They may be read from a file, so once.
+    rows, among = {}, np.zeros(len(estimates.train_labels), bool)
+    among[chosen.ravel()] = True
+    # They may be read from a file, so once.
+    for label, block in enumerate(influences_of(estimates.influences, among)):
         for index in set(chosen[estimates.train_labels[chosen] == label].tolist()):
             row = int(np.flatnonzero(block.train_index == index)[0])
             columns = most_influenced(block, row)

@@ -8,7 +8,7 @@ import numpy as np
 from etils import epath
 
 from analysis.estimates import estimators, pairs
-from analysis.estimates.values import CORRECTNESS, Estimates
+from analysis.estimates.values import CORRECTNESS, Estimates, influences_of
 from analysis.measures import agreement
 from tfmem import experiments, seeds
 from tfmem.store.trials import TrialSet
@@ -76,7 +76,10 @@ def _split_half(
     chosen_a, chosen_b = (known & (mem >= mem_threshold) for mem in (mem_a, mem_b))
     mem_jaccard, mem_difference = agreement.compare(mem_a, mem_b, chosen_a, chosen_b)
     # Classes are compared one by one, so that no matrix of a whole dataset is in memory.
-    blocks_a, blocks_b = (estimators.class_influences(half, estimator) for half in (a, b))
+    either = chosen_a | chosen_b
+    blocks_a, blocks_b = (
+        influences_of(estimators.class_influences(half, estimator), either) for half in (a, b)
+    )
     level = np.array([infl_threshold])
     found = agreement.block_curve(blocks_a, blocks_b, chosen_a, chosen_b, level)
     influence = found.at(infl_threshold)
@@ -158,9 +161,6 @@ def chance_pairs(
         trials.
     """
 
-    from scipy import stats
-
-    total = 0.0
     t = len(trials)
     successes = trials.test_correct.transposed.row_sums()
     counts_in = trials.subset.transposed.row_sums()
@@ -171,19 +171,27 @@ def chance_pairs(
         successes = np.rint(successes * (num_trials / t)).astype(np.int64)
         t = num_trials
     memorized = (memorization >= mem_threshold) & (counts_in > 0) & (counts_in < t)
-    for label in np.unique(trials.train_labels[memorized]):
-        num_in = counts_in[memorized & (trials.train_labels == label)]
-        right = successes[trials.test_labels == label]
-        # Equal counts have equal tails: each is computed once.
-        num_in, in_times = np.unique(num_in, return_counts=True)
-        right, right_times = np.unique(right, return_counts=True)
-        num_in, right = num_in[:, None], right[None, :]
-        # The fewest right trials among those that saw i for which `difference` reaches infl.
-        per_in, per_out = 1 / num_in, 1 / (t - num_in)
-        fewest = np.ceil((infl + right * per_out) / (per_in + per_out) - 1e-9)
-        tail = stats.hypergeom.sf(fewest - 1, t, right, num_in)
+    train_labels, test_labels = trials.train_labels[memorized], trials.test_labels
+    # Equal counts have equal tails: each is computed once.
+    num_in, in_place = np.unique(counts_in[memorized], return_inverse=True)
+    right, right_place = np.unique(successes, return_inverse=True)
+    tail = _tails(t, num_in[:, None], right[None, :], infl)
+    total = 0.0
+    for label in np.unique(train_labels):
+        in_times = np.bincount(in_place[train_labels == label], minlength=len(num_in))
+        right_times = np.bincount(right_place[test_labels == label], minlength=len(right))
         total += float(in_times @ tail @ right_times)
     return total
+
+
+def _tails(t: int, num_in: np.ndarray, right: np.ndarray, infl: float) -> np.ndarray:
+    """Returns how likely an influence of at least `infl` is by chance; see `chance_pairs`."""
+    from scipy import stats
+
+    # The fewest right trials among those that saw i for which `difference` reaches infl.
+    per_in, per_out = 1 / num_in, 1 / (t - num_in)
+    fewest = np.ceil((infl + right * per_out) / (per_in + per_out) - 1e-9)
+    return stats.hypergeom.sf(fewest - 1, t, right, num_in)
 
 
 def _mean_in(trials: TrialSet, memorization: np.ndarray) -> float:

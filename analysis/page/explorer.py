@@ -6,13 +6,19 @@ what it is for the estimate itself. A training example without an estimate is no
 """
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from analysis.estimates.pairs import select
-from analysis.estimates.values import CORRECTNESS, Estimates, Pairs
+from analysis.estimates.values import (
+    CORRECTNESS,
+    Estimates,
+    Influences,
+    Pairs,
+    influences_of,
+)
 from analysis.page.thumbnails import Key
 from tfmem.datasets import Dataset
 
@@ -77,24 +83,54 @@ def lowest_values(
     lowest influence.
     """
     lowest = int(min(rounded_down(LOWEST_INFLUENCE, STEPS), rounded_down(infl_threshold, STEPS)))
-    width = STEPS + 1 - lowest
-    known = estimates.known
-    memorization = rounded_down(np.where(known, estimates.memorization, 0), STEPS) + STEPS
-    numbers = np.zeros((2 * STEPS + 1) * width, np.int64)
-    for block in estimates.influences:
-        reach = (block.value >= lowest / STEPS) & known[block.train_index, None]
-        row, column = np.nonzero(reach)
-        influence = rounded_down(block.value[row, column], STEPS) - lowest
-        cell = memorization[block.train_index[row]] * width + influence
-        numbers += np.bincount(cell, minlength=len(numbers))
-    table = numbers.reshape(-1, width)
-    at_least = table[::-1, ::-1].cumsum(axis=0).cumsum(axis=1)[::-1, ::-1]
+    memorization = rounded_down(np.where(estimates.known, estimates.memorization, 0), STEPS)
     highest = int(rounded_down(mem_threshold, STEPS))
-    for mem in (-STEPS, *range(_MEM_STEP, highest, _MEM_STEP), highest):
-        if at_least[mem + STEPS, 0] <= MAX_PAIRS:
-            return mem, lowest
-    fitting = np.flatnonzero(at_least[highest + STEPS] <= MAX_PAIRS)
-    return highest, (lowest + int(fitting[0]) if len(fitting) else STEPS)
+    levels = [-STEPS, *range(_MEM_STEP, highest, _MEM_STEP), highest]
+    table = np.zeros((2 * STEPS + 1, STEPS + 1 - lowest), np.int64)
+    width = table.shape[1]
+    fits = None
+    for above, level in _parts(memorization[estimates.known], levels, estimates):
+        chosen = estimates.known & (memorization >= level) & (memorization < above)
+        for block in influences_of(estimates.influences, chosen):
+            row, column = np.nonzero(block.value >= lowest / STEPS)
+            influence = rounded_down(block.value[row, column], STEPS) - lowest
+            cell = (memorization[block.train_index[row]] + STEPS) * width + influence
+            table += np.bincount(cell, minlength=table.size).reshape(table.shape)
+        at_least = table[::-1, ::-1].cumsum(axis=0).cumsum(axis=1)[::-1, ::-1]
+        fitting = [mem for mem in levels if mem >= level and at_least[mem + STEPS, 0] <= MAX_PAIRS]
+        fits = fitting[0] if fitting else None
+        if fits != level:  # What is less memorized makes it more still.
+            break
+    if fits is not None:
+        return fits, lowest
+    reached = np.flatnonzero(at_least[highest + STEPS] <= MAX_PAIRS)
+    return highest, (lowest + int(reached[0]) if len(reached) else STEPS)
+
+
+def _parts(
+    memorization: np.ndarray, levels: Sequence[int], estimates: Estimates
+) -> Iterator[tuple[int, int]]:
+    """Yields from which memorization up to below which examples are looked at together.
+
+    The most memorized come first, and each part doubles them, since mostly the first suffice. What
+    is read from a file is read once.
+
+    Args:
+      memorization: int, in steps.
+      levels: ascending.
+      estimates: whose influences are looked at.
+    """
+    above = 2 * STEPS
+    influences = estimates.influences
+    if not (isinstance(influences, Influences) and influences.are_computed):
+        yield above, levels[0]
+        return
+    looked_at = np.count_nonzero(memorization >= levels[-1])
+    for level in reversed(levels):
+        count = np.count_nonzero(memorization >= level)
+        if level in (levels[0], levels[-1]) or count >= 2 * looked_at:
+            yield above, level
+            above, looked_at = level, count
 
 
 def sample(memorization: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, int]:

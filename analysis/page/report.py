@@ -64,7 +64,7 @@ def make_report(
         trials = store.load(numbers, on_trial=lambda number: progress(1))
     dataset, notes = _with_images(store, data_dir)
     if given is None:
-        shown = estimates = estimates or estimators.estimate(trials).in_memory()
+        shown = estimates = estimates or estimators.estimate(trials)
     else:
         shown, name = given
         notes += _about(shown, name, len(trials))

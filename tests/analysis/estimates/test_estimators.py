@@ -1,5 +1,6 @@
 """Estimates against a twin written straight from Algorithm 1, and against known probabilities."""
 
+import dataclasses
 import itertools
 import math
 from fractions import Fraction
@@ -9,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analysis.estimates import estimators
+from analysis.estimates import estimators, pairs
+from analysis.estimates.values import ESTIMATORS, influences_of
 from tests.trials import trial_set
 from tfmem.disk import bits
 
@@ -118,6 +120,43 @@ def test_order_and_blocks_give_the_same_bits(rng, monkeypatch):
     np.testing.assert_array_equal(np.concatenate(in_blocks[1]), at_once[1][0])
     np.testing.assert_array_equal(in_blocks[0].value, at_once[0].value)
     np.testing.assert_array_equal(in_blocks[0].standard_error, at_once[0].standard_error)
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_what_is_chosen_is_computed_alone_with_the_same_bits(rng, estimator):
+    """Training examples, classes and errors; pairs and their errors follow from these alone."""
+    subset = rng.random((40, 70)) < 0.6
+    subset[:, [3, 8]] = True, False  # Two have no estimate.
+    correct = [rng.random((40, count)) < 0.6 for count in (70, 30)]
+    labels = rng.integers(0, 3, 70), rng.integers(0, 3, 30)
+    given_trials = dataclasses.replace(
+        trial_set(subset, *correct, *labels),
+        train_probability=rng.random((40, 70)).astype(np.float16),
+        test_probability=rng.random((40, 30)).astype(np.float16),
+    )
+    lazy = estimators.estimate(given_trials, estimator=estimator)
+    whole = dataclasses.replace(lazy, influences=tuple(lazy.influences))
+    chosen = rng.random(70) < 0.3
+    for some in (chosen, np.zeros(70, bool), None):
+        for wanted in (None, [1]):
+            for errors in (False, True):
+                mine, other = (
+                    list(influences_of(side.influences, some, wanted, errors))
+                    for side in (lazy, whole)
+                )
+                assert len(mine) == len(other) == (3 if wanted is None else 1)
+                for a, b in zip(mine, other, strict=True):
+                    np.testing.assert_equal(vars(a), vars(b))
+                    assert (a.standard_error is not None) == errors
+    for mem, infl in ((0.1, 0.1), (-1, 0.2), (2, 0)):
+        found = pairs.select(lazy.memorization, lazy.influences, mem, infl)
+        other = pairs.select(whole.memorization, whole.influences, mem, infl)
+        np.testing.assert_equal(vars(found), vars(other))
+        assert bool(len(found)) == (mem < 2)
+        of_pairs = found.train_index, found.test_index
+        np.testing.assert_array_equal(
+            lazy.influence_errors(*of_pairs), whole.influence_errors(*of_pairs)
+        )
 
 
 # P[correct | in], P[correct | out]: typical, memorized, and near or at the ends, where the plug-in

@@ -28,7 +28,7 @@ def trials(rng):
 
 
 def write(path, trials, **more):
-    estimates = dataclasses.replace(estimators.estimate(trials).in_memory(), **more)
+    estimates = dataclasses.replace(estimators.estimate(trials), **more)
     files.write(path, estimates)
     return estimates.details, estimates.influences
 
@@ -307,7 +307,7 @@ def test_one_class_is_in_memory(tmp_path):
     path = tmp_path / "large.npz"
     labels = np.repeat(np.arange(12), 300)
 
-    def blocks(wanted):
+    def blocks(wanted, chosen, errors):
         for label in wanted:
             index = np.flatnonzero(labels == label)
             value = np.full((300, 300), float(label))

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 
-from analysis.estimates import pairs
+from analysis.estimates import estimators, pairs
 from analysis.estimates.values import PROBABILITY, ClassInfluence, Estimates
 from analysis.page import explorer
 from tests.pages import ESTIMATES, browse, dataset_of, needs_browser, random_estimates, render
+from tests.trials import trial_set
 
 
 @hypothesis.given(st.floats(-1, 1), st.integers(-100, 100))
@@ -53,6 +54,35 @@ def test_lowest_values_let_as_much_in_as_fits(monkeypatch, most, expected):
         [0.02, 0.1, 0.9], [[0.05, 0.15, 0.11], [0.05, 0.12, 0.04], [0.29, 0.15, 0.119]]
     )
     assert explorer.lowest_values(estimates, 0.25, 0.15) == expected
+
+
+@pytest.mark.parametrize("most", [0, 5, 20, 50, 100, 200, 400, 700, 1500, 10**6])
+@pytest.mark.parametrize("trials", [30, 200])
+def test_what_is_computed_on_demand_is_looked_at_from_the_top(monkeypatch, rng, most, trials):
+    """The same as if all was there, and the less memorized are not computed where nothing fits."""
+    monkeypatch.setattr(explorer, "MAX_PAIRS", most)
+    subset = rng.random((trials, 90)) < 0.7
+    chance = np.linspace(0, 1, 90) ** 2
+    correct = subset * chance + rng.random((trials, 90)) * (1 - chance) > 0.5
+    tests = subset[:, ::3] * chance[::3] + rng.random((trials, 30)) * (1 - chance[::3]) > 0.5
+    labels = np.arange(90) % 2, np.arange(0, 90, 3) % 2
+    lazy = estimators.estimate(trial_set(subset, correct, tests, *labels))
+    whole = dataclasses.replace(lazy, influences=tuple(lazy.influences))
+    computed = []
+    compute = estimators.class_influence
+
+    def counting(trials, label, estimator, chosen, errors):
+        computed.append(np.count_nonzero(chosen))
+        return compute(trials, label, estimator, chosen, errors)
+
+    monkeypatch.setattr(estimators, "class_influence", counting)
+    expected = explorer.lowest_values(whole, 0.25, 0.15)
+    assert not computed
+    assert explorer.lowest_values(lazy, 0.25, 0.15) == expected
+    everything = sum(computed[::2]) == 90  # Each part is asked for by class.
+    assert everything or expected[0] > -100
+    if most == 0:
+        assert sum(computed[::2]) == np.count_nonzero(lazy.memorization >= 0.25)
 
 
 def test_lower_thresholds_of_the_page_lower_the_limits():

@@ -61,7 +61,7 @@ def test_finished_trials_are_skipped_and_damaged_ones_trained_again(reference, t
     said = train(tmp_path, *QUICK, "--trials=2:5", "--stack=1").stdout
     assert "trial-000003.tfrecord is damaged" in said
     assert "1 of 3 trials are already in the store" in said
-    assert Store.open(tmp_path).head.head.asked == [range(2, 5)]
+    assert Store.open(tmp_path).head.asked == [range(2, 5)]
     assert store.trial_path(2).read_bytes() == kept
     for number in (2, 3, 4):
         assert_same_trial(store.read(number), reference.read(number))

@@ -185,13 +185,41 @@ def chance_pairs(
 
 
 def _tails(t: int, num_in: np.ndarray, right: np.ndarray, infl: float) -> np.ndarray:
-    """Returns how likely an influence of at least `infl` is by chance; see `chance_pairs`."""
-    from scipy import stats
+    """Returns how likely an influence of at least `infl` is by chance; see `chance_pairs`.
+
+    It is the hypergeometric tail, summed term by term away from the mean: each is a known multiple
+    of the one before.
+
+    Args:
+      t: trials.
+      num_in: int [a, 1], those that saw a training example, at least 1 and less than t.
+      right: int [1, b], those that got a test example right.
+      infl: theta_infl.
+    """
+    from scipy import special
 
     # The fewest right trials among those that saw i for which `difference` reaches infl.
     per_in, per_out = 1 / num_in, 1 / (t - num_in)
     fewest = np.ceil((infl + right * per_out) / (per_in + per_out) - 1e-9)
-    return stats.hypergeom.sf(fewest - 1, t, right, num_in)
+    is_upper = fewest > right * (num_in / t)  # Else what is below `fewest` is summed.
+    k = np.where(is_upper, fewest, fewest - 1)
+
+    def log_choose(n: np.ndarray, k: np.ndarray) -> np.ndarray:
+        return special.gammaln(n + 1) - special.gammaln(k + 1) - special.gammaln(n - k + 1)
+
+    possible = (k >= np.maximum(0, num_in + right - t)) & (k <= np.minimum(num_in, right))
+    some = np.where(possible, k, np.maximum(0, num_in + right - t))
+    log_first = log_choose(right, some) + log_choose(t - right, num_in - some)
+    term = np.where(possible, np.exp(log_first - log_choose(np.array(t), num_in)), 0)
+    total = term.copy()
+    while (term > total * np.finfo(float).eps).any():
+        left, wrong = t - right, num_in - k
+        up = (right - k) * wrong / ((k + 1) * (left - wrong + 1))
+        down = k * (left - wrong) / ((right - k + 1) * (wrong + 1))
+        term = term * np.where(is_upper, up, down)
+        total += term
+        k = k + np.where(is_upper, 1, -1)
+    return np.where(is_upper, total, 1 - total)
 
 
 def _mean_in(trials: TrialSet, memorization: np.ndarray) -> float:

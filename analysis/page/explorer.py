@@ -96,6 +96,8 @@ def lowest_values(
             influence = rounded_down(block.value[row, column], STEPS) - lowest
             cell = (memorization[block.train_index[row]] + STEPS) * width + influence
             table += np.bincount(cell, minlength=table.size).reshape(table.shape)
+            if level == levels[0] and above == levels[1] and table.sum() > MAX_PAIRS:
+                break  # All do not fit, and nothing else is asked of the rest.
         at_least = table[::-1, ::-1].cumsum(axis=0).cumsum(axis=1)[::-1, ::-1]
         fitting = [mem for mem in levels if mem >= level and at_least[mem + STEPS, 0] <= MAX_PAIRS]
         fits = fitting[0] if fitting else None
@@ -112,8 +114,8 @@ def _parts(
 ) -> Iterator[tuple[int, int]]:
     """Yields from which memorization up to below which examples are looked at together.
 
-    The most memorized come first, and each part doubles them, since mostly the first suffice. What
-    is read from a file is read once.
+    The most memorized come first, and each part doubles them, since mostly the first suffice; the
+    lowest level has a part of its own. What is read from a file is read once.
 
     Args:
       memorization: int, in steps.
@@ -128,7 +130,7 @@ def _parts(
     looked_at = np.count_nonzero(memorization >= levels[-1])
     for level in reversed(levels):
         count = np.count_nonzero(memorization >= level)
-        if level in (levels[0], levels[-1]) or count >= 2 * looked_at:
+        if level in (*levels[:2], levels[-1]) or count >= 2 * looked_at:
             yield above, level
             above, looked_at = level, count
 

@@ -5,6 +5,7 @@ import hypothesis
 import numpy as np
 import pytest
 from hypothesis import strategies as st
+from scipy import stats
 
 from analysis.estimates import estimators, pairs
 from analysis.estimates.values import CORRECTNESS, PROBABILITY, Estimates
@@ -75,6 +76,19 @@ def test_chance_pairs_by_enumeration():
     for threshold, expected in ((1.0, 1 / 6), (0.5, 1 / 6), (0.0, 5 / 6), (-1.0, 1)):
         found = settling.chance_pairs(trials, memorization, 0.25, threshold)
         assert found == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("t", [2, 7, 60, 4000])
+@pytest.mark.parametrize("infl", [-1.0, -0.3, 0.0, 0.05, 0.15, 0.5, 1.0])
+def test_tails_are_those_of_scipy(t, infl):
+    """Over all numbers of trials that saw an example, or some, from one end to the other."""
+    num_in = np.unique(np.linspace(1, t - 1, 13).astype(int))[:, None]
+    right = np.unique(np.linspace(0, t, 17).astype(int))[None, :]
+    per_in, per_out = 1 / num_in, 1 / (t - num_in)
+    fewest = np.ceil((infl + right * per_out) / (per_in + per_out) - 1e-9)
+    expected = stats.hypergeom.sf(fewest - 1, t, right, num_in)
+    found = settling._tails(t, num_in, right, infl)
+    np.testing.assert_allclose(found, expected, rtol=1e-8, atol=1e-13)
 
 
 def test_chance_pairs_match_what_noise_gives(rng):

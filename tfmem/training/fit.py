@@ -22,8 +22,6 @@ from tfmem.training.failures import Failed
 from tfmem.training.problem import Problem
 from tfmem.training.protocol import Progress
 
-_EXECUTION_SECONDS = 0.5
-_FASTER = 16  # More steps at most than the last time, which may have been short by chance.
 _TRAINING_PASSES = 3  # What a training step costs, in evaluations of as many examples, about.
 
 # Called with the number of examples that were just evaluated.
@@ -46,70 +44,15 @@ def build_strategy(name: str) -> tf.distribute.Strategy:
 
 
 class _Fed(keras.Model):
-    """A network that takes the batches of a feed, on the network's device.
-
-    To Keras, `steps_per_execution` are an epoch. Its steps are run in as few executions as end
-    within half a second each, so that Python costs little, and a signal is heard soon.
-    """
+    """A network that takes the batches of a feed, on the network's device."""
 
     def __init__(self, network: keras.Model, feed: feeds.Feed):
         super().__init__(name=network.name)
         self.network = network
         self._feed = feed
-        self._at_once = 1  # Steps that took about half a second last.
 
     def call(self, batch, training=False):
         return _apply(self.network, self._feed, batch, training=training)
-
-    def fit_epochs(
-        self,
-        in_order: tf.data.Dataset,
-        epochs: range,
-        steps: int,
-        callbacks: Sequence[keras.callbacks.Callback] = (),
-        progress: Callable[[int], None] = lambda steps: None,
-    ) -> None:
-        """Trains on the batches of some epochs; `progress` is told of steps that are done."""
-        self.steps_per_execution, self._progress = steps, progress
-        self.fit(
-            in_order,
-            initial_epoch=epochs.start,
-            epochs=epochs.stop,
-            steps_per_epoch=steps,
-            callbacks=list(callbacks),
-            shuffle=False,
-            verbose=0,
-        )
-
-    def make_train_function(self, force=False):
-        if getattr(self, "train_function", None) is not None and not force:
-            return
-
-        @tf.function(autograph=False, jit_compile=self.jit_compile, reduce_retracing=True)
-        def step(batch):
-            return self.distribute_strategy.run(self.train_step, args=(batch,))
-
-        @tf.function(reduce_retracing=True)
-        def run(iterator, count):
-            for _ in tf.range(count - 1):
-                step(next(iterator))
-            return step(next(iterator))
-
-        def run_epoch(iterator):
-            left, logs = self.steps_per_execution, {}
-            while left:
-                count = min(self._at_once, left)
-                begin = time.perf_counter()
-                logs = run(iterator, tf.constant(count))
-                tf.test.experimental.sync_devices()
-                share = _EXECUTION_SECONDS / (time.perf_counter() - begin)
-                self._at_once = max(1, int(count * min(share, _FASTER)))
-                self._progress(count)
-                left -= count
-            local = self.distribute_strategy.experimental_local_results
-            return {name: local(value)[0] for name, value in logs.items()}
-
-        self.train_function = run_epoch
 
 
 def _apply(
@@ -173,8 +116,8 @@ class TrialProgress:
         self._example = 1 / (steps + ends)
         self._progress = progress
 
-    def end_steps(self, count: int) -> None:
-        self._progress(count * self._step)
+    def end_step(self) -> None:
+        self._progress(self._step)
 
     def evaluated(self, count: int) -> None:
         self._progress(count * self._example)
@@ -343,9 +286,11 @@ class FitTrainer:
 
         if not found:
             keep(0)
-        callback = keras.callbacks.LambdaCallback(on_epoch_end=end_epoch)
         # Steps too: an epoch may take minutes.
-        self._fit(number, subset, first, [callback], work.end_steps)
+        callback = keras.callbacks.LambdaCallback(
+            on_epoch_end=end_epoch, on_train_batch_end=lambda step, logs: work.end_step()
+        )
+        self._fit(number, subset, first, [callback])
         predicted, probability = self._evaluate(work.evaluated)
         seconds = time.perf_counter() - start
         return self._problem.to_trial(number, subset, predicted, probability, seconds, epochs)
@@ -359,7 +304,7 @@ class FitTrainer:
         """Returns one trial's weights after so many steps of its first epoch."""
         subset = self._start(trial)
         _, _, in_order = next(self._feed.epochs(trial, subset, start=0))
-        self._model.fit_epochs(in_order, range(1), steps)
+        self._model.fit(in_order, epochs=1, steps_per_epoch=steps, shuffle=False, verbose=0)
         return self._network.get_weights()
 
     def _start(self, trial: int) -> np.ndarray:
@@ -383,20 +328,22 @@ class FitTrainer:
         self._set_state(lists)
 
     def _fit(
-        self,
-        number: int,
-        subset: np.ndarray,
-        first: int,
-        callbacks: list[keras.callbacks.Callback],
-        progress: Callable[[int], None],
+        self, number: int, subset: np.ndarray, first: int, callbacks: list[keras.callbacks.Callback]
     ) -> None:
         """Trains the epochs that are left, from `first` on."""
         if self._tensorboard:
             folder = epath.Path(self._tensorboard) / f"trial-{number:06d}"
             callbacks.append(keras.callbacks.TensorBoard(str(folder), write_graph=False))
         for begin, end, in_order in self._feed.epochs(number, subset, first):
-            steps = self._problem.steps_per_epoch
-            self._model.fit_epochs(in_order, range(begin, end), steps, callbacks, progress)
+            self._model.fit(
+                in_order,
+                initial_epoch=begin,
+                epochs=end,
+                steps_per_epoch=self._problem.steps_per_epoch,
+                callbacks=callbacks,
+                shuffle=False,
+                verbose=0,
+            )
 
     def _average_replicas(self) -> None:
         """Gives all replicas the mean of their batch norm statistics, which each keeps by itself.

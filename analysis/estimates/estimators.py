@@ -231,9 +231,14 @@ def class_influence(
       chosen: bool [n], the training examples that are wanted; None is all.
       errors: whether standard errors are, which take most of the time.
     """
-    own = trials.train_labels == label
-    train_index = np.flatnonzero(own if chosen is None else own & chosen)
-    test_index = np.flatnonzero(trials.test_labels == label)
+    train_index, test_index = trials.train_of_class[label], trials.test_of_class[label]
+    if chosen is not None:
+        train_index = train_index[chosen[train_index]]
+    if not len(train_index):  # Most classes, where few examples are memorized.
+        nothing = np.zeros((0, len(test_index)))
+        return ClassInfluence(
+            train_index, test_index, nothing, nothing.astype(np.float32) if errors else None
+        )
     subset = trials.subset.transposed.rows(train_index)
     num_in = subset.row_sums()[:, None]
     num_out = len(trials) - num_in

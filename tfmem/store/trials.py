@@ -1,6 +1,7 @@
 """What a trial leaves behind, and what the estimators need of many."""
 
 import dataclasses
+import functools
 import math
 from collections.abc import Mapping
 
@@ -95,6 +96,16 @@ class TrialSet:
         """One more than the highest label."""
         return int(max(self.train_labels.max(), self.test_labels.max())) + 1
 
+    @functools.cached_property
+    def train_of_class(self) -> list[np.ndarray]:
+        """By label, the training examples of a class, int64, ascending."""
+        return _of_class(self.train_labels, self.num_classes)
+
+    @functools.cached_property
+    def test_of_class(self) -> list[np.ndarray]:
+        """By label, the test examples of a class, int64, ascending; there may be none."""
+        return _of_class(self.test_labels, self.num_classes)
+
     def take(self, index: np.ndarray) -> "TrialSet":
         """Returns the trials at these positions."""
         return dataclasses.replace(
@@ -106,6 +117,12 @@ class TrialSet:
             train_probability=_rows(self.train_probability, index),
             test_probability=_rows(self.test_probability, index),
         )
+
+
+def _of_class(labels: np.ndarray, num_classes: int) -> list[np.ndarray]:
+    """Returns the examples of each class: sorted once, for a comparison a class takes longer."""
+    order = np.argsort(labels.astype(np.min_scalar_type(num_classes)), kind="stable")
+    return np.split(order, np.searchsorted(labels[order], np.arange(1, num_classes)))
 
 
 def _rows(array: np.ndarray | None, index: np.ndarray) -> np.ndarray | None:

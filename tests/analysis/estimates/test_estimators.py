@@ -76,7 +76,7 @@ def test_estimates_equal_algorithm_1(data):
         [float(algorithm_1(subset, test_correct, i, j)) for j in range(n_test)] for i in range(n)
     ]
     np.testing.assert_allclose(full, exact, atol=2e-7)
-    for label in range(3):
+    for label in range(given_trials.num_classes):
         block = estimators.class_influence(given_trials, label)
         assert block.train_index.tolist() == np.flatnonzero(train_labels == label).tolist()
         assert block.test_index.tolist() == np.flatnonzero(test_labels == label).tolist()

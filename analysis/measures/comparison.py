@@ -10,7 +10,7 @@ from analysis.estimates.values import Estimates, influences_of
 from analysis.measures import agreement
 from analysis.measures.agreement import Agreement, Curve
 from tfmem import experiments
-from tfmem.words import number, table
+from tfmem.words import number, of_expected, table
 
 _SHOWN = 10  # Examples that differ most.
 
@@ -292,7 +292,8 @@ def describe(name: str, path: str, estimates: Estimates) -> str:
     """Returns where estimates come from, and what they lack, as one line."""
     words = [path]
     if estimates.num_trials is not None:
-        words.append(f"{estimates.num_trials:,} trials")
+        expected = estimates.num_trials_expected or estimates.num_trials
+        words.append(f"{of_expected(estimates.num_trials, expected)} trials")
     if estimates.test_accuracy is not None:
         words.append(f"test accuracy {estimates.test_accuracy:.1%}")
     return f"{name}: {', '.join([*words, *estimates.unknown_lines()])}"

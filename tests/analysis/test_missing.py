@@ -90,6 +90,8 @@ def test_estimates_say_of_how_many_trials_they_are(broken, tmp_path):
     given = (f"--store={path}", f"--out={report}", f"--estimates={out}", "--allow_missing")
     run_program("analysis.report", *given)
     assert "(from 11 of 12 trials)" in report.read_text()
+    done = run_program("analysis.compare", f"--estimates_a={out}", f"--estimates_b=b={out}")
+    assert f"{out}, 11 of 12 trials, test accuracy" in done.stdout
     done = run_program("analysis.estimate", *flags, "--trials=2:5")
     assert done.stdout.splitlines()[1].startswith("3 trials: ")
     assert files.read(out).num_trials_expected == 3

@@ -40,6 +40,12 @@ def run(sizes: Sizes, data_dir: str | None) -> None:
             analysis.influence,
         ),
         (
+            "a store of MNIST's size: {} trials, n = {}, n' = {}, {} classes".format(
+                *sizes.mnist_store
+            ),
+            analysis.mnist,
+        ),
+        (
             "a store of CIFAR-100's size: {} trials, n = {}, n' = {}".format(*sizes.cifar100),
             analysis.cifar100,
         ),

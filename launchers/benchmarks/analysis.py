@@ -127,11 +127,33 @@ def _read_all(store: str, rounds: int, how: str) -> None:
     _run("launchers.check_store", f"--store={store}")
 
 
+def mnist(sizes: Sizes) -> None:
+    """What is asked of a store of MNIST's size, and the full matrix beside its products alone."""
+    count, n, n_test, classes = sizes.mnist_store
+    with tempfile.TemporaryDirectory() as folder:
+        store, out = f"{folder}/store", f"{folder}/estimates.npz"
+        dataset, wanted = planted.plant(n, n_test, classes, sizes.planted_pairs)
+        planted.write(dataset, wanted, store, count)
+        _run("analysis.convergence", f"--store={store}")
+        _run("analysis.report", f"--store={store}", f"--out={folder}/report.html")
+        _run("analysis.estimate", f"--store={store}", f"--out={out}")
+        products = timing.alone(_products_of, store)
+        print(f"  the full matrix's products alone: {products.seconds:.1f} s", flush=True)
+        _run("analysis.estimate", f"--store={store}", f"--out={out}", "--influence=full")
+
+
+def _products_of(store: str) -> float:
+    trials = Store.open(store).load()
+    subset = trials.subset.columns().T.astype(np.float32)
+    correct = trials.test_correct.columns().astype(np.float32)
+    return timing.seconds(np.matmul, subset, correct)
+
+
 def imagenet(sizes: Sizes) -> None:
     """The programs from a store to pairs, which are the planted ones."""
     with tempfile.TemporaryDirectory() as folder:
         store, estimates, out = (f"{folder}/{name}" for name in ("store", "e.npz", "pairs.npz"))
-        dataset, wanted = planted.plant(*sizes.imagenet[1:], sizes.imagenet_pairs)
+        dataset, wanted = planted.plant(*sizes.imagenet[1:], sizes.planted_pairs)
         seconds = timing.seconds(planted.write, dataset, wanted, store, sizes.imagenet[0])
         print(f"  {_size(store):.2f} GB written in {seconds:.1f} s")
         _run("analysis.estimate", f"--store={store}", f"--out={estimates}")
@@ -146,6 +168,8 @@ def imagenet(sizes: Sizes) -> None:
             f"{'the same' if pairs == others else 'NOT the same'}",
             flush=True,
         )
+        _run("analysis.convergence", f"--store={store}")
+        _run("analysis.report", f"--store={store}", f"--out={folder}/report.html")
 
 
 def _run(program: str, *flags: str) -> None:

@@ -18,10 +18,11 @@ class Sizes:
       steps: of turn-over dropout.
       gradient_batches: mini-batches of 256 whose gradients are compared.
       influence: trials, n, n' and classes of the influence benchmark.
+      mnist_store: trials, n, n' and classes of a store of MNIST's size.
       cifar100: trials, n, n' and classes of a store of the paper's CIFAR-100 size.
       full: of its trials, for the full matrix.
       imagenet: trials, n, n' and classes of a store of the paper's ImageNet size.
-      imagenet_pairs: the pairs that are found there.
+      planted_pairs: the pairs that are found there, and at MNIST's size.
       shared: n, n' and classes of a store that launchers share.
       stored: its trials.
       claimed: trials in training.
@@ -37,10 +38,11 @@ class Sizes:
     steps: int = 60
     gradient_batches: int = 2
     influence: tuple[int, int, int, int] = (2000, 20_000, 5_000, 100)
+    mnist_store: tuple[int, int, int, int] = (4000, 60_000, 10_000, 10)
     cifar100: tuple[int, int, int, int] = (10_000, 50_000, 10_000, 100)
     full: int = 4000
     imagenet: tuple[int, int, int, int] = (2000, 1_281_167, 50_000, 1000)
-    imagenet_pairs: int = 1641
+    planted_pairs: int = 1641
     shared: tuple[int, int, int] = (50_000, 10_000, 100)
     stored: int = 10_000
     claimed: int = 256
@@ -58,10 +60,11 @@ SMALLEST = Sizes(
     steps=2,
     gradient_batches=1,
     influence=(40, 500, 100, 5),
+    mnist_store=(100, 500, 100, 5),
     cifar100=(20, 500, 100, 5),
     full=10,
     imagenet=(400, 500, 250, 10),
-    imagenet_pairs=5,
+    planted_pairs=5,
     shared=(500, 100, 10),
     stored=20,
     claimed=4,

@@ -54,6 +54,7 @@ def test_all_benchmarks_run(capsys):
         "linear trials",
         "with turn-over dropout",
         "never formed",
+        "products alone",
         "merged into one archive",
         "claimed, logged, stored and given back",
         "one look",

@@ -1,13 +1,16 @@
 r"""Memorization and influence, with standard errors, from a store of trials.
 
     tfmem estimate --store=STORE --out=estimates.npz [--influence=class]
+    tfmem estimate --store=PART --store=PART --out=estimates.npz
 
 Algorithm 1 of Feldman & Zhang (2020). The file has the layout that the paper's authors publish, and
 standard errors and trial counts beside it (docs/formats.md). Any number of finished trials will do,
-but an example that was in all of them, or in none, has no estimate.
+but an example that was in all of them, or in none, has no estimate. Several stores of one
+experiment and seed, whose trials were made apart, count as one.
 """
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 from absl import flags
@@ -16,23 +19,38 @@ from analysis.cli import arguments, program, stores
 from analysis.estimates import estimators, files
 from analysis.estimates.values import CORRECTNESS, ESTIMATORS, PROBABILITY
 from tfmem import experiments
+from tfmem.store import parts
 from tfmem.store.store import Store
+from tfmem.store.trials import TrialSet
 from tfmem.words import of_expected
 
 FLAGS = flags.FLAGS
 
 
+def _load(opened: Sequence[Store], wanted: range | None) -> list[TrialSet]:
+    """Reads the wanted trials of each store that has some; ValueError if none has."""
+    numbers = [stores.usable(store, FLAGS.allow_missing, wanted) for store in opened]
+    if wanted and not any(numbers):
+        where = ", ".join(str(store.path) for store in opened)
+        raise ValueError(f"--trials={FLAGS.trials}: {where} has none of these")
+    probabilities = FLAGS.estimator == PROBABILITY
+    return [
+        stores.load(store, some, "trials", probabilities)
+        for store, some in zip(opened, numbers, strict=True)
+        if some or not any(numbers)
+    ]
+
+
 def main() -> None:
     wanted = arguments.chosen_trials()
-    store = Store.open(FLAGS.store)
-    stores.require_random_subsets(store)
-    numbers = stores.usable(store, FLAGS.allow_missing, wanted)
-    if wanted and not numbers:
-        raise ValueError(f"--trials={FLAGS.trials}: {store.path} has none of these")
-    trials = stores.load(store, numbers, "trials", FLAGS.estimator == PROBABILITY)
-    expected = store.num_expected(wanted)
+    opened = [Store.open(path) for path in FLAGS.store]
+    for store in opened:
+        stores.require_random_subsets(store)
+    parts.require_parts(opened, wanted)
+    trials = parts.join(_load(opened, wanted))
+    expected = parts.num_expected(opened, wanted)
     estimates = dataclasses.replace(
-        estimators.estimate(trials, store.dataset, FLAGS.influence, FLAGS.estimator),
+        estimators.estimate(trials, opened[0].dataset, FLAGS.influence, FLAGS.estimator),
         num_trials_expected=expected,
     )
     files.write(FLAGS.out, estimates)
@@ -48,7 +66,8 @@ def main() -> None:
 
 if __name__ == "__main__":
     with program.group("What is read and written"):
-        arguments.define_store()
+        text = "Directory of the store, or of a part of it."
+        arguments.define_paths("store", text, required=True)
         arguments.define_out("Where to write the estimates, an npz file.", required=True)
         arguments.define_allow_missing()
     with program.group("What is computed"):

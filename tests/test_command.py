@@ -219,7 +219,8 @@ def test_help_in_full(flag, monkeypatch):
     first = lines.index("What is read and written:")
     assert lines[first:] == [
         "What is read and written:",
-        "  --store               (required) Directory of the store.",
+        "  --store               (required) Directory of the store, or of a part of it. "
+        "[can be given again]",
         "  --out                 (required) Where to write the estimates, an npz file.",
         "  --[no]allow_missing   Go on without trials that are damaged, and say which; without it, "
         "they end",

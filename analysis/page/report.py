@@ -11,6 +11,7 @@ from analysis.measures import settling
 from tfmem import datasets, experiments
 from tfmem.datasets import Dataset
 from tfmem.disk import atomic
+from tfmem.store import parts
 from tfmem.store.pictures import load_pictures
 from tfmem.store.store import Store
 from tfmem.store.trials import TrialSet
@@ -68,7 +69,7 @@ def make_report(
     else:
         shown, name = given
         notes += _about(shown, name, len(trials))
-    expected = store.num_expected()
+    expected = parts.num_expected([store])
     if len(trials) < expected:
         notes.append(f"{len(trials):,} of the {counted(expected, 'trial')} asked for are here.")
     notes += [f"{line}." for line in shown.unknown_lines()]

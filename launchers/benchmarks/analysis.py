@@ -19,8 +19,8 @@ from tfmem.store.store import Store
 from tfmem.store.trials import TrialSet
 
 
-def _random_trials(sizes: Sizes) -> TrialSet:
-    t, n, n_test, classes = sizes.influence
+def _random_trials(size: tuple[int, int, int, int]) -> TrialSet:
+    t, n, n_test, classes = size
     rng = np.random.default_rng(0)
 
     def matrix(count: int) -> bits.BitMatrix:
@@ -39,7 +39,7 @@ def _random_trials(sizes: Sizes) -> TrialSet:
 
 def _two_products(sizes: Sizes) -> float:
     """The plain formula, both of its terms as products of whole float32 matrices."""
-    trials = _random_trials(sizes)
+    trials = _random_trials(sizes.influence)
     subset = trials.subset.columns().astype(np.float32)
     correct = trials.test_correct.columns().astype(np.float32)
     start = time.perf_counter()
@@ -53,14 +53,32 @@ def _two_products(sizes: Sizes) -> float:
 
 
 def _full(sizes: Sizes) -> float:
-    blocks = estimators.full_influence(_random_trials(sizes))
+    blocks = estimators.full_influence(_random_trials(sizes.influence))
     return timing.seconds(collections.deque, blocks, 0)  # Keeps none of them.
 
 
 def _by_class(sizes: Sizes) -> float:
-    trials = _random_trials(sizes)
-    blocks = (estimators.class_influence(trials, label) for label in range(sizes.influence[3]))
-    return timing.seconds(collections.deque, blocks, 0)
+    return _estimates_of(sizes.influence)
+
+
+def _estimates_of(size: tuple[int, int, int, int]) -> float:
+    """Memorization, and influence class by class, of random trials."""
+    trials = _random_trials(size)
+    begin = time.perf_counter()
+    collections.deque(estimators.estimate(trials).influences, 0)
+    return time.perf_counter() - begin
+
+
+def many(sizes: Sizes) -> None:
+    """Estimates from more trials than the papers have."""
+    for size in sizes.many:
+        cost = timing.alone(_estimates_of, size)
+        t, n, n_test, classes = size
+        print(
+            f"  {t:,} trials, n = {n:,}, n' = {n_test:,}, {classes} classes: {cost.seconds:.1f} s, "
+            f"peak {cost.peak_gib:.2f} GiB",
+            flush=True,
+        )
 
 
 def influence(sizes: Sizes) -> None:

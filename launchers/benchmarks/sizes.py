@@ -18,6 +18,8 @@ class Sizes:
       steps: of turn-over dropout.
       gradient_batches: mini-batches of 256 whose gradients are compared.
       influence: trials, n, n' and classes of the influence benchmark.
+      many: trials, n, n' and classes of the digits and of CIFAR-100, with more trials than the papers
+        have.
       mnist_store: trials, n, n' and classes of a store of MNIST's size.
       cifar100: trials, n, n' and classes of a store of the paper's CIFAR-100 size.
       full: of its trials, for the full matrix.
@@ -38,6 +40,10 @@ class Sizes:
     steps: int = 60
     gradient_batches: int = 2
     influence: tuple[int, int, int, int] = (2000, 20_000, 5_000, 100)
+    many: tuple[tuple[int, int, int, int], ...] = (
+        (100_000, 1257, 540, 10),
+        (20_000, 50_000, 10_000, 100),
+    )
     mnist_store: tuple[int, int, int, int] = (4000, 60_000, 10_000, 10)
     cifar100: tuple[int, int, int, int] = (10_000, 50_000, 10_000, 100)
     full: int = 4000
@@ -60,6 +66,7 @@ SMALLEST = Sizes(
     steps=2,
     gradient_batches=1,
     influence=(40, 500, 100, 5),
+    many=((400, 100, 50, 10),),
     mnist_store=(100, 500, 100, 5),
     cifar100=(20, 500, 100, 5),
     full=10,

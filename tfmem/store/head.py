@@ -13,7 +13,7 @@ from typing import Any
 
 from etils import epath
 
-from tfmem.config import Config, digest, from_dict, to_dict
+from tfmem.config import Config, differences, digest, from_dict, to_dict
 from tfmem.datasets import Dataset
 from tfmem.disk import atomic, small_json
 from tfmem.store import asked, records
@@ -78,6 +78,16 @@ class Head:
         parts = self.asked or [range(self.config.num_trials)]
         commands = (self.to_complete(store, part.start, part.stop) for part in parts)
         return " && ".join(dict.fromkeys(commands))
+
+
+def different(a: Head, b: Head) -> list[str]:
+    """Returns one line per field of the config or dataset in which two differ."""
+    lines = differences(a.config, b.config)
+    if a.dataset_fingerprint != b.dataset_fingerprint:
+        lines.append(
+            f"dataset fingerprint: {a.dataset_fingerprint[:12]} and {b.dataset_fingerprint[:12]}"
+        )
+    return lines
 
 
 def write(store: epath.Path, head: Head) -> None:

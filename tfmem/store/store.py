@@ -13,7 +13,7 @@ import numpy as np
 from absl import logging
 from etils import epath
 
-from tfmem.config import Config, differences
+from tfmem.config import Config
 from tfmem.datasets import Dataset
 from tfmem.disk import atomic, bits
 from tfmem.disk.bits import BitMatrix
@@ -88,7 +88,11 @@ class Store:
         path = epath.Path(path)
         made = Head.of(config, dataset, command, trials or range(config.num_trials))
         if cls.exists(path):
-            _require_same(path, made, head.read(path))
+            if different := head.different(made, head.read(path)):
+                raise StoreError(
+                    f"{path} holds trials of another configuration (given here and stored there): "
+                    f"{'; '.join(different)}; give another --store, or the flags it was made with"
+                )
         else:
             there = cls(path, made, dataset)
             numbers = there.numbers()
@@ -188,15 +192,6 @@ class Store:
             return there, []
         damaged = self.damaged(there)
         return [n for n in there if n not in damaged], [*archives, *damaged.values()]
-
-    def num_expected(self, wanted: range | None = None) -> int:
-        """Returns how many trials there should be: those asked for, and others that are there.
-
-        Args:
-          wanted: which ones count; all by default.
-        """
-        parts = asked.union([*self.head.asked, *(range(n, n + 1) for n in self.numbers())])
-        return sum(len(part if wanted is None else _common(part, wanted)) for part in parts)
 
     def damaged_archives(self) -> list[DamagedFileError]:
         """Returns what is wrong with archives as files, and the command that mends them.
@@ -431,22 +426,3 @@ class Store:
     @property
     def _check(self) -> str:
         return shlex.join(["tfmem", "check_store", f"--store={self.path}"])
-
-
-def _common(a: range, b: range) -> range:
-    return range(max(a.start, b.start), min(a.stop, b.stop))
-
-
-def _require_same(path: epath.Path, given: Head, found: Head) -> None:
-    """Raises StoreError, which names what differs, if a store is of another config or dataset."""
-    different = differences(given.config, found.config)
-    if found.dataset_fingerprint != given.dataset_fingerprint:
-        different.append(
-            "dataset fingerprint: "
-            f"{given.dataset_fingerprint[:12]} and {found.dataset_fingerprint[:12]}"
-        )
-    if different:
-        raise StoreError(
-            f"{path} holds trials of another configuration (given here and stored there): "
-            f"{'; '.join(different)}; give another --store, or the flags it was made with"
-        )

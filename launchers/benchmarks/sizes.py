@@ -18,7 +18,7 @@ class Sizes:
       steps: of turn-over dropout.
       gradient_batches: mini-batches of 256 whose gradients are compared.
       influence: trials, n, n' and classes of the influence benchmark.
-      many: trials, n, n' and classes of the digits and of CIFAR-100: more trials than in the papers.
+      many: trials, n, n' and classes of the digits and of CIFAR-100: more than the papers have.
       mnist_store: trials, n, n' and classes of a store of MNIST's size.
       cifar100: trials, n, n' and classes of a store of the paper's CIFAR-100 size.
       full: of its trials, for the full matrix.

@@ -60,6 +60,29 @@ def spread(count: int, batch_size: int, replicas: int) -> tuple[np.ndarray, np.n
     return np.concatenate(slots).astype(np.int32), np.concatenate(weights).astype(np.float32)
 
 
+def slots(count: int, batch_size: int, replicas: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns which of an epoch's examples its batches hold, and how much each weighs.
+
+    Args:
+      count: examples in the epoch, at least 1.
+      batch_size: a multiple of replicas.
+      replicas: several get a short last batch spread to full length.
+
+    Returns:
+      Positions in the epoch, int32 [k], batch after batch, and weights, float32 [k], which add up
+      to 1 in each batch.
+    """
+    short = count % batch_size
+    positions, weights = np.arange(count, dtype=np.int32), np.full(count, 1 / batch_size)
+    if short:
+        weights[-short:] = 1 / short
+        if replicas > 1:
+            spread_positions, spread_weights = spread(short, batch_size, replicas)
+            positions = np.append(positions[:-short], count - short + spread_positions)
+            weights = np.append(weights[:-short], spread_weights)
+    return positions, weights.astype(np.float32)
+
+
 def evaluate(logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Turns logits into what a trial stores.
 

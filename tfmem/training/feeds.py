@@ -4,8 +4,11 @@ A batch is a dict of tensors. `inputs` turns it into what the network takes, on 
 device: examples in memory stay there as they are, and only their positions travel.
 """
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterable
+from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -14,8 +17,13 @@ from tfmem.datasets import ArrayDataset, StreamedDataset
 from tfmem.training import augmentation, batches
 from tfmem.training.problem import Problem
 
-_EVALUATION_BATCH = 512
+# An evaluation batch is what keeps the widest layer's inputs and outputs within these bytes, and at
+# most so many examples. It follows from the network alone, as last bits may depend on it.
+_EVALUATION_BYTES = 2**29
+_LARGEST_EVALUATION_BATCH = 8192
 Batch = dict[str, tf.Tensor]
+# A batch, its labels [batch] and weights [batch], which add up to 1 over all replicas.
+Weighted = tuple[Batch, tf.Tensor, tf.Tensor]
 
 
 class Feed:
@@ -23,29 +31,37 @@ class Feed:
 
     Args:
       problem: how trials are trained; its subsets may be replaced by others.
-      replicas: how many share a batch.
+      strategy: its replicas share a batch.
     """
 
-    def __init__(self, problem: Problem, replicas: int):
+    def __init__(self, problem: Problem, strategy: tf.distribute.Strategy):
         self.problem = problem
-        self._replicas = replicas
+        self._strategy = strategy
+        self._replicas = strategy.num_replicas_in_sync
         self._augments = not augmentation.is_none(problem.config)
 
-    def epochs(
-        self, trial: int, subset: np.ndarray, start: int
-    ) -> Iterator[tuple[int, int, tf.data.Dataset]]:
-        """Yields (first epoch, end, their batches) until all epochs from `start` on are covered.
+    def epoch(self, trial: int, subset: np.ndarray, epoch: int) -> Any:
+        """Begins an epoch; returns what `step` takes its batches from, of one type for all."""
+        raise NotImplementedError
 
-        An element is (batch, labels [batch], weights [batch]); the weights add up to 1.
+    def step(self, epoch: Any, number: tf.Tensor) -> Weighted:
+        """Returns what each replica trains on in a step of the epoch that was begun, traced."""
+        raise NotImplementedError
+
+    def evaluation(self, split: str, at_once: int) -> Iterable[Any]:
+        """Yields what `view` takes, for batches of the split `train` or `test` in index order.
+
+        Batches are of one size: the last repeats its last example.
+
+        Args:
+          split: all of it is evaluated.
+          at_once: the most examples that a replica evaluates.
         """
         raise NotImplementedError
 
-    def evaluation(self) -> dict[str, tf.data.Dataset]:
-        """Returns the batches of the splits `train` and `test`, in index order.
-
-        Batches are full: the last repeats its last example.
-        """
-        raise NotImplementedError
+    def view(self, given: Any) -> Batch:
+        """Returns what a replica evaluates, traced."""
+        return given
 
     def images(self, batch: Batch) -> tf.Tensor:
         """Returns the examples of a batch, before cropping, flipping and scaling."""
@@ -58,26 +74,6 @@ class Feed:
             padding = self.problem.config.crop_padding
             images = augmentation.crop_and_flip(images, batch["draws"], padding)
         return self.problem.scaled(images)
-
-    def _weighted(self, examples: tf.data.Dataset) -> tf.data.Dataset:
-        """Takes the labels out and adds weights.
-
-        Several replicas get the short last batch of an epoch spread to full length.
-        """
-        size = self.problem.config.batch_size
-        short = self.problem.subset_size % size
-        spread = batches.spread(short or size, size, self._replicas)
-        slots, spread_weights = map(tf.constant, spread)
-
-        def weigh(batch: Batch) -> tuple[Batch, tf.Tensor, tf.Tensor]:
-            count = tf.size(batch["labels"])
-            weights = tf.fill([count], 1 / tf.cast(count, tf.float32))
-            if self._replicas > 1 and count < size:
-                batch = {name: tf.gather(value, slots) for name, value in batch.items()}
-                weights = spread_weights
-            return batch, batch.pop("labels"), weights
-
-        return examples.map(weigh)
 
 
 class ArrayFeed(Feed):
@@ -93,49 +89,62 @@ class ArrayFeed(Feed):
     """
 
     def __init__(self, problem: Problem, dataset: ArrayDataset, strategy: tf.distribute.Strategy):
-        super().__init__(problem, strategy.num_replicas_in_sync)
+        super().__init__(problem, strategy)
         if problem.config.crop == "area_aspect":
             raise ValueError(
                 f"crop area_aspect is for images that are decoded while they are read, as those of "
                 f"imagenet2012, and {dataset.name} is in memory: give --crop=padded or --crop=none"
             )
+        example = {name: np.zeros(1, np.int64) for name in ("index", "labels")}
+        example["weights"] = np.zeros(1, np.float32)
+        if self._augments:
+            example["draws"] = np.zeros((1, 3), np.int64)
         with strategy.scope():
             self._images = tf.Variable(
                 np.concatenate([dataset.train.images, dataset.test.images]), trainable=False
             )
+            # An epoch's examples in order, as many as its subset has: nothing is traced anew.
+            self._epoch = {
+                name: tf.Variable(value, shape=[None, *value.shape[1:]], trainable=False)
+                for name, value in example.items()
+            }
 
     def images(self, batch: Batch) -> tf.Tensor:
         return tf.gather(self._images, batch["index"])
 
-    def epochs(self, trial, subset, start):
-        config, train, augments = self.problem.config, self.problem.dataset.train, self._augments
+    def epoch(self, trial, subset, epoch):
+        config = self.problem.config
+        order = batches.batch_order(config, subset, trial, epoch).astype(np.int64)
+        slots, weights = batches.slots(len(order), config.batch_size, self._replicas)
+        order = order[slots]
+        found = {"index": order, "labels": self.problem.dataset.train.labels[order]}
+        if self._augments:
+            found["draws"] = augmentation.draw(config, len(subset), trial, epoch)[order]
+        for name, values in {**found, "weights": weights}.items():
+            self._epoch[name].assign(values)
 
-        # TensorFlow keeps the generator for good: it must not hold the images on the device.
-        def arrays() -> Iterator[dict[str, np.ndarray]]:
-            for epoch in range(start, config.epochs):
-                order = batches.batch_order(config, subset, trial, epoch).astype(np.int64)
-                found = {"index": order, "labels": train.labels[order]}
-                if augments:
-                    found["draws"] = augmentation.draw(config, len(subset), trial, epoch)[order]
-                yield found
+    def step(self, epoch, number):
+        share = self.problem.config.batch_size // self._replicas
 
-        signature = dict.fromkeys(("index", "labels"), tf.TensorSpec([None], tf.int64))
-        if augments:
-            signature["draws"] = tf.TensorSpec([None, 3], tf.int64)
-        in_order = tf.data.Dataset.from_generator(arrays, output_signature=signature).flat_map(
-            lambda epoch: tf.data.Dataset.from_tensor_slices(epoch).batch(config.batch_size)
-        )
-        yield start, config.epochs, self._weighted(in_order).prefetch(tf.data.AUTOTUNE)
+        def slices() -> Weighted:
+            first = share * (self._replicas * number + _replica())
+            batch = {name: rows[first : first + share] for name, rows in self._epoch.items()}
+            return batch, batch.pop("labels"), batch.pop("weights")
 
-    def evaluation(self):
-        n, n_test = len(self.problem.dataset.train), len(self.problem.dataset.test)
-        size = _full_batch(n + n_test, self._replicas)
-        index = {
-            "train": batches.padded_batches(n, size).astype(np.int64),
-            "test": batches.padded_batches(n_test, size).astype(np.int64) + n,
-        }
-        positions = tf.data.Dataset.from_tensor_slices
-        return {split: positions({"index": rows}) for split, rows in index.items()}
+        return self._strategy.run(slices)
+
+    def evaluation(self, split, at_once):
+        before = len(self.problem.dataset.train) if split == "test" else 0
+        count = len(getattr(self.problem.dataset, split))
+        size = _even_size(count, at_once * self._replicas, self._replicas)
+        last = before + count - 1
+        for first in range(before, before + count, size):
+            yield tf.constant([first, size // self._replicas, last], tf.int64)
+
+    def view(self, given):
+        first, share, last = tf.unstack(given)
+        first += share * tf.cast(_replica(), tf.int64)
+        return {"index": tf.minimum(tf.range(first, first + share), last)}
 
 
 class StreamFeed(Feed):
@@ -144,74 +153,115 @@ class StreamFeed(Feed):
     Args:
       problem: how trials are trained.
       dataset: of the problem.
-      replicas: how many share a batch.
+      strategy: its replicas share a batch.
     """
 
-    def __init__(self, problem: Problem, dataset: StreamedDataset, replicas: int):
-        super().__init__(problem, replicas)
+    def __init__(
+        self, problem: Problem, dataset: StreamedDataset, strategy: tf.distribute.Strategy
+    ):
+        super().__init__(problem, strategy)
         self._dataset = dataset
 
     def images(self, batch: Batch) -> tf.Tensor:
         return batch["images"]
 
-    def epochs(self, trial, subset, start):
+    def epoch(self, trial, subset, epoch):
         config, dataset = self.problem.config, self._dataset
         size = dataset.stream.image_shape[0]
         labels = tf.constant(dataset.train.labels)
-        for epoch in range(start, config.epochs):
-            order_seed, view_seed = seeds.integers(
-                config.seed, trial, "batch_order", count=2, epoch=epoch
-            )
-            draws = tf.constant(augmentation.draw(config, len(subset), trial, epoch))
+        order_seed, view_seed = seeds.integers(
+            config.seed, trial, "batch_order", count=2, epoch=epoch
+        )
+        draws = tf.constant(augmentation.draw(config, len(subset), trial, epoch))
 
-            def example(index, encoded, draws=draws, view_seed=view_seed) -> Batch:
-                if config.crop == "area_aspect":
-                    seed = tf.stack([view_seed, index])
-                    image = augmentation.area_aspect_view(encoded, size, seed)
-                else:
-                    image = augmentation.center_view(encoded, size)
-                found = {"images": image, "labels": tf.gather(labels, index)}
-                if self._augments:
-                    found["draws"] = tf.gather(draws, index)
-                return found
+        def example(index, encoded) -> Batch:
+            if config.crop == "area_aspect":
+                seed = tf.stack([view_seed, index])
+                image = augmentation.area_aspect_view(encoded, size, seed)
+            else:
+                image = augmentation.center_view(encoded, size)
+            found = {"images": image, "labels": tf.gather(labels, index)}
+            if self._augments:
+                found["draws"] = tf.gather(draws, index)
+            return found
 
-            in_order = (
-                dataset.stream.read("train", seed=order_seed, keep=subset)
-                .map(example, num_parallel_calls=tf.data.AUTOTUNE)
-                .batch(config.batch_size)
-            )
-            yield epoch, epoch + 1, self._weighted(in_order).prefetch(tf.data.AUTOTUNE)
+        in_order = (
+            dataset.stream.read("train", seed=order_seed, keep=subset)
+            .map(example, num_parallel_calls=tf.data.AUTOTUNE)
+            .batch(config.batch_size)
+        )
+        return iter(self._distributed(self._weighted(in_order)))
 
-    def evaluation(self):
+    def step(self, epoch, number):
+        return next(epoch)
+
+    def _distributed(self, dataset: tf.data.Dataset) -> Iterable[Any]:
+        prefetched = dataset.prefetch(tf.data.AUTOTUNE)
+        return self._strategy.experimental_distribute_dataset(prefetched)
+
+    def _weighted(self, examples: tf.data.Dataset) -> tf.data.Dataset:
+        """Takes the labels out and adds weights.
+
+        Several replicas get the short last batch of an epoch spread to full length.
+        """
+        size = self.problem.config.batch_size
+        short = self.problem.subset_size % size
+        spread = batches.spread(short or size, size, self._replicas)
+        slots, spread_weights = map(tf.constant, spread)
+
+        def weigh(batch: Batch) -> Weighted:
+            count = tf.size(batch["labels"])
+            weights = tf.fill([count], 1 / tf.cast(count, tf.float32))
+            if self._replicas > 1 and count < size:
+                batch = {name: tf.gather(value, slots) for name, value in batch.items()}
+                weights = spread_weights
+            return batch, batch.pop("labels"), weights
+
+        return examples.map(weigh)
+
+    def evaluation(self, split, at_once):
         dataset = self._dataset
         side = dataset.stream.image_shape[0]
-        size = _full_batch(len(dataset.train), self._replicas)
+        # One size for both splits: XLA compiles each by itself.
+        count = max(len(dataset.train), len(dataset.test))
+        size = _even_size(count, at_once * self._replicas, self._replicas)
         positions = tf.range(size)
 
         def padded(batch: Batch) -> Batch:
             last = tf.shape(batch["images"])[0] - 1
             return {"images": tf.gather(batch["images"], tf.minimum(positions, last))}
 
-        return {
-            split: dataset.stream.read(split)
-            .map(
-                lambda index, encoded: {"images": augmentation.center_view(encoded, side)},
-                num_parallel_calls=tf.data.AUTOTUNE,
-            )
-            .batch(size)
-            .map(padded)
-            .prefetch(tf.data.AUTOTUNE)
-            for split in ("train", "test")
-        }
+        in_order = dataset.stream.read(split).map(
+            lambda index, encoded: {"images": augmentation.center_view(encoded, side)},
+            num_parallel_calls=tf.data.AUTOTUNE,
+        )
+        return self._distributed(in_order.batch(size).map(padded))
 
 
 def build(problem: Problem, strategy: tf.distribute.Strategy) -> Feed:
     """Returns what feeds the network of a problem, wherever its images are."""
     if isinstance(problem.dataset, StreamedDataset):
-        return StreamFeed(problem, problem.dataset, strategy.num_replicas_in_sync)
+        return StreamFeed(problem, problem.dataset, strategy)
     return ArrayFeed(problem, problem.dataset, strategy)
 
 
-def _full_batch(count: int, replicas: int) -> int:
-    """Returns the size of evaluation batches, a multiple of the replicas."""
-    return -(-min(_EVALUATION_BATCH, count) // replicas) * replicas
+def evaluated_at_once(network: keras.Model) -> int:
+    """Returns how many examples a replica evaluates at once, as many as memory bears."""
+    sizes = [
+        sum(
+            math.prod(tensor.shape[1:])
+            for tensor in keras.tree.flatten([layer.input, layer.output])
+        )
+        for layer in network.operations
+    ]
+    return min(_LARGEST_EVALUATION_BATCH, max(1, _EVALUATION_BYTES // (4 * max(sizes))))
+
+
+def _replica() -> tf.Tensor:
+    return tf.distribute.get_replica_context().replica_id_in_sync_group
+
+
+def _even_size(count: int, largest: int, replicas: int) -> int:
+    """Returns the size of as few batches as there can be: a multiple of the replicas."""
+    size = -(-count // -(-count // largest))
+    return -(-size // replicas) * replicas

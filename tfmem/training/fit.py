@@ -1,8 +1,8 @@
-"""One trial at a time with Keras `fit` under a tf.distribute strategy, for any model."""
+"""One trial at a time with Keras's training step under a tf.distribute strategy, for any model."""
 
 import dataclasses
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -18,6 +18,7 @@ from tfmem.store.trials import Trial
 from tfmem.subsets import Subsets
 from tfmem.training import batches, feeds
 from tfmem.training.checkpoints import Checkpoint, Checkpoints
+from tfmem.training.executions import Executions
 from tfmem.training.failures import Failed
 from tfmem.training.problem import Problem
 from tfmem.training.protocol import Progress
@@ -26,8 +27,8 @@ _TRAINING_PASSES = 3  # What a training step costs, in evaluations of as many ex
 
 # Called with the number of examples that were just evaluated.
 Evaluated = Callable[[int], None]
-# Applies a network to a batch on every replica.
-Apply = Callable[[feeds.Batch], Any]
+# Applies a network to a batch of a feed's evaluation, on every replica.
+Apply = Callable[[Any], Any]
 
 
 def build_strategy(name: str) -> tf.distribute.Strategy:
@@ -116,8 +117,8 @@ class TrialProgress:
         self._example = 1 / (steps + ends)
         self._progress = progress
 
-    def end_step(self) -> None:
-        self._progress(self._step)
+    def end_steps(self, count: int) -> None:
+        self._progress(count * self._step)
 
     def evaluated(self, count: int) -> None:
         self._progress(count * self._example)
@@ -190,6 +191,7 @@ class FitTrainer:
         # schedule, never a variable.
         self._new_optimizer = _values(self._model.optimizer.variables)
 
+        self._executions = Executions(self._model, self._feed, strategy, jit_compile)
         # What the predictions on each split come from.
         self._logits = dict.fromkeys(("train", "test"), self._on_replicas(self._network))
         self._take(problem)
@@ -273,11 +275,10 @@ class FitTrainer:
             if observed is not None:
                 epochs[epoch] = observed
 
-        def end_epoch(index: int, logs: Mapping[str, float]) -> None:
-            done, total = index + 1, self._problem.config.epochs
+        def end_epoch(done: int, loss: float) -> None:
             self._average_replicas()
             keep(done)
-            logging.info("epoch %d of %d: loss %.4g", done, total, logs["loss"])
+            logging.info("epoch %d of %d: loss %.4g", done, self._problem.config.epochs, loss)
             if checkpoints and checkpoints.is_due(number):
                 seconds = time.perf_counter() - start
                 weights, optimizer, random = map(_values, self._state)
@@ -286,11 +287,7 @@ class FitTrainer:
 
         if not found:
             keep(0)
-        # Steps too: an epoch may take minutes.
-        callback = keras.callbacks.LambdaCallback(
-            on_epoch_end=end_epoch, on_train_batch_end=lambda step, logs: work.end_step()
-        )
-        self._fit(number, subset, first, [callback])
+        self._fit(number, subset, first, work.end_steps, end_epoch)
         predicted, probability = self._evaluate(work.evaluated)
         seconds = time.perf_counter() - start
         return self._problem.to_trial(number, subset, predicted, probability, seconds, epochs)
@@ -303,8 +300,7 @@ class FitTrainer:
     def weights_after(self, trial: int, steps: int) -> list[np.ndarray]:
         """Returns one trial's weights after so many steps of its first epoch."""
         subset = self._start(trial)
-        _, _, in_order = next(self._feed.epochs(trial, subset, start=0))
-        self._model.fit(in_order, epochs=1, steps_per_epoch=steps, shuffle=False, verbose=0)
+        self._executions.take(self._feed.epoch(trial, subset, 0), steps)
         return self._network.get_weights()
 
     def _start(self, trial: int) -> np.ndarray:
@@ -328,22 +324,35 @@ class FitTrainer:
         self._set_state(lists)
 
     def _fit(
-        self, number: int, subset: np.ndarray, first: int, callbacks: list[keras.callbacks.Callback]
+        self,
+        number: int,
+        subset: np.ndarray,
+        first: int,
+        end_steps: Callable[[int], None],
+        end_epoch: Callable[[int, float], None],
     ) -> None:
-        """Trains the epochs that are left, from `first` on."""
+        """Trains the epochs that are left, from `first` on.
+
+        Args:
+          number: the trial.
+          subset: of it.
+          first: the first epoch that is left.
+          end_steps: called with the number of steps that were just taken.
+          end_epoch: called with the number of epochs that are finished, and the last one's loss.
+        """
+        boards = []
         if self._tensorboard:
             folder = epath.Path(self._tensorboard) / f"trial-{number:06d}"
-            callbacks.append(keras.callbacks.TensorBoard(str(folder), write_graph=False))
-        for begin, end, in_order in self._feed.epochs(number, subset, first):
-            self._model.fit(
-                in_order,
-                initial_epoch=begin,
-                epochs=end,
-                steps_per_epoch=self._problem.steps_per_epoch,
-                callbacks=callbacks,
-                shuffle=False,
-                verbose=0,
-            )
+            boards.append(keras.callbacks.TensorBoard(str(folder), write_graph=False))
+        board = keras.callbacks.CallbackList(boards, model=self._model)
+        board.on_train_begin()
+        for epoch in range(first, self._problem.config.epochs):
+            board.on_epoch_begin(epoch)
+            examples, steps = self._feed.epoch(number, subset, epoch), self._problem.steps_per_epoch
+            metrics = self._executions.take(examples, steps, end_steps)
+            end_epoch(epoch + 1, metrics["loss"])
+            board.on_epoch_end(epoch, metrics)
+        board.on_train_end()
 
     def _average_replicas(self) -> None:
         """Gives all replicas the mean of their batch norm statistics, which each keeps by itself.
@@ -379,16 +388,18 @@ class FitTrainer:
         def apply(batch: feeds.Batch) -> tf.Tensor:
             return tf.cast(_apply(network, self._feed, batch, mode), tf.float32)
 
-        return tf.function(lambda batch: self._strategy.run(apply, args=(batch,)))
+        def evaluate(given: Any) -> tf.Tensor:
+            return apply(self._feed.view(given))
+
+        return tf.function(lambda given: self._strategy.run(evaluate, args=(given,)))
 
     def _outputs(
         self, split: str, apply: Apply, evaluated: Evaluated = lambda count: None
     ) -> Iterator[np.ndarray]:
         """Yields what `apply` makes of a split's examples, in index order, without the padding."""
         left = len(getattr(self._problem.dataset, split))
-        examples = self._feed.evaluation()[split]
-        for batch in self._strategy.experimental_distribute_dataset(examples):
-            shares = self._strategy.experimental_local_results(apply(batch))
+        for given in self._feed.evaluation(split, feeds.evaluated_at_once(self._network)):
+            shares = self._strategy.experimental_local_results(apply(given))
             output = np.concatenate([share.numpy() for share in shares])[:left]
             left -= len(output)
             evaluated(len(output))

@@ -37,6 +37,23 @@ def test_spread_by_hand():
     assert weights.tolist() == [1, 0, 0, 0]
 
 
+def test_slots_by_hand():
+    """Three whole batches of 4, or two and a short one, on one replica and on two."""
+    positions, weights = batches.slots(12, 4, replicas=2)
+    assert positions.tolist() == list(range(12))
+    assert weights.tolist() == [0.25] * 12
+    positions, weights = batches.slots(11, 4, replicas=1)
+    assert positions.tolist() == list(range(11))
+    assert weights.tolist() == pytest.approx([0.25] * 8 + [1 / 3] * 3)
+    positions, weights = batches.slots(11, 4, replicas=2)
+    assert positions.tolist() == [*range(8), 8, 9, 10, 10]
+    assert weights.tolist() == pytest.approx([0.25] * 8 + [1 / 3] * 3 + [0])
+    assert weights.dtype == np.float32
+    positions, weights = batches.slots(1, 4, replicas=2)
+    assert positions.tolist() == [0, 0, 0, 0]
+    assert weights.tolist() == [1, 0, 0, 0]
+
+
 def test_evaluate_by_hand():
     """Softmax of (0, ln 3) is (1/4, 3/4); of equals, the first is predicted."""
     logits = np.array([[0, np.log(3)], [np.log(3), 0], [2, 2], [1000, 0]], np.float32)

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -117,11 +118,12 @@ def test_two_epochs_equal_the_slow_twin(source, changes, tiny_config, request):
 
 def test_a_streams_epochs_follow_seed_trial_and_epoch(streamed, tiny_config):
     problem = Problem(dataclasses.replace(tiny_config, **AUGMENTED), streamed)
-    feed = feeds.StreamFeed(problem, streamed, replicas=1)
+    feed = feeds.build(problem, fit.build_strategy("default"))
 
     def seen(trial, start):
         """Yields what the network takes in each epoch."""
-        for _, _, parts in feed.epochs(trial, problem.subset(trial), start):
+        for epoch in range(start, problem.config.epochs):
+            parts = feed.epoch(trial, problem.subset(trial), epoch)
             yield np.concatenate([feed.inputs(batch).numpy() for batch, _, _ in parts])
 
     first, again, later = list(seen(4, 0)), list(seen(4, 0)), next(seen(4, 1))
@@ -136,11 +138,11 @@ def test_a_streams_epochs_follow_seed_trial_and_epoch(streamed, tiny_config):
 def test_random_area_and_aspect_train(streamed, tiny_config):
     """Other pixels than the central view, the same ones every time."""
     config = dataclasses.replace(tiny_config, crop="area_aspect", epochs=1)
-    feed = feeds.StreamFeed(Problem(config, streamed), streamed, replicas=1)
+    feed = feeds.build(Problem(config, streamed), fit.build_strategy("default"))
     subset = np.ones(21, bool)
 
     def pixels():
-        ((_, _, parts),) = feed.epochs(0, subset, 0)
+        parts = feed.epoch(0, subset, 0)
         return np.concatenate([feed.inputs(batch).numpy() for batch, _, _ in parts])
 
     found = pixels()
@@ -149,17 +151,54 @@ def test_random_area_and_aspect_train(streamed, tiny_config):
     assert len(np.unique(found.reshape(21, -1), axis=0)) > 10
 
 
-def test_evaluation_batches_are_full_on_every_replica(streamed, in_memory, tiny_config):
+class EightReplicas:
+    """As far as a stream is asked for batches: all of them at once."""
+
+    num_replicas_in_sync = 8
+
+    @staticmethod
+    def experimental_distribute_dataset(dataset):
+        return dataset
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 5, 100])
+def test_evaluation_batches_are_full_on_every_replica(streamed, in_memory, tiny_config, at_once):
     for feed in (
-        feeds.StreamFeed(Problem(tiny_config, streamed), streamed, replicas=8),
+        feeds.StreamFeed(Problem(tiny_config, streamed), streamed, EightReplicas()),
         feeds.ArrayFeed(Problem(tiny_config, in_memory), in_memory, tf.distribute.get_strategy()),
     ):
+        replicas = 8 if isinstance(feed, feeds.StreamFeed) else 1
         for split, count in (("train", 21), ("test", 9)):
-            sizes = [len(feed.inputs(batch)) for batch in feed.evaluation()[split]]
+            parts = [
+                feed.inputs(feed.view(given)).numpy() for given in feed.evaluation(split, at_once)
+            ]
+            sizes = [len(part) for part in parts]
             assert len(set(sizes)) == 1
+            assert sizes[0] <= at_once * replicas
             assert count <= sum(sizes) < count + sizes[0]
-            if isinstance(feed, feeds.StreamFeed):
-                assert sizes[0] % 8 == 0
+            assert sizes[0] % replicas == 0
+            images = getattr(in_memory, split).images / np.float32(255)
+            padded = images[np.minimum(np.arange(sum(sizes)), count - 1)]
+            np.testing.assert_array_equal(np.concatenate(parts), padded)
+
+
+def test_a_network_evaluates_as_many_as_memory_bears():
+    """Its widest layer takes and returns 4 x 4 x 12 + 4 x 4 x 12 floats."""
+    widest = 4 * 2 * 4 * 4 * 12
+
+    def at_once(bytes_):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(feeds, "_EVALUATION_BYTES", bytes_)
+            return feeds.evaluated_at_once(narrow)
+
+    inputs = keras.Input((4, 4, 3))
+    x = keras.layers.Conv2D(12, 3, padding="same")(inputs)
+    x = keras.layers.Flatten()(keras.layers.ReLU()(x))
+    narrow = keras.Model(inputs, keras.layers.Dense(10)(x))
+    assert at_once(100 * widest) == 100
+    assert at_once(101 * widest - 1) == 100
+    assert at_once(widest - 1) == 1
+    assert feeds.evaluated_at_once(narrow) == feeds._LARGEST_EVALUATION_BATCH
 
 
 def test_representations_are_fed_as_they_are(tiny_config, rng):

@@ -7,6 +7,7 @@ selects the high-influence pairs and writes a page that shows them. Started agai
 where it was stopped.
 """
 
+import dataclasses
 import time
 
 import numpy as np
@@ -57,7 +58,8 @@ def main() -> int:
     cost, code = train(store, config, dataset, asked)
     trials = store.load()
     estimates = estimators.estimate(trials, dataset).in_memory()
-    files.write(out / "estimates.npz", estimates)
+    expected = store.num_expected()
+    files.write(out / "estimates.npz", dataclasses.replace(estimates, num_trials_expected=expected))
     selected = pairs.select(estimates.memorization, estimates.influences)
     files.write_pairs(out / "pairs.npz", selected)
     page = out / "report.html"

@@ -10,7 +10,7 @@ from analysis.estimates.values import Estimates
 from analysis.measures import agreement
 from analysis.measures.agreement import Agreement, Curve
 from tfmem import experiments
-from tfmem.words import number, table
+from tfmem.words import number, of_expected, table
 
 _SHOWN = 10  # Examples that differ most.
 
@@ -290,7 +290,7 @@ def describe(name: str, path: str, estimates: Estimates) -> str:
     """Returns where estimates come from, and what they lack, as one line."""
     words = [path]
     if estimates.num_trials is not None:
-        words.append(f"{estimates.num_trials:,} trials")
+        words.append(f"{of_expected(estimates.num_trials, estimates.num_trials_expected)} trials")
     if estimates.test_accuracy is not None:
         words.append(f"test accuracy {estimates.test_accuracy:.1%}")
     return f"{name}: {', '.join([*words, *estimates.unknown_lines()])}"

@@ -92,8 +92,8 @@ def test_estimates_say_of_how_many_trials_they_are(broken, tmp_path):
     given = (f"--store={path}", f"--out={report}", f"--estimates={out}", "--allow_missing")
     run_program("analysis.report", *given)
     assert "(from 11 of 12 trials)" in report.read_text()
-    sides = (f"--estimates_a=A={out}", f"--estimates_b=B={out}")
-    assert f"A: {out}, 11 of 12 trials, " in run_program("analysis.consistency", *sides).stdout
+    done = run_program("analysis.compare", f"--estimates_a={out}", f"--estimates_b=b={out}")
+    assert f"{out}, 11 of 12 trials, test accuracy" in done.stdout
     done = run_program("analysis.estimate", *flags, "--trials=2:5")
     assert done.stdout.startswith("3 trials: ")  # None of these is left out.
     assert files.read(out).num_trials_expected == 3

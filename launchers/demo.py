@@ -7,6 +7,7 @@ selects the high-influence pairs and writes a page that shows them. Started agai
 where it was stopped.
 """
 
+import dataclasses
 import time
 
 import numpy as np
@@ -19,6 +20,7 @@ from analysis.page import report
 from launchers.cli import launching, progress
 from tfmem import datasets, experiments, quiet
 from tfmem.config import ExperimentConfig
+from tfmem.store import parts
 from tfmem.store.store import Store
 from tfmem.training import trainers
 from tfmem.words import table
@@ -57,7 +59,8 @@ def main() -> int:
     cost, code = train(store, config, dataset, asked)
     trials = store.load()
     estimates = estimators.estimate(trials, dataset)
-    files.write(out / "estimates.npz", estimates)
+    expected = parts.num_expected([store])
+    files.write(out / "estimates.npz", dataclasses.replace(estimates, num_trials_expected=expected))
     selected = pairs.select(estimates.memorization, estimates.influences)
     files.write_pairs(out / "pairs.npz", selected)
     page = out / "report.html"

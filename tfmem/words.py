@@ -53,9 +53,9 @@ def counted(count: int, one: str, many: str = "") -> str:
     return f"{count:,} {one if count == 1 else many or f'{one}s'}"
 
 
-def of_expected(count: int, expected: int) -> str:
-    """Returns a count, and of how many it is if these are more: `11`, `11 of 20`."""
-    return f"{count:,}" if count >= expected else f"{count:,} of {expected:,}"
+def of_expected(count: int, expected: int | None) -> str:
+    """Returns a count, and of how many it is if these are known and more: `11`, `11 of 20`."""
+    return f"{count:,}" if expected is None or count >= expected else f"{count:,} of {expected:,}"
 
 
 def number(value: float | None, spec: str = ".3f", unknown: str = "-") -> str:

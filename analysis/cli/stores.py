@@ -7,6 +7,7 @@ from analysis.cli import program
 from tfmem.config import DynamicsConfig, RemovalConfig, TurnoverConfig
 from tfmem.store.store import Store
 from tfmem.store.trials import Trial, TrialSet
+from tfmem.words import counted, runs
 
 C = TypeVar("C", RemovalConfig, TurnoverConfig, DynamicsConfig)
 # What stores hold whose trials are not on random subsets, by the kind of their config, which is
@@ -47,12 +48,19 @@ def usable(store: Store, allow_missing: bool, wanted: range | None = None) -> li
     """Returns the trials that a program reads, of all or those wanted; says what it leaves out.
 
     Raises:
-      DamagedFileError: as `Store.usable`.
+      DamagedFileError: as `Store.usable`, unless damaged ones are to be left out.
     """
-    numbers, problems = store.usable(wanted, allow_missing)
-    for problem in problems:
-        print(f"left out: {problem.what}")
-    return numbers
+    if not allow_missing:
+        return store.usable(wanted)
+    numbers = store.numbers(wanted)
+    with program.progress_bar(len(numbers), "trials checked", delay=1) as progress:
+        unusable = store.unusable(wanted, lambda number: progress(1))
+    if unusable:
+        first, *others = dict.fromkeys(problem.what for problem in unusable.values())
+        more = f"; tfmem check_store lists {len(others):,} more" if others else ""
+        left_out = f"{counted(len(unusable), 'damaged trial')}, {runs(sorted(unusable))}"
+        print(f"left out: {left_out}: {first}{more}")
+    return [number for number in numbers if number not in unusable]
 
 
 def read(store: Store, numbers: Sequence[int], what: str, delay: float = 0.0) -> Iterator[Trial]:

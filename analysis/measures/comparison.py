@@ -292,8 +292,7 @@ def describe(name: str, path: str, estimates: Estimates) -> str:
     """Returns where estimates come from, and what they lack, as one line."""
     words = [path]
     if estimates.num_trials is not None:
-        expected = estimates.num_trials_expected or estimates.num_trials
-        words.append(f"{of_expected(estimates.num_trials, expected)} trials")
+        words.append(f"{of_expected(estimates.num_trials, estimates.num_trials_expected)} trials")
     if estimates.test_accuracy is not None:
         words.append(f"test accuracy {estimates.test_accuracy:.1%}")
     return f"{name}: {', '.join([*words, *estimates.unknown_lines()])}"

@@ -203,6 +203,7 @@ def to_html(
     settled: Convergence,
     versions: Mapping[str, str],
     notes: Sequence[str] = (),
+    num_expected: int | None = None,
 ) -> str:
     """Returns the page; equal arguments give equal text.
 
@@ -216,6 +217,7 @@ def to_html(
       settled: how far the same trials can be trusted; its thresholds are those of the pairs.
       versions: of the libraries that the store was made with, by name.
       notes: sentences that the reader should see before everything else.
+      num_expected: how many trials there should have been; None if that is not known.
     """
     thresholds = settled.mem_threshold, settled.infl_threshold
     examples = Examples(dataset, estimates, thresholds, _image_shape(dataset) is not None)
@@ -235,6 +237,7 @@ def to_html(
         **_explorer(dataset, estimates, thresholds, examples.keys),
         fingerprint=fingerprint,
         notes=notes,
+        num_expected=num_expected or 0,
         mem_threshold=settled.mem_threshold,
         infl_threshold=settled.infl_threshold,
         classes=classes,

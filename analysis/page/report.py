@@ -85,6 +85,7 @@ def make_report(
         dataset=dataset,
         fingerprint=store.head.dataset_fingerprint,
         trials=render.summarize(trials),
+        num_expected=expected,
         estimates=shown,
         pairs=found,
         settled=measured,
@@ -105,8 +106,7 @@ def _about(given: Estimates, name: str, num_trials: int) -> list[str]:
     """Returns what the page says of estimates that are not those of its trials."""
     made_from = ""
     if given.num_trials is not None:
-        expected = given.num_trials_expected or given.num_trials
-        made_from = f" (from {of_expected(given.num_trials, expected)} trials)"
+        made_from = f" (from {of_expected(given.num_trials, given.num_trials_expected)} trials)"
     notes = [
         f"Memorization and influence come from {name}{made_from}; "
         f"accuracies and the section on trust from the store's {num_trials:,} trials."

@@ -29,6 +29,7 @@ def test_demo_leaves_everything_and_says_where(demo):
     memorization = estimators.memorization(trials)
     read = files.read(out / "estimates.npz")
     np.testing.assert_array_equal(read.memorization, memorization.value)
+    assert read.num_trials == read.num_trials_expected == 64
     selected = pairs.select(read.memorization, read.influences)
     np.testing.assert_array_equal(
         files.read_pairs(out / "pairs.npz").train_index, selected.train_index

@@ -59,19 +59,29 @@ class Archive:
       size: of the file, in bytes.
       parts: the trials that were found, by number; that they are sound is not said.
       problem: what is wrong with the file as a whole, so that trials may be missing; or None.
+      unreached: the trials that are lost with what is damaged; where the index is, all up to the
+        last one that the file's name says.
     """
 
     path: epath.Path
     size: int
     parts: Mapping[int, Part]
     problem: str | None = None
+    unreached: Sequence[int] = ()
+
+    @classmethod
+    def without_index(
+        cls, path: epath.Path, size: int, parts: Mapping[int, Part], problem: str
+    ) -> "Archive":
+        """Returns a damaged archive of which nobody knows what it had, but for its name."""
+        first, last = map(int, re.findall(r"\d{6,}", path.name)[:2])
+        unreached = range(max(parts, default=first - 1) + 1, last + 1)
+        return cls(path, size, parts, problem, unreached)
 
     def damage(self) -> str:
         """Says what is wrong with the file as a whole, and what was found and was not reached."""
         found = counted(len(self.parts), "trial is", "trials are")
-        first, last = map(int, re.findall(r"\d{6,}", self.path.name)[:2])
-        left = range(max(self.parts, default=first - 1) + 1, last + 1)
-        lost = f", {runs(left)} not reached" if left else ""
+        lost = f", {runs(self.unreached)} not reached" if self.unreached else ""
         return f"{self.path} is damaged ({self.problem}): {found} found in it{lost}"
 
 
@@ -123,11 +133,12 @@ def inspect(path: epath.Path) -> Archive:
         try:
             parts, end = _read_index(file, size)
         except ValueError as error:
-            return Archive(path, size, _read_in_order(file, size), str(error))
+            return Archive.without_index(path, size, _read_in_order(file, size), str(error))
     if end == size:
         return Archive(path, size, parts)
-    parts = {trial: part for trial, part in parts.items() if part.position + part.size <= size}
-    return Archive(path, size, parts, f"it has {size:,} bytes, expected {end:,}")
+    found = {trial: part for trial, part in parts.items() if part.position + part.size <= size}
+    problem = f"it has {size:,} bytes, expected {end:,}"
+    return Archive(path, size, found, problem, sorted(parts.keys() - found))
 
 
 class Reader:

@@ -15,6 +15,16 @@ def union(parts: Iterable[range]) -> list[range]:
     return found
 
 
+def count(asked: Iterable[range], there: Iterable[int], wanted: range | None = None) -> int:
+    """Returns how many trials were asked for or are there, of all or of those wanted."""
+    parts = union([*asked, *(range(trial, trial + 1) for trial in there)])
+    return sum(len(part if wanted is None else _common(part, wanted)) for part in parts)
+
+
+def _common(a: range, b: range) -> range:
+    return range(max(a.start, b.start), min(a.stop, b.stop))
+
+
 def encode(parts: Iterable[range]) -> list[list[int]]:
     """Returns what JSON keeps of the union of ranges."""
     return [[part.start, part.stop] for part in union(parts)]

@@ -1,5 +1,7 @@
 """What a store that cannot be used says: what is wrong, and what mends it."""
 
+from collections.abc import Sequence
+
 
 class StoreError(ValueError):
     """A store that cannot be used as asked; in one line, `what` and `mend`.
@@ -19,6 +21,14 @@ class StoreError(ValueError):
 
 class DamagedFileError(StoreError):
     """A file that is not what was written; `what` names it."""
+
+
+class DamagedArchiveError(DamagedFileError):
+    """An archive that is damaged as a file; `unreached` are the trials that it may have lost."""
+
+    def __init__(self, what: str, mend: str, unreached: Sequence[int]):
+        super().__init__(what, mend)
+        self.unreached = unreached
 
 
 class OtherTrialError(DamagedFileError):

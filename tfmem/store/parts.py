@@ -44,15 +44,8 @@ def num_expected(stores: Sequence[Store], wanted: range | None = None) -> int:
       stores: one, or parts.
       wanted: which ones count; all by default.
     """
-    ranges = [part for store in stores for part in store.head.asked]
-    ranges += [range(n, n + 1) for store in stores for n in store.numbers()]
-    return sum(len(_common(part, wanted)) for part in asked.union(ranges))
-
-
-def _common(part: range, wanted: range | None) -> range:
-    if wanted is None:
-        return part
-    return range(max(part.start, wanted.start), min(part.stop, wanted.stop))
+    ranges = (part for store in stores for part in store.head.asked)
+    return asked.count(ranges, (number for store in stores for number in store.numbers()), wanted)
 
 
 def join(parts: Sequence[TrialSet]) -> TrialSet:

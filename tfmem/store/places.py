@@ -122,7 +122,7 @@ class Places:
         try:
             return archives.inspect(path)
         except OSError as error:
-            return Archive(path, 0, {}, str(_unreadable(path, error)))
+            return Archive.without_index(path, 0, {}, str(_unreadable(path, error)))
 
 
 def _part(archive: Archive, number: int, reader: Reader) -> bytes | UnreadableError:

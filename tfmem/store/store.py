@@ -20,6 +20,7 @@ from tfmem.disk.bits import BitMatrix
 from tfmem.store import asked, head, records
 from tfmem.store.archives import Reader
 from tfmem.store.errors import (
+    DamagedArchiveError,
     DamagedFileError,
     OtherTrialError,
     StoreError,
@@ -164,44 +165,47 @@ class Store:
         if self.head != found:
             head.write(self.path, self.head)
 
-    def numbers(self) -> list[int]:
-        """Returns the trials that are there, ascending; their content is not verified."""
-        return self.places.look()
+    def numbers(self, wanted: range | None = None) -> list[int]:
+        """Returns the trials that are there, of all or those wanted, ascending and not verified."""
+        there = self.places.look()
+        return there if wanted is None else [number for number in there if number in wanted]
 
-    def usable(
-        self, wanted: range | None = None, allow_missing: bool = False
-    ) -> tuple[list[int], list[DamagedFileError]]:
-        """Returns the trials that an analysis reads, and what of the store it then does without.
+    def usable(self, wanted: range | None = None) -> list[int]:
+        """Returns the trials that an analysis reads: those that are there, if none may be lost.
 
         Trials may lack that nobody has made yet. But what was made and cannot be read is not
-        passed over unasked.
-
-        Args:
-          wanted: which ones; all by default.
-          allow_missing: whether damaged trials and archives are passed over. Else a damaged trial
-            is among those that are returned, for `read` and `load` to refuse.
+        passed over unasked: `read` and `load` refuse a damaged trial.
 
         Raises:
           DamagedFileError: an archive is damaged, so that trials may lack.
         """
-        there = [number for number in self.numbers() if wanted is None or number in wanted]
-        archives = self.damaged_archives()
-        if not allow_missing:
-            if archives:
-                raise archives[0]
-            return there, []
-        damaged = self.damaged(there)
-        return [n for n in there if n not in damaged], [*archives, *damaged.values()]
+        there, archives = self.numbers(wanted), self.damaged_archives()
+        if archives:
+            raise archives[0]
+        return there
 
-    def damaged_archives(self) -> list[DamagedFileError]:
+    def unusable(
+        self, wanted: range | None = None, on_trial: Callable[[int], None] = lambda number: None
+    ) -> dict[int, DamagedFileError]:
+        """Reads trials; returns those that are damaged or lost, each with what is wrong."""
+        there = self.numbers(wanted)
+        lost = {
+            number: problem
+            for problem in self.damaged_archives()
+            for number in set(problem.unreached).difference(there)
+            if wanted is None or number in wanted
+        }
+        return lost | self.damaged(there, on_trial)
+
+    def damaged_archives(self) -> list[DamagedArchiveError]:
         """Returns what is wrong with archives as files, and the command that mends them.
 
         What is wrong with single trials in archives is `damaged`'s to say.
         """
         self.places.look_for_archives()
-        command = f"{self._check} --quarantine"
+        mend = f"to keep these and move it aside, run: {self._check} --quarantine"
         return [
-            DamagedFileError(archive.damage(), f"to keep these and move it aside, run: {command}")
+            DamagedArchiveError(archive.damage(), mend, archive.unreached)
             for archive in self.places.archives.values()
             if archive.problem
         ]
@@ -276,7 +280,7 @@ class Store:
           StoreError: no trials, a trial that is not there, or (DamagedFileError) a damaged file; a
             trial without probabilities where they are asked for.
         """
-        numbers = self.usable()[0] if numbers is None else list(numbers)
+        numbers = self.usable() if numbers is None else list(numbers)
         if not numbers:
             raise StoreError(f"{self.path} has no finished trials yet", f"run: {self.command()}")
         n, n_test = len(self.dataset.train), len(self.dataset.test)

@@ -90,5 +90,5 @@ def test_a_damaged_part_ends_it(split, tmp_path):
     done = estimate(out, *stores, check=False)
     assert (done.returncode, str(wrong) in done.stderr) == (2, True)
     done = estimate(out, *stores, flags=["--allow_missing"])
-    assert f"left out: {wrong}" in done.stdout
+    assert f"left out: 1 damaged trial, 7: {wrong}" in done.stdout
     assert "11 of 12 trials: " in done.stdout

@@ -214,8 +214,9 @@ def _tails(t: int, num_in: np.ndarray, right: np.ndarray, infl: float) -> np.nda
     total = term.copy()
     while (term > total * np.finfo(float).eps).any():
         left, wrong = t - right, num_in - k
-        up = (right - k) * wrong / ((k + 1) * (left - wrong + 1))
-        down = k * (left - wrong) / ((right - k + 1) * (wrong + 1))
+        with np.errstate(divide="ignore", invalid="ignore"):  # In the direction not taken.
+            up = (right - k) * wrong / ((k + 1) * (left - wrong + 1))
+            down = k * (left - wrong) / ((right - k + 1) * (wrong + 1))
         term = term * np.where(is_upper, up, down)
         total += term
         k = k + np.where(is_upper, 1, -1)

@@ -78,6 +78,7 @@ def test_chance_pairs_by_enumeration():
         assert found == pytest.approx(expected)
 
 
+@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("t", [2, 7, 60, 4000])
 @pytest.mark.parametrize("infl", [-1.0, -0.3, 0.0, 0.05, 0.15, 0.5, 1.0])
 def test_tails_are_those_of_scipy(t, infl):

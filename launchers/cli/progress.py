@@ -71,6 +71,7 @@ def shown(
     def show_often(show: _Show) -> None:
         pause = 0.0
         while not ended.wait(pause):
+            pause = _SECONDS
             # Whatever goes wrong with showing, the training goes on, and ends.
             with contextlib.suppress(Exception):
                 _, pause = show()

@@ -1,6 +1,7 @@
 """Claims and failures that hold what they should not: no launch stops, and none waits for ever."""
 
 import contextlib
+import itertools
 import json
 import os
 import shutil
@@ -75,11 +76,15 @@ def test_showing_how_far_it_is_stops_nothing(store, monkeypatch, where):
     """Neither an error in reading, nor one in drawing, which leaves the bar's lock held."""
     import tqdm
 
-    opened, shown = Store.open(store), threading.Event()
+    opened, tries = Store.open(store), []
 
     def failing(*args, **kwargs):
-        shown.set()
+        tries.append(time.monotonic())
+        if len(tries) == 3:
+            shown.set()
         raise ZeroDivisionError("odd")
+
+    shown = threading.Event()
 
     monkeypatch.setattr(progress, "_SECONDS", 0.01)
     monkeypatch.setattr(progress.bars, "LOG_SECONDS", 0.01)
@@ -90,8 +95,8 @@ def test_showing_how_far_it_is_stops_nothing(store, monkeypatch, where):
                 patch.setattr(progress.status, "read", failing)
             else:
                 patch.setattr(tqdm.tqdm, "display", failing)
-            assert shown.wait(60)
-            time.sleep(0.05)
+            assert shown.wait(60)  # It goes on after an error, and takes its time.
+        assert all(two - one >= 0.01 for one, two in itertools.pairwise(tries))
         # What follows would wait for a lock that the thread had kept.
         tqdm.tqdm.write("free")
 

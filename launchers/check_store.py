@@ -22,7 +22,7 @@ from absl import flags
 from analysis.cli import arguments, program
 from launchers.cli import progress
 from tfmem.store import asked
-from tfmem.store.errors import DamagedFileError, OtherTrialError
+from tfmem.store.errors import DamagedFileError, told_apart
 from tfmem.store.store import Store
 from tfmem.words import runs
 from tfmem.workers import claims, compaction, logs
@@ -49,9 +49,7 @@ def main() -> int:
         damaged = store.damaged(there, lambda number: advance(1))
     print(f"{store.path}: {store.config.name}, dataset {store.dataset.name or 'without a name'}")
     if FLAGS.quarantine:
-        aside = damaged
-        if store.others_prevail(damaged):
-            aside = {n: e for n, e in damaged.items() if not isinstance(e, OtherTrialError)}
+        aside = told_apart(damaged)[0] if store.others_prevail(damaged) else damaged
         for problem in [*aside.values(), *store.damaged_archives()]:
             print(problem.what)
         for path, target in compaction.quarantine(store, aside):
@@ -78,7 +76,7 @@ def report(
         if failure and failure.is_final:
             print(f"trial {trial} was given up: {failure.error}; log: {log.path(trial)}")
     others = store.disagreement(damaged)
-    broken = {n: e for n, e in damaged.items() if not isinstance(e, OtherTrialError)}
+    broken, _ = told_apart(damaged)
     archives = store.damaged_archives()
     for problem in [*broken.values(), *archives, *filter(None, [others])]:
         print(problem)

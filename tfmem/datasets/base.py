@@ -57,6 +57,10 @@ class Split:
             self.labels, self.ids, images, true_labels=self.true_labels, corrupted=self.corrupted
         )
 
+    def without_images(self) -> "Split":
+        """Returns what a store keeps of these examples."""
+        return Split(self.labels, self.ids, true_labels=self.true_labels, corrupted=self.corrupted)
+
     def content(self) -> Iterator[bytes | memoryview]:
         """Yields what tells the split from others, for `Dataset.fingerprint`."""
         yield self.labels.astype("<i8").tobytes()
@@ -149,6 +153,11 @@ class Dataset:
     @property
     def num_classes(self) -> int:
         return len(self.class_names)
+
+    def without_images(self) -> "Dataset":
+        """Returns what a store keeps of the dataset: labels, ids and class names."""
+        splits = self.train.without_images(), self.test.without_images()
+        return Dataset(self.name, *splits, self.class_names)
 
     @functools.cached_property
     def fingerprint(self) -> str:

@@ -1,6 +1,6 @@
 """What a store that cannot be used says: what is wrong, and what mends it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 
 class StoreError(ValueError):
@@ -33,6 +33,15 @@ class DamagedArchiveError(DamagedFileError):
 
 class OtherTrialError(DamagedFileError):
     """A trial that is whole, but was made with another config or dataset than its store's."""
+
+
+def told_apart(
+    found: Mapping[int, DamagedFileError],
+) -> tuple[dict[int, DamagedFileError], list[int]]:
+    """Returns which of the trials that cannot be used are damaged, and which of another config."""
+    others = [number for number, error in found.items() if isinstance(error, OtherTrialError)]
+    damaged = {n: error for n, error in found.items() if not isinstance(error, OtherTrialError)}
+    return damaged, others
 
 
 class UnreadableError(ValueError):

@@ -47,11 +47,10 @@ class Head:
     @classmethod
     def of(cls, config: Config, dataset: Dataset, command: Sequence[str], trials: range) -> "Head":
         """Returns that of a new store for a dataset, which is asked for some trials."""
-        kept = records.decode_dataset(records.encode_dataset(dataset), "")
         return cls(
             config=config,
             dataset_fingerprint=dataset.fingerprint,
-            labels_fingerprint=kept.fingerprint,
+            labels_fingerprint=dataset.without_images().fingerprint,
             versions=records.versions(),
             command=list(command),
             asked=asked.union([trials]),

@@ -26,6 +26,7 @@ from tfmem.store.errors import (
     StoreError,
     UnreadableError,
     reason,
+    told_apart,
 )
 from tfmem.store.head import Head
 from tfmem.store.places import Places
@@ -98,10 +99,10 @@ class Store:
             there = cls(path, made, dataset)
             numbers = there.numbers()
             if there.others_prevail(found := there.damaged(numbers)):
-                others = sum(isinstance(error, OtherTrialError) for error in found.values())
+                _, others = told_apart(found)
                 raise StoreError(
-                    f"{path} has no {head.NAME}, and {others:,} of its {len(numbers):,} trials "
-                    "were made with another configuration or dataset than is given here",
+                    f"{path} has no {head.NAME}, and {len(others):,} of its {len(numbers):,} "
+                    "trials were made with another configuration or dataset than is given here",
                     "give the flags that they were made with, or another --store",
                 )
             head.write(path, made)
@@ -213,8 +214,9 @@ class Store:
     def write(self, trial: Trial) -> bool:
         """Stores a finished trial: its file is complete before it has its name.
 
-        Of several processes that store the same trial the first one does. A damaged file is
-        replaced; what is damaged in an archive gets a file of its own.
+        Of several processes that store the same trial the first one does. A file that is in its
+        way, since it is damaged or no file, goes to quarantine; what is damaged in an archive gets
+        a file of its own.
 
         Returns:
           Whether it was stored; False if a sound one was there.
@@ -346,7 +348,7 @@ class Store:
         for problem in self.damaged_archives():
             logging.warning("%s", problem)
         damaged = self.damaged(number for number in trials if number in there)
-        if any(isinstance(error, OtherTrialError) for error in damaged.values()):
+        if told_apart(damaged)[1]:
             raise self.disagreement(self.damaged(there)) or next(iter(damaged.values()))
         return [number for number in trials if number not in there or number in damaged], damaged
 
@@ -356,8 +358,8 @@ class Store:
         Args:
           damaged: what `damaged` returned for all trials.
         """
-        others = sum(isinstance(error, OtherTrialError) for error in damaged.values())
-        return others > len(self.places.look()) - len(damaged)
+        _, others = told_apart(damaged)
+        return len(others) > len(self.places.look()) - len(damaged)
 
     def disagreement(self, damaged: Mapping[int, DamagedFileError]) -> StoreError | None:
         """Returns what to say if trials are whole but of another configuration; None if none are.
@@ -367,7 +369,7 @@ class Store:
         Args:
           damaged: what `damaged` returned for all trials.
         """
-        others = [n for n, error in damaged.items() if isinstance(error, OtherTrialError)]
+        _, others = told_apart(damaged)
         if not others:
             return None
         if self.others_prevail(damaged):

@@ -9,6 +9,7 @@ class Sizes:
 
     Attributes:
       rounds: how often what is compared is measured in turn.
+      more_rounds: how often what varies most is.
       stacked: trials of digits_mlp in stacks.
       mnist: training and test examples of the pictures of MNIST's shape.
       representations: n, n', dimensions and classes of the last layer's benchmark: of CIFAR-100 and
@@ -31,6 +32,7 @@ class Sizes:
     """
 
     rounds: int = 3
+    more_rounds: int = 5
     stacked: int = 200
     mnist: tuple[int, int] = (60_000, 10_000)
     representations: tuple[int, int, int, int] = (50_000, 10_000, 2048, 100)
@@ -57,6 +59,7 @@ class Sizes:
 MEASURED = Sizes()
 SMALLEST = Sizes(
     rounds=1,
+    more_rounds=1,
     stacked=4,
     mnist=(600, 100),
     representations=(500, 100, 16, 10),

@@ -145,7 +145,7 @@ def _linear_trials(sizes: Sizes) -> list[tuple[float, float]]:
     gflop = _linear_gflop(sizes, config.epochs)
     _product_gflops(sizes)
     rates, before = [], _product_gflops(sizes)
-    for _ in range(sizes.rounds):
+    for _ in range(sizes.more_rounds):
         rate = gflop / _seconds_per_trial(trainer, trials)
         after = _product_gflops(sizes)
         rates.append((rate, (before + after) / 2))

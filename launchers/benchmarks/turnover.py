@@ -33,7 +33,7 @@ def steps(sizes: Sizes, data_dir: str | None) -> None:
         name: functools.partial(_seconds_per_step, trainer, sizes.steps)
         for name, trainer in trainers.items()
     }
-    timing.report(measures, sizes.rounds, "a step")
+    timing.report(measures, sizes.more_rounds, "a step")
 
 
 def _seconds_per_step(trainer, steps: int) -> float:
@@ -65,4 +65,4 @@ def gradients(sizes: Sizes, data_dir: str | None) -> None:
         return lambda: timing.seconds(measure, batches, 1) / sizes.gradient_batches
 
     ways = {"never formed": measured(True), "formed in chunks of 256 MiB": measured(False)}
-    timing.report(ways, sizes.rounds, "a mini-batch")
+    timing.report(ways, sizes.more_rounds, "a mini-batch")

@@ -136,7 +136,7 @@ class Estimates:
       train_labels: int64 [n].
       test_labels: int64 [n'].
       influences: one per class, in label order; empty where there is no influence. They may be
-        read or computed whenever they are asked for; see `in_memory`.
+        read or computed whenever they are asked for (`Influences`).
       details: standard errors and trial counts, or None in a file that has none (a published one).
       num_trials: t, or None.
       num_trials_expected: how many there should have been, at least t, or None.

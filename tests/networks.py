@@ -47,6 +47,22 @@ def run(model, images, training=False):
     return keras.ops.convert_to_numpy(model(images, training=training))
 
 
+# Changes of a config that make a trial more than weights: augmentation, batch norm's moving
+# statistics, layers that draw, and a loss scale that moves.
+STATEFUL = {
+    "augmented": dict(crop="padded", crop_padding=1, flip=True),
+    "batch_norm": dict(model="small_batch_norm", model_options={}),
+    "random_layers": dict(model="random_layers", model_options={}),
+    "loss_scale": dict(precision="mixed_float16"),
+}
+
+
+def add_to_builders(monkeypatch):
+    """Lets configs name the networks of this module."""
+    for builder in (small_batch_norm, random_layers):
+        monkeypatch.setitem(models.BUILDERS, builder.__name__, builder)
+
+
 def sizes(model, layers):
     return [model.get_layer(layer).output.shape[1:3] for layer in layers]
 

@@ -7,8 +7,8 @@ import shlex
 from tests.conftest import run_program
 
 
-def check_store(path, *flags):
-    return run_program("launchers.check_store", f"--store={path}", *flags, check=False)
+def check_store(path, *flags, check=True):
+    return run_program("launchers.check_store", f"--store={path}", *flags, check=check)
 
 
 def follow(path, made_by=()):
@@ -23,7 +23,7 @@ def follow(path, made_by=()):
     """
     said = []
     for _ in range(5):
-        done = check_store(path)
+        done = check_store(path, check=False)
         if done.returncode == 0:
             return said
         lines = (done.stdout + done.stderr).splitlines()

@@ -11,7 +11,7 @@ from etils import epath
 from tests import objects
 from tests.conftest import ROOT, assert_refused, run_program
 from tests.interrupting import kill_when
-from tests.printed import run_printed
+from tests.printed import check_store, run_printed
 from tests.trials import assert_same_trial, random_trial
 from tfmem.config import ImportConfig
 from tfmem.disk import processes
@@ -42,10 +42,6 @@ def imported(tmp_path, rng):
 
 def compact(path, *flags, check=True):
     return run_program("launchers.compact_store", f"--store={path}", *flags, check=check)
-
-
-def check_store(path, *flags, check=True):
-    return run_program("launchers.check_store", f"--store={path}", *flags, check=check)
 
 
 def names(folder):

@@ -97,7 +97,7 @@ def test_what_is_damaged_at_random(kind, damage, seed, whole, tmp_path):
     rng = np.random.default_rng([seed, *damage.__name__.encode(), *kind.encode()])
     wrong.write_bytes(damage(wrong.read_bytes(), rng))
     done, found = estimated(store, tmp_path)
-    checked = check_store(store)
+    checked = check_store(store, check=False)
     if done.returncode == 0:
         np.testing.assert_equal(found, expected)
     else:

@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 
 from tests.interrupting import Interrupted, InterruptingCheckpoints
-from tests.networks import random_layers, small_batch_norm
+from tests.networks import STATEFUL, add_to_builders
 from tests.trials import assert_same_trial
-from tfmem import models
 from tfmem.training import fit
 from tfmem.training.checkpoints import Checkpoint, Checkpoints
 from tfmem.training.problem import Problem
@@ -26,21 +25,9 @@ def interrupt(trainer, folder, trial, after):
         list(trainer.train([trial], checkpoints=InterruptingCheckpoints(folder, after)))
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {},
-        # With augmentation, batch norm's moving statistics and a loss scale that moves.
-        dict(crop="padded", crop_padding=1, flip=True),
-        dict(model="small_batch_norm", model_options={}),
-        dict(model="random_layers", model_options={}),
-        dict(precision="mixed_float16"),
-    ],
-    ids=["plain", "augmented", "batch_norm", "random_layers", "loss_scale"],
-)
+@pytest.mark.parametrize("changes", [{}, *STATEFUL.values()], ids=["plain", *STATEFUL])
 def test_it_ends_with_the_same_bits(tiny, tiny_config, changes, tmp_path, monkeypatch):
-    monkeypatch.setitem(models.BUILDERS, "small_batch_norm", small_batch_norm)
-    monkeypatch.setitem(models.BUILDERS, "random_layers", random_layers)
+    add_to_builders(monkeypatch)
     trainer = make_trainer(tiny, tiny_config, epochs=5, **changes)
     whole = next(iter(trainer.train([4])))
     weights = trainer.network.get_weights()

@@ -6,9 +6,8 @@ import types
 import numpy as np
 import pytest
 
-from tests.networks import random_layers, small_batch_norm
+from tests.networks import STATEFUL, add_to_builders
 from tests.trials import assert_same_trial
-from tfmem import models
 from tfmem.subsets import FixedSubset
 from tfmem.training import executions, fit
 from tfmem.training.dynamics import DynamicsTrainer
@@ -39,20 +38,10 @@ def test_an_execution_takes_about_a_second(tiny, tiny_config, monkeypatch):
     assert steps == [1, 1, 4, 4, 1, 1, 3, 15]
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        dict(crop="padded", crop_padding=1, flip=True),
-        dict(model="small_batch_norm", model_options={}),
-        dict(model="random_layers", model_options={}),
-        dict(precision="mixed_float16"),
-    ],
-    ids=["augmented", "batch_norm", "random_layers", "loss_scale"],
-)
+@pytest.mark.parametrize("changes", STATEFUL.values(), ids=STATEFUL)
 def test_bits_do_not_depend_on_executions(tiny, tiny_config, changes, monkeypatch):
     """4 steps an epoch, the last of 3 examples: one by one, 3 and then 1, all of them."""
-    monkeypatch.setitem(models.BUILDERS, "small_batch_norm", small_batch_norm)
-    monkeypatch.setitem(models.BUILDERS, "random_layers", random_layers)
+    add_to_builders(monkeypatch)
     trainer = make(fit.FitTrainer, tiny, dataclasses.replace(tiny_config, **changes))
     found = []
     for at_once in (1, 3, 100):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.networks import small_batch_norm
+from tests.networks import add_to_builders
 from tfmem import models
 from tfmem.training import gradients
 from tfmem.training.gradients import Measurement, MiniBatch
@@ -63,7 +63,7 @@ CASES = {
 
 @pytest.mark.parametrize("case", CASES)
 def test_statistics_equal_their_twin(case, rng, monkeypatch):
-    monkeypatch.setitem(models.BUILDERS, "small_batch_norm", small_batch_norm)
+    add_to_builders(monkeypatch)
     name, shape, options, dense = CASES[case]
     model = built(name, shape, options)
     batches, by_hand = [], []

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 
-from tests.networks import random_layers, small_batch_norm
+from tests.networks import add_to_builders
 from tests.trials import assert_same_trial
 from tests.twins import numpy_sgd
 from tfmem import datasets, experiments, models
@@ -119,7 +119,7 @@ def random_trainer(kind, config, dataset):
 @pytest.mark.parametrize("kind", [fit.FitTrainer, TurnoverTrainer, DynamicsTrainer])
 def test_random_layers_draw_by_seed_and_trial(kind, tiny, tiny_config, monkeypatch):
     """Dropout, augmentation and a layer's own noise; whatever was trained or drawn before."""
-    monkeypatch.setitem(models.BUILDERS, "random_layers", random_layers)
+    add_to_builders(monkeypatch)
     config = dataclasses.replace(tiny_config, model="random_layers", model_options={})
     trainer = random_trainer(kind, config, tiny)
     one, other, again = trainer.train([3, 1, 3])
@@ -187,7 +187,7 @@ def hostile_settings():
 
 
 def test_settings_of_others_change_no_bit(tiny, tiny_config, monkeypatch, request):
-    monkeypatch.setitem(models.BUILDERS, "small_batch_norm", small_batch_norm)
+    add_to_builders(monkeypatch)
     problem = tiny_problem(tiny_config, tiny, model="small_batch_norm", model_options={})
     default = fit.build_strategy("default")
     (clean,) = fit.FitTrainer(problem, default).train([0])

@@ -153,11 +153,6 @@ def _train_here(
     missing: Sequence[int],
 ) -> Outcome:
     """Trains and stores trials, with one line for all of them."""
-    import tensorflow as tf
-
-    if conditions:
-        # Subsets of another size are compiled anew, which TensorFlow takes for an oversight.
-        tf.get_logger().addFilter(lambda record: "tf.function retracing" not in record.getMessage())
     subsets, runs = list(conditions.values()), store.config.num_trials // max(len(conditions), 1)
     launch = Launch(store, FLAGS.retries, FLAGS.checkpoint_seconds)
     with launch, progress.shown(store, trials, launch.claims.progress):

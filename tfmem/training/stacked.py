@@ -126,20 +126,45 @@ class StackedTrainer:
         # Of the training examples only: the others are evaluated on and handed over batch by batch.
         self._images = tf.constant(train.images.reshape(len(train), -1))
         self._labels = tf.constant(train.labels.astype(np.int32))
+        self._compile(layers)
         self._take(problem)
 
+    def _compile(self, layers: list[keras.layers.Dense]) -> None:
+        """Makes what is traced once, for stacks and subsets of any size.
+
+        XLA compiles each size of a stack by itself.
+        """
+        variables = [variable for layer in layers for variable in layer.weights]
+        zeros = self._turn([tf.zeros([1, *variable.shape]) for variable in variables])
+        weights = [tf.TensorSpec([None, *zero.shape[1:]]) for zero in zeros]
+        order = tf.TensorSpec([None, None, None], tf.int32)
+        rates, example_weights = tf.TensorSpec([None]), tf.TensorSpec([None, None])
+        steps = tf.TensorSpec([], tf.int32)
+        self._epoch = tf.function(
+            self._steps_of,
+            input_signature=[weights, weights, order, rates, example_weights, steps],
+            jit_compile=True,
+        )
+        images = tf.TensorSpec([None, *self._images.shape[1:]], self._images.dtype)
+        self._logits = tf.function(
+            self._logits_of, input_signature=[weights, images], jit_compile=True
+        )
+
     def _take(self, problem: Problem) -> None:
-        self._problem, config = problem, problem.config
-        rates = problem.schedule()(tf.range(config.epochs * problem.steps_per_epoch))
-        self._rates = tf.reshape(rates, [config.epochs, problem.steps_per_epoch])
+        self._problem, config, steps = problem, problem.config, problem.steps_per_epoch
+        # What is compiled has as many steps as all examples have, of which an epoch takes its own.
+        most = batches.steps_per_epoch(config, len(self._dataset.train))
+        rates = tf.reshape(problem.schedule()(tf.range(config.epochs * steps)), [-1, steps])
+        self._rates = tf.pad(rates, [[0, 0], [0, most - steps]])
+        self._steps = steps
         # The last batch of an epoch may be short: it is padded, and its padding weighs nothing.
-        padded = problem.steps_per_epoch * config.batch_size
-        present = (np.arange(padded) < problem.subset_size).reshape(-1, config.batch_size)
-        weights = present / present.sum(axis=1, keepdims=True)
+        present = np.arange(most * config.batch_size) < problem.subset_size
+        present = present.reshape(most, config.batch_size)
+        weights = present / np.maximum(present.sum(axis=1, keepdims=True), 1)
         self._example_weights = tf.constant(weights.astype(np.float32))
 
     def set_subsets(self, subsets: Subsets) -> None:
-        """Trains on other subsets from now on; another number of steps is compiled anew."""
+        """Trains on other subsets from now on, compiled as it is."""
         self._take(dataclasses.replace(self._problem, given_subsets=subsets))
 
     @property
@@ -185,15 +210,14 @@ class StackedTrainer:
         group = next(self._groups(trials))
         weights, velocities, subsets = self._start(group)
         order = self._order(group, subsets, epoch=0)
-        weights, _ = self._epoch(weights, velocities, order, self._rates[0], self._example_weights)
+        weights, _ = self._take_steps(weights, velocities, order, epoch=0, count=self._steps)
         self._evaluate(weights)
 
     def weights_after(self, trial: int, steps: int) -> list[np.ndarray]:
         """Returns one trial's weights after so many steps of its first epoch."""
         weights, velocities, subsets = self._start([trial])
-        order = self._order([trial], subsets, epoch=0)[:, :steps]
-        rates = self._rates[0, :steps]
-        weights, _ = self._epoch(weights, velocities, order, rates, self._example_weights)
+        order = self._order([trial], subsets, epoch=0)
+        weights, _ = self._take_steps(weights, velocities, order, epoch=0, count=steps)
         return [weight[0].numpy() for weight in self._turn(weights)]
 
     def _groups(self, trials: Iterable[int]) -> Iterator[Sequence[int]]:
@@ -213,9 +237,7 @@ class StackedTrainer:
         weights, velocities, subsets = self._start(group)
         for epoch in range(epochs):
             order = self._order(group, subsets, epoch)
-            weights, velocities = self._epoch(
-                weights, velocities, order, self._rates[epoch], self._example_weights
-            )
+            weights, velocities = self._take_steps(weights, velocities, order, epoch, self._steps)
             weights[-1].numpy()  # Waits for the epoch, so that progress is what was done.
             progress(len(group) / epochs)
             if stop.is_set():
@@ -277,16 +299,28 @@ class StackedTrainer:
                 delta = tf.where(inputs[layer] > 0, back, 0.0)
         return gradients
 
-    @tf.function(jit_compile=True)
-    def _epoch(
+    def _take_steps(
+        self,
+        weights: list[tf.Tensor],
+        velocities: list[tf.Tensor],
+        order: tf.Tensor,
+        epoch: int,
+        count: int,
+    ):
+        """Takes the first steps of an epoch."""
+        how = self._rates[epoch], self._example_weights, tf.constant(count)
+        return self._epoch(weights, velocities, order, *how)
+
+    def _steps_of(
         self,
         weights: list[tf.Tensor],
         velocities: list[tf.Tensor],
         order: tf.Tensor,
         rates: tf.Tensor,
         example_weights: tf.Tensor,
+        steps: tf.Tensor,
     ):
-        """Takes one SGD step for every batch of `order`, as `keras.optimizers.SGD` does."""
+        """Takes SGD steps on the first batches of `order`, as `keras.optimizers.SGD` does."""
         config = self._problem.config
 
         def step(number, weights, velocities):
@@ -300,7 +334,6 @@ class StackedTrainer:
                 weights = [weight - weight * config.weight_decay * rate for weight in weights]
             return number + 1, list(map(operator.add, weights, velocities)), velocities
 
-        steps = order.shape[1]
         end = tf.while_loop(lambda number, *_: number < steps, step, [0, weights, velocities])
         return end[1:]
 
@@ -329,8 +362,8 @@ class StackedTrainer:
         predicted, probability = zip(*parts, strict=True)
         return np.concatenate(predicted, axis=1), np.concatenate(probability, axis=1)
 
-    @tf.function(jit_compile=True)
-    def _logits(self, weights: list[tf.Tensor], images: tf.Tensor) -> tf.Tensor:
+    def _logits_of(self, weights: list[tf.Tensor], images: tf.Tensor) -> tf.Tensor:
         """Returns the logits of the same examples by every trial, [K, batch, classes]."""
         x = self._problem.scaled(images)
-        return self._forward(weights, tf.broadcast_to(x, [weights[0].shape[0], *x.shape]))[-1]
+        shape = tf.concat([tf.shape(weights[0])[:1], tf.shape(x)], axis=0)
+        return self._forward(weights, tf.broadcast_to(x, shape))[-1]

@@ -9,7 +9,7 @@ import pytest
 from tests.networks import STATEFUL, add_to_builders
 from tests.trials import assert_same_trial
 from tfmem.subsets import FixedSubset
-from tfmem.training import executions, fit
+from tfmem.training import executions, fit, stacked
 from tfmem.training.dynamics import DynamicsTrainer
 from tfmem.training.problem import Problem
 from tfmem.training.turnover import TurnoverTrainer
@@ -58,6 +58,9 @@ def test_bits_do_not_depend_on_executions(tiny, tiny_config, changes, monkeypatc
 
 def traces(trainer):
     """Returns how often each of a trainer's functions was traced."""
+    if isinstance(trainer, stacked.StackedTrainer):
+        functions = trainer._epoch, trainer._logits
+        return [one.experimental_get_tracing_count() for one in functions]
     functions = {id(one): one for one in (trainer._executions.steps, *trainer._logits.values())}
     return [one.experimental_get_tracing_count() for one in functions.values()]
 
@@ -76,3 +79,13 @@ def test_conditions_trace_nothing_anew(kind, tiny, tiny_config):
         assert set(traces(trainer)) == {1}
     if follows:  # For the first number of examples, and for any.
         assert trainer._measure._of_batch.experimental_get_tracing_count() == 2
+
+
+def test_conditions_and_stacks_of_any_size_trace_nothing_anew(tiny, tiny_config):
+    """Stacks of 2 and of 1. XLA compiles the size of a stack, and not that of a subset."""
+    trainer = stacked.StackedTrainer(Problem(tiny_config, tiny), 2, workers=1)
+    for size in (15, 1, 21, 8, 3, 13):
+        trainer.set_subsets(FixedSubset(np.arange(21) < size))
+        found = list(trainer.train(range(3)))
+        assert [trial.subset.sum() for trial in found] == [size] * 3
+        assert traces(trainer) == [1, 1]

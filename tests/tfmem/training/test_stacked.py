@@ -99,8 +99,7 @@ def test_the_weights_of_a_linear_model_do_not_depend_on_its_stack(problem, stack
     def weights(group):
         start, velocities, subsets = stacks._start(group)
         order = stacks._order(group, subsets, epoch=0)
-        rates, example_weights = stacks._rates[0], stacks._example_weights
-        found, _ = stacks._epoch(start, velocities, order, rates, example_weights)
+        found, _ = stacks._take_steps(start, velocities, order, epoch=0, count=3)
         return [weight.numpy() for weight in found]
 
     kernels, biases = weights([3, 8, 5, 6, 7])

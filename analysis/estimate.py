@@ -17,28 +17,37 @@ from absl import flags
 
 from analysis.cli import arguments, program, stores
 from analysis.estimates import estimators, files
-from analysis.estimates.values import CORRECTNESS, ESTIMATORS, PROBABILITY
+from analysis.estimates.values import CORRECTNESS, ESTIMATORS, PROBABILITY, Estimates
 from tfmem import experiments
 from tfmem.store import parts
 from tfmem.store.store import Store
-from tfmem.store.trials import TrialSet
 from tfmem.words import of_expected
 
 FLAGS = flags.FLAGS
 
 
-def _load(opened: Sequence[Store], wanted: range | None) -> list[TrialSet]:
-    """Reads the wanted trials of each store that has some; ValueError if none has."""
+def _numbers(opened: Sequence[Store], wanted: range | None) -> list[list[int]]:
+    """Returns the wanted trials that each store has; ValueError if none has one."""
     numbers = [stores.usable(store, FLAGS.allow_missing, wanted) for store in opened]
     if wanted and not any(numbers):
         where = ", ".join(str(store.path) for store in opened)
         raise ValueError(f"--trials={FLAGS.trials}: {where} has none of these")
-    probabilities = FLAGS.estimator == PROBABILITY
-    return [
-        stores.load(store, some, "trials", probabilities)
-        for store, some in zip(opened, numbers, strict=True)
-        if some or not any(numbers)
-    ]
+    return numbers
+
+
+def _estimate(opened: Sequence[Store], numbers: Sequence[Sequence[int]]) -> Estimates:
+    """Estimates from trials of stores; of all, only counts are in memory where these will do."""
+    count, dataset = sum(map(len, numbers)), opened[0].dataset
+    with program.progress_bar(count, "trials read") as progress:
+
+        def on_trial(number: int) -> None:
+            progress(1)
+
+        if FLAGS.influence != estimators.FULL and FLAGS.estimator == CORRECTNESS:
+            blocks = parts.blocks(opened, numbers, on_trial)
+            return estimators.estimate_in_blocks(blocks, count, dataset, FLAGS.influence)
+        trials = parts.load(opened, numbers, on_trial, FLAGS.estimator == PROBABILITY)
+    return estimators.estimate(trials, dataset, FLAGS.influence, FLAGS.estimator)
 
 
 def main() -> None:
@@ -47,16 +56,13 @@ def main() -> None:
     for store in opened:
         stores.require_random_subsets(store)
     parts.require_parts(opened, wanted)
-    trials = parts.join(_load(opened, wanted))
+    numbers = _numbers(opened, wanted)
     expected = parts.num_expected(opened, wanted)
-    estimates = dataclasses.replace(
-        estimators.estimate(trials, opened[0].dataset, FLAGS.influence, FLAGS.estimator),
-        num_trials_expected=expected,
-    )
+    estimates = dataclasses.replace(_estimate(opened, numbers), num_trials_expected=expected)
     files.write(FLAGS.out, estimates)
     memorized = int((estimates.memorization >= experiments.MEM_THRESHOLD).sum())
     print(
-        f"{of_expected(len(trials), expected)} trials: {memorized:,} of "
+        f"{of_expected(sum(map(len, numbers)), expected)} trials: {memorized:,} of "
         f"{np.count_nonzero(estimates.known):,} training examples have mem >= "
         f"{experiments.MEM_THRESHOLD:g}; estimates: {FLAGS.out}"
     )

@@ -14,7 +14,8 @@ that it gives to the true label. It estimates how much more probable that label 
 more often it is predicted, and varies less from trial to trial, so that fewer trials will do.
 """
 
-from collections.abc import Iterator
+import dataclasses
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -68,6 +69,63 @@ def estimate(
         test_accuracy=float(accuracies.mean()),
         test_accuracy_deviation=float(accuracies.std()),
         estimator=estimator,
+    )
+
+
+def estimate_in_blocks(
+    blocks: Iterable[TrialSet], num_trials: int, dataset: Dataset, influence: str = CLASS
+) -> Estimates:
+    """Estimates as `estimate` by `CORRECTNESS` does, to the bit: counts of blocks of trials add.
+
+    So memory holds one block and the counts of all, however many trials there are.
+
+    Args:
+      blocks: of trials, ascending.
+      num_trials: how many they are together.
+      dataset: of the trials.
+      influence: `CLASS` or `NONE`.
+    """
+    n, n_test = len(dataset.train), len(dataset.test)
+    of_train, right = np.zeros((3, n), np.int64), np.zeros(n_test, np.int64)
+    together: list[np.ndarray] = []
+    index: list[tuple[np.ndarray, np.ndarray]] = []
+    accuracies = []
+    for block in blocks:
+        of_train += train_counts(block)
+        right += block.test_correct.transposed.row_sums()
+        accuracies.append(test_accuracies(block))
+        if influence == NONE:
+            continue
+        if not index:
+            index = list(zip(block.train_of_class, block.test_of_class, strict=True))
+            dtype = np.min_scalar_type(num_trials)
+            together = [np.zeros((len(a), len(b)), dtype) for a, b in index]
+        for counts, (train_index, test_index) in zip(together, index, strict=True):
+            counts += _class_counts(block, train_index, test_index).astype(counts.dtype)
+
+    def of_classes(
+        labels: Sequence[int], chosen: np.ndarray | None, errors: bool
+    ) -> Iterator[ClassInfluence]:
+        for label in labels:
+            train_index, test_index = index[label]
+            value, error = _influence(
+                together[label], of_train[0, train_index], right[test_index], num_trials, errors
+            )
+            yield ClassInfluence(train_index, test_index, value, error).of(chosen)
+
+    details = _memorization(of_train, num_trials)
+    accuracy = np.concatenate(accuracies)
+    return Estimates(
+        memorization=details.value,
+        train_labels=dataset.train.labels,
+        test_labels=dataset.test.labels,
+        influences=Influences(len(index), of_classes),
+        details=details,
+        num_trials=num_trials,
+        train_ids=dataset.train.ids,
+        test_ids=dataset.test.ids,
+        test_accuracy=float(accuracy.mean()),
+        test_accuracy_deviation=float(accuracy.std()),
     )
 
 
@@ -156,16 +214,25 @@ def memorization(trials: TrialSet, estimator: str = CORRECTNESS) -> Memorization
     By either estimator, the held-out accuracy is the share of right predictions; it is nan for an
     example that no trial left out.
     """
-    subset, correct = trials.subset.transposed, trials.train_correct.transposed
-    num_in, successes = subset.row_sums(), correct.row_sums()
-    in_successes = (subset & correct).row_sums()
-    num_out = len(trials) - num_in
-    heldout_accuracy = rate(successes - in_successes, num_out)
+    found = _memorization(train_counts(trials), len(trials))
     if estimator == PROBABILITY:
-        value, error = _more_probable(trials, num_in, num_out)
-    else:
-        value, error = difference(in_successes, num_in, successes - in_successes, num_out)
-    return Memorization(value, error, heldout_accuracy, num_in, num_out)
+        value, error = _more_probable(trials, found.num_in, found.num_out)
+        return dataclasses.replace(found, value=value, standard_error=error)
+    return found
+
+
+def train_counts(trials: TrialSet) -> np.ndarray:
+    """Returns int64 [3, n]: how many trials saw i, were right on i, and both."""
+    subset, correct = trials.subset.transposed, trials.train_correct.transposed
+    return np.stack([subset.row_sums(), correct.row_sums(), (subset & correct).row_sums()])
+
+
+def _memorization(counts: np.ndarray, num_trials: int) -> Memorization:
+    """Returns `memorization` from `train_counts`."""
+    num_in, successes, in_successes = counts
+    num_out, out_successes = num_trials - num_in, successes - in_successes
+    value, error = difference(in_successes, num_in, out_successes, num_out)
+    return Memorization(value, error, rate(out_successes, num_out), num_in, num_out)
 
 
 def _more_probable(
@@ -239,31 +306,59 @@ def class_influence(
         return ClassInfluence(
             train_index, test_index, nothing, nothing.astype(np.float32) if errors else None
         )
+    if estimator == PROBABILITY:
+        value, error = _more_probable_influence(trials, train_index, test_index, errors)
+    else:
+        num_in = trials.subset.transposed.rows(train_index).row_sums()
+        successes = trials.test_correct.transposed.rows(test_index).row_sums()
+        counts = _class_counts(trials, train_index, test_index)
+        value, error = _influence(counts, num_in, successes, len(trials), errors)
+    return ClassInfluence(train_index, test_index, value, error)
+
+
+def _class_counts(trials: TrialSet, train_index: np.ndarray, test_index: np.ndarray) -> np.ndarray:
+    """Returns `in_counts` of some training and some test examples."""
+    subset = trials.subset.transposed.rows(train_index)
+    return in_counts(subset.columns(), trials.test_correct.transposed.rows(test_index).columns())
+
+
+def _influence(
+    counts: np.ndarray, num_in: np.ndarray, successes: np.ndarray, num_trials: int, errors: bool
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Returns influence and, if wanted, its standard errors, from counts.
+
+    Args:
+      counts: [a, b], `in_counts`.
+      num_in: int64 [a], how many trials saw i.
+      successes: int64 [b], how many were right on j.
+      num_trials: how many there are.
+      errors: whether standard errors are wanted.
+    """
+    both, num_in = counts.astype(np.int64), num_in[:, None]
+    of_rates = both, num_in, successes - both, num_trials - num_in
+    error = difference_error(*of_rates).astype(np.float32) if errors else None
+    return _rate_difference(*of_rates), error
+
+
+def _more_probable_influence(
+    trials: TrialSet, train_index: np.ndarray, test_index: np.ndarray, errors: bool
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Returns how much more probable labels are to those that saw i, and the standard errors."""
     subset = trials.subset.transposed.rows(train_index)
     num_in = subset.row_sums()[:, None]
     num_out = len(trials) - num_in
-    error = None
-    if estimator == PROBABILITY:
-        # In float64: variances are small differences of sums of squares.
-        seen = subset.columns().astype(np.float64)
-        probability = _known(trials.test_probability)[:, test_index].astype(np.float64)
-        in_sum, total = seen @ probability, probability.sum(axis=0)
-        value = _rate_difference(in_sum, num_in, total - in_sum, num_out)
-        if errors:
-            squares = probability**2
-            in_squares = seen @ squares
-            inside = (in_sum, in_squares, num_in)
-            outside = (total - in_sum, squares.sum(axis=0) - in_squares, num_out)
-            error = mean_difference_error(inside, outside)
-    else:
-        correct = trials.test_correct.transposed.rows(test_index)
-        successes = correct.row_sums()[None, :]
-        counts = in_counts(subset.columns(), correct.columns()).astype(np.int64)
-        value = _rate_difference(counts, num_in, successes - counts, num_out)
-        if errors:
-            error = difference_error(counts, num_in, successes - counts, num_out)
-    kept = None if error is None else error.astype(np.float32)
-    return ClassInfluence(train_index, test_index, value, kept)
+    # In float64: variances are small differences of sums of squares.
+    seen = subset.columns().astype(np.float64)
+    probability = _known(trials.test_probability)[:, test_index].astype(np.float64)
+    in_sum, total = seen @ probability, probability.sum(axis=0)
+    value = _rate_difference(in_sum, num_in, total - in_sum, num_out)
+    if not errors:
+        return value, None
+    squares = probability**2
+    in_squares = seen @ squares
+    inside = (in_sum, in_squares, num_in)
+    outside = (total - in_sum, squares.sum(axis=0) - in_squares, num_out)
+    return value, mean_difference_error(inside, outside).astype(np.float32)
 
 
 def class_influences(trials: TrialSet, estimator: str = CORRECTNESS) -> Influences:

@@ -39,7 +39,7 @@ def run(sizes: Sizes, data_dir: str | None) -> None:
             "influence, t = {}, n = {}, n' = {}, {} classes".format(*sizes.influence),
             analysis.influence,
         ),
-        ("many trials, in memory", analysis.many),
+        ("many trials, in two stores", analysis.many),
         (
             "a store of MNIST's size: {} trials, n = {}, n' = {}, {} classes".format(
                 *sizes.mnist_store

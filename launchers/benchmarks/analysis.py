@@ -16,7 +16,7 @@ from launchers.benchmarks.sizes import Sizes
 from tfmem.config import ImportConfig
 from tfmem.disk import bits
 from tfmem.store.store import Store
-from tfmem.store.trials import TrialSet
+from tfmem.store.trials import Predictions, TrialSet
 
 
 def _random_trials(size: tuple[int, int, int, int]) -> TrialSet:
@@ -58,27 +58,24 @@ def _full(sizes: Sizes) -> float:
 
 
 def _by_class(sizes: Sizes) -> float:
-    return _estimates_of(sizes.influence)
-
-
-def _estimates_of(size: tuple[int, int, int, int]) -> float:
-    """Memorization, and influence class by class, of random trials."""
-    trials = _random_trials(size)
+    """Memorization, and influence class by class."""
+    trials = _random_trials(sizes.influence)
     begin = time.perf_counter()
     collections.deque(estimators.estimate(trials).influences, 0)
     return time.perf_counter() - begin
 
 
 def many(sizes: Sizes) -> None:
-    """Estimates from more trials than the papers have."""
+    """Estimates from more trials than the papers have, in two stores that were made apart."""
     for size in sizes.many:
-        cost = timing.alone(_estimates_of, size)
         t, n, n_test, classes = size
-        print(
-            f"  {t:,} trials, n = {n:,}, n' = {n_test:,}, {classes} classes: {cost.seconds:.1f} s, "
-            f"peak {cost.peak_gib:.2f} GiB",
-            flush=True,
-        )
+        print(f"  {t:,} trials, n = {n:,}, n' = {n_test:,}, {classes} classes:")
+        with tempfile.TemporaryDirectory() as folder:
+            paths = [f"{folder}/{name}" for name in ("first", "second")]
+            for path, numbers in zip(paths, (range(t // 2), range(t // 2, t)), strict=True):
+                _fill(path, size, numbers, bits_alone=True)
+            stores = (f"--store={path}" for path in paths)
+            _run("analysis.estimate", *stores, f"--out={folder}/estimates.npz")
 
 
 def influence(sizes: Sizes) -> None:
@@ -104,13 +101,22 @@ def influence(sizes: Sizes) -> None:
         print(line, flush=True)
 
 
-def _fill(path: str, sizes: Sizes) -> float:
-    """Writes a store of the paper's CIFAR-100 size, with random predictions."""
-    count = sizes.cifar100[0]
-    dataset, _ = planted.plant(*sizes.cifar100[1:], pairs=0)
+def _fill(
+    path: str, size: tuple[int, int, int, int], numbers: range, bits_alone: bool = False
+) -> float:
+    """Writes some trials of a store, with random predictions or with what is right alone."""
+    count = size[0]
+    dataset, _ = planted.plant(*size[1:], pairs=0)
     store = Store.create(path, ImportConfig("arrays", "random", "", "", count), dataset)
     some = [planted.random_trial(dataset, seed) for seed in range(2)]
-    trials = (dataclasses.replace(some[number % 2], number=number) for number in range(count))
+    if bits_alone:
+        some = [
+            dataclasses.replace(
+                one, train=Predictions(one.train.correct), test=Predictions(one.test.correct)
+            )
+            for one in some
+        ]
+    trials = (dataclasses.replace(some[number % 2], number=number) for number in numbers)
     return timing.seconds(list, map(store.write, trials))
 
 
@@ -122,7 +128,7 @@ def cifar100(sizes: Sizes) -> None:
     """A store's life: written, checked, read, merged into archives, checked, read, estimated."""
     with tempfile.TemporaryDirectory() as folder:
         store = f"{folder}/store"
-        seconds = _fill(store, sizes)
+        seconds = _fill(store, sizes.cifar100, range(sizes.cifar100[0]))
         print(f"  {_size(store):.2f} GB written in {seconds:.1f} s, each trial synced to the disk")
         _read_all(store, sizes.rounds, "a file a trial")
         _run("launchers.compact_store", f"--store={store}")

@@ -1,16 +1,16 @@
 """Several stores as one: trials of one experiment that were made apart."""
 
-import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 
-import numpy as np
-
-from tfmem.disk.bits import BitMatrix
+from tfmem.disk import bits
 from tfmem.store import asked, head
 from tfmem.store.errors import StoreError
 from tfmem.store.store import Store
 from tfmem.store.trials import TrialSet
 from tfmem.words import runs
+
+BLOCK_BYTES = 2**27  # Of the trials that are in memory at once where their counts add.
+_MOST_NAMED = 20  # Ranges of trials that two stores both have.
 
 
 def require_parts(stores: Sequence[Store], wanted: range | None = None) -> None:
@@ -21,20 +21,36 @@ def require_parts(stores: Sequence[Store], wanted: range | None = None) -> None:
       wanted: which trials count; all by default.
     """
     first, *others = stores
-    for number, store in enumerate(others, start=1):
+    there = [set(first.numbers(wanted))]
+    for store in others:
         different = head.different(first.head, store.head)
         if different:
             raise StoreError(
                 f"{first.path} and {store.path} hold trials of different configurations: "
-                f"{'; '.join(different)}"
+                f"{'; '.join(different)}",
+                _mend(first),
             )
-        for earlier in stores[:number]:
-            common = sorted(set(earlier.numbers()) & set(store.numbers()))
-            if common := [number for number in common if wanted is None or number in wanted]:
+        numbers = set(store.numbers(wanted))
+        for earlier, its in zip(stores, there, strict=False):
+            if common := sorted(its & numbers):
                 raise StoreError(
-                    f"{earlier.path} and {store.path} both have the trials {runs(common)}",
+                    f"{earlier.path} and {store.path} both have the trials {_named(common)}",
                     "each trial counts once: give other stores, or --trials that only one has",
                 )
+        there.append(numbers)
+
+
+def _named(numbers: Sequence[int]) -> str:
+    """Returns ascending numbers as `runs`, the first of many ranges alone."""
+    ranges = runs(numbers).split(", ")
+    others = f" and others, {len(numbers):,} in all" if len(ranges) > _MOST_NAMED else ""
+    return ", ".join(ranges[:_MOST_NAMED]) + others
+
+
+def _mend(store: Store) -> str:
+    if store.config.kind == "import":
+        return "the trials of two imports have the same numbers: import all of them from one source"
+    return "parts differ in --trials alone"
 
 
 def num_expected(stores: Sequence[Store], wanted: range | None = None) -> int:
@@ -48,37 +64,58 @@ def num_expected(stores: Sequence[Store], wanted: range | None = None) -> int:
     return asked.count(ranges, (number for store in stores for number in store.numbers()), wanted)
 
 
-def join(parts: Sequence[TrialSet]) -> TrialSet:
-    """Returns all trials, by their numbers: the same, bit for bit, as from one store."""
-    first = parts[0]
-    if len(parts) == 1:
-        return first
-    numbers = np.concatenate([part.numbers for part in parts])
-    # Where each trial comes from; of parts that follow each other they are copied as they are.
-    places = np.argsort(np.argsort(numbers))
+def blocks(
+    stores: Sequence[Store],
+    numbers: Sequence[Sequence[int]],
+    on_trial: Callable[[int], None] = lambda number: None,
+    max_bytes: int = BLOCK_BYTES,
+) -> Iterator[TrialSet]:
+    """Yields the trials of stores in ascending order, as `load`, of which one block is in memory.
 
-    def joined(arrays: Sequence[np.ndarray]) -> np.ndarray:
-        found = np.empty((len(numbers), *arrays[0].shape[1:]), arrays[0].dtype)
-        start = 0
-        for array in arrays:
-            found[places[start : start + len(array)]] = array
-            start += len(array)
-        return found
+    Args:
+      stores: one, or parts.
+      numbers: of each store, which trials.
+      on_trial: called after each trial is read, for a progress bar.
+      max_bytes: of a block's packed bits; a block has a trial at least.
 
-    def matrix(name: str) -> BitMatrix:
-        matrices = [getattr(part, name) for part in parts]
-        return BitMatrix(joined([one.packed for one in matrices]), matrices[0].count)
+    Raises:
+      StoreError: as `Store.load`.
+    """
+    data = stores[0].dataset
+    lengths = [bits.packed_length(len(split)) for split in (data.train, data.train, data.test)]
+    size = max(1, max_bytes // sum(lengths))
+    found = _ascending(stores, numbers)
+    for start in range(0, len(found), size):
+        yield _read(stores, found[start : start + size], on_trial, probabilities=False)
 
-    def probability(name: str) -> np.ndarray | None:
-        arrays = [getattr(part, name) for part in parts]
-        return None if arrays[0] is None else joined(arrays)
 
-    return dataclasses.replace(
-        first,
-        numbers=np.sort(numbers),
-        subset=matrix("subset"),
-        train_correct=matrix("train_correct"),
-        test_correct=matrix("test_correct"),
-        train_probability=probability("train_probability"),
-        test_probability=probability("test_probability"),
-    )
+def load(
+    stores: Sequence[Store],
+    numbers: Sequence[Sequence[int]],
+    on_trial: Callable[[int], None] = lambda number: None,
+    probabilities: bool = False,
+) -> TrialSet:
+    """Reads trials of stores as `Store.load` does: the same, bit for bit, as from one store."""
+    return _read(stores, _ascending(stores, numbers), on_trial, probabilities)
+
+
+def _ascending(
+    stores: Sequence[Store], numbers: Sequence[Sequence[int]]
+) -> list[tuple[int, Store]]:
+    """Returns trials by their numbers, and where each is; StoreError if there is none."""
+    found = [(n, store) for store, some in zip(stores, numbers, strict=True) for n in some]
+    if not found:
+        raise stores[0].without_trials()
+    return sorted(found, key=lambda pair: pair[0])
+
+
+def _read(
+    stores: Sequence[Store],
+    found: Sequence[tuple[int, Store]],
+    on_trial: Callable[[int], None],
+    probabilities: bool,
+) -> TrialSet:
+    trials = TrialSet.empty([n for n, _ in found], stores[0].dataset, probabilities)
+    for store in stores:
+        store.fill(trials, [row for row, (_, its) in enumerate(found) if its is store], on_trial)
+    return trials

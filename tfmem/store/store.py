@@ -15,8 +15,7 @@ from etils import epath
 
 from tfmem.config import Config
 from tfmem.datasets import Dataset
-from tfmem.disk import atomic, bits
-from tfmem.disk.bits import BitMatrix
+from tfmem.disk import atomic
 from tfmem.store import asked, head, records
 from tfmem.store.archives import Reader
 from tfmem.store.errors import (
@@ -284,22 +283,34 @@ class Store:
         """
         numbers = self.usable() if numbers is None else list(numbers)
         if not numbers:
-            raise StoreError(f"{self.path} has no finished trials yet", f"run: {self.command()}")
-        n, n_test = len(self.dataset.train), len(self.dataset.test)
-        subset = np.empty((len(numbers), bits.packed_length(n)), np.uint8)
-        train_correct = np.empty_like(subset)
-        test_correct = np.empty((len(numbers), bits.packed_length(n_test)), np.uint8)
-        train_probability, test_probability = (
-            np.empty((len(numbers), size), np.float16) if probabilities else None
-            for size in (n, n_test)
-        )
+            raise self.without_trials()
+        trials = TrialSet.empty(numbers, self.dataset, probabilities)
+        self.fill(trials, range(len(numbers)), on_trial)
+        return trials
+
+    def without_trials(self) -> StoreError:
+        """Returns the error that no trial is here, and the command that makes them."""
+        return StoreError(f"{self.path} has no finished trials yet", f"run: {self.command()}")
+
+    def fill(
+        self,
+        trials: TrialSet,
+        rows: Sequence[int],
+        on_trial: Callable[[int], None] = lambda number: None,
+    ) -> None:
+        """Reads what `load` reads into some rows of a set, of the trials whose rows these are.
+
+        Raises:
+          StoreError: as `load`.
+        """
+        probabilities = trials.train_probability, trials.test_probability
         with Reader() as reader:
-            for row, number in enumerate(numbers):
+            for row, number in zip(rows, trials.numbers[rows].tolist(), strict=True):
                 _, train, test, *_ = self._read(number, records.decode_records, reader)
-                subset[row] = np.frombuffer(train["subset"][0], np.uint8)
-                train_correct[row] = np.frombuffer(train["correct"][0], np.uint8)
-                test_correct[row] = np.frombuffer(test["correct"][0], np.uint8)
-                for array, record in ((train_probability, train), (test_probability, test)):
+                trials.subset.packed[row] = np.frombuffer(train["subset"][0], np.uint8)
+                trials.train_correct.packed[row] = np.frombuffer(train["correct"][0], np.uint8)
+                trials.test_correct.packed[row] = np.frombuffer(test["correct"][0], np.uint8)
+                for array, record in zip(probabilities, (train, test), strict=True):
                     if array is None:
                         continue
                     if records.PROBABILITY not in record:
@@ -310,16 +321,6 @@ class Store:
                     dtype = records.OPTIONAL[records.PROBABILITY]
                     array[row] = np.frombuffer(record[records.PROBABILITY][0], dtype)
                 on_trial(number)
-        return TrialSet(
-            numbers=np.array(numbers, np.int64),
-            subset=BitMatrix(subset, n),
-            train_correct=BitMatrix(train_correct, n),
-            test_correct=BitMatrix(test_correct, n_test),
-            train_labels=self.dataset.train.labels,
-            test_labels=self.dataset.test.labels,
-            train_probability=train_probability,
-            test_probability=test_probability,
-        )
 
     def damaged(
         self, numbers: Iterable[int], on_trial: Callable[[int], None] = lambda number: None

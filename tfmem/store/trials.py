@@ -3,11 +3,12 @@
 import dataclasses
 import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from tfmem.disk.bits import BitMatrix
+from tfmem.datasets import Dataset
+from tfmem.disk.bits import BitMatrix, packed_length
 from tfmem.store.epochs import Epoch
 
 
@@ -87,6 +88,27 @@ class TrialSet:
     test_labels: np.ndarray
     train_probability: np.ndarray | None = None
     test_probability: np.ndarray | None = None
+
+    @classmethod
+    def empty(
+        cls, numbers: Sequence[int], dataset: Dataset, probabilities: bool = False
+    ) -> "TrialSet":
+        """Returns the set of trials of a dataset whose content is yet to be filled in."""
+        t, sizes = len(numbers), (len(dataset.train), len(dataset.test))
+        train, test = (np.empty((t, packed_length(size)), np.uint8) for size in sizes)
+        train_probability, test_probability = (
+            np.empty((t, size), np.float16) if probabilities else None for size in sizes
+        )
+        return cls(
+            numbers=np.array(numbers, np.int64),
+            subset=BitMatrix(train, sizes[0]),
+            train_correct=BitMatrix(np.empty_like(train), sizes[0]),
+            test_correct=BitMatrix(test, sizes[1]),
+            train_labels=dataset.train.labels,
+            test_labels=dataset.test.labels,
+            train_probability=train_probability,
+            test_probability=test_probability,
+        )
 
     def __len__(self) -> int:
         return len(self.numbers)

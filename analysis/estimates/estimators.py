@@ -94,14 +94,13 @@ def estimate_in_blocks(
         of_train += train_counts(block)
         right += block.test_correct.transposed.row_sums()
         accuracies.append(test_accuracies(block))
-        if influence == NONE:
-            continue
-        if not index:
+        if influence == CLASS and not index:
             index = list(zip(block.train_of_class, block.test_of_class, strict=True))
             dtype = np.min_scalar_type(num_trials)
             together = [np.zeros((len(a), len(b)), dtype) for a, b in index]
         for counts, (train_index, test_index) in zip(together, index, strict=True):
             counts += _class_counts(block, train_index, test_index).astype(counts.dtype)
+        del block  # Before the next one is read.
 
     def of_classes(
         labels: Sequence[int], chosen: np.ndarray | None, errors: bool

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import shutil
+import weakref
 
 import numpy as np
 import pytest
@@ -70,8 +71,17 @@ def test_counts_of_more_trials_than_a_byte_holds(rng):
     trials = trial_set(*(rng.random((600, count)) < 0.9 for count in sizes), *labels)
     splits = (Split(own, numbered_ids("x", len(own))) for own in labels)
     data = Dataset("", *splits, tuple("abc"))
-    blocks = (trials.take(part) for part in np.split(np.arange(600), [7, 400]))
-    found = estimators.estimate_in_blocks(blocks, 600, data)
+    seen = []
+
+    def blocks():
+        for part in np.split(np.arange(600), [7, 400]):
+            assert not any(earlier() for earlier in seen)  # One is in memory at a time.
+            block = [trials.take(part)]
+            seen.append(weakref.ref(block[0]))
+            yield block.pop()
+
+    found = estimators.estimate_in_blocks(blocks(), 600, data)
+    assert len(seen) == 3
     expected = estimators.estimate(trials, data)
     for own, other in zip(found.influences, expected.influences, strict=True):
         np.testing.assert_equal(dataclasses.asdict(own), dataclasses.asdict(other))

@@ -59,10 +59,10 @@ def result_and_peak(function: Callable[..., T], *args) -> tuple[T, float]:
     context = multiprocessing.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(1, mp_context=context) as pool:
         result = pool.submit(function, *args).result()
-        return result, pool.submit(_peak_bytes).result() / 2**30
+        return result, pool.submit(peak_bytes).result() / 2**30
 
 
-def _peak_bytes() -> int:
+def peak_bytes() -> int:
     """Returns the peak memory of this process; Linux's ru_maxrss would count its parent's too."""
     status = pathlib.Path("/proc/self/status")
     if status.exists():

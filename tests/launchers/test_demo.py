@@ -114,10 +114,3 @@ def test_estimates_of_another_dataset_are_refused(demo, tmp_path):
     assert done.returncode == 2
     assert "another dataset or another order?" in done.stderr
     assert not (tmp_path / "r.html").exists()
-
-
-def test_benchmark_of_an_experiment(tmp_path):
-    done = run_process(
-        "launchers.benchmark", "--experiment=digits_mlp", "--epochs=1", "--num_trials=2"
-    )
-    assert "trials an hour; the 1,000 trials of the experiment:" in done.stdout

@@ -56,14 +56,20 @@ def load_trainer(
     Raises:
       ValueError: as `datasets.load_for` and `make_trainer`.
     """
-    quiet.import_tensorflow(find_devices=False)
-    import tensorflow as tf
-
-    if cores is not None:
-        tf.config.threading.set_intra_op_parallelism_threads(cores)
-        tf.config.threading.set_inter_op_parallelism_threads(cores)
+    begin(cores)
     dataset = datasets.load_for(config, data_dir)
     return make_trainer(config, dataset, dataclasses.replace(options, cores=cores))
+
+
+def begin(cores: int | None) -> None:
+    """Imports TensorFlow, which computes on so many CPU cores from now on, or on all it has."""
+    if cores is not None:
+        quiet.import_tensorflow(find_devices=False)
+        import tensorflow as tf
+
+        tf.config.threading.set_intra_op_parallelism_threads(cores)
+        tf.config.threading.set_inter_op_parallelism_threads(cores)
+    quiet.import_tensorflow()
 
 
 def make_trainer(
@@ -187,7 +193,12 @@ def _placed(dataset: ImageDataset, options: Options) -> tuple[Any, bool, str | N
     """Returns the strategy of unstacked trials, whether XLA compiles, the TensorBoard folder."""
     from tfmem.training import fit
 
-    strategy = options.strategy
-    if strategy == STRATEGY_AUTO:
-        strategy = "mirrored" if isinstance(dataset, StreamedDataset) else "default"
-    return fit.build_strategy(strategy), options.jit_compile, options.tensorboard
+    strategy = fit.build_strategy("mirrored" if is_mirrored(dataset, options) else "default")
+    return strategy, options.jit_compile, options.tensorboard
+
+
+def is_mirrored(dataset: ImageDataset, options: Options) -> bool:
+    """Returns whether a trial that is not stacked is trained on all GPUs."""
+    if options.strategy == STRATEGY_AUTO:
+        return isinstance(dataset, StreamedDataset)
+    return options.strategy == "mirrored"

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 
 from tfmem import models
-from tfmem.models import layers
+from tfmem.models import initializers, layers
 from tfmem.models.turnover import NetworkBuilder
 
 
@@ -23,7 +23,7 @@ def built(name, shape=(8, 8, 1), classes=10, **options):
 @functools.cache
 def trained_weights(name, shape, options):
     model = cached(name, shape, 10, options)
-    weights = models.initial_weights(model, 0, 0)
+    weights = initializers.initial_weights(model, 0, 0)
     rng = np.random.default_rng(0)
     for index, variable in enumerate(model.weights):
         shape = weights[index].shape

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tfmem import models
+from tfmem.models import initializers
 from tfmem.training import batches
 
 
@@ -23,7 +23,7 @@ def numpy_sgd(problem, trial, steps, order=None, view=None):
     subset = problem.subset(trial)
     weights = [
         weight.astype(np.float64)
-        for weight in models.initial_weights(problem.build_model(), config.seed, trial)
+        for weight in initializers.initial_weights(problem.build_model(), config.seed, trial)
     ]
     velocities = [np.zeros_like(weight) for weight in weights]
     scale = dataset.pixel_max or 1

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, Literal
 
 CROPS = ("none", "padded", "area_aspect")
+DRAWN, BUILT = INITIAL_WEIGHTS = ("drawn", "built")
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 # What a run of training dynamics is trained on.
 FOLLOWED = ("everything", "without_difficult", "easy", "difficult")
@@ -88,8 +89,11 @@ class ExperimentConfig:
     Attributes:
       name: the experiment's name in `tfmem.experiments`.
       dataset: name in `tfmem.datasets`.
-      model: name in `tfmem.models`.
+      model: name in `tfmem.models`, or `FILE.py:NAME` or `PACKAGE.MODULE:NAME` of one's own.
       model_options: keyword arguments of that model's builder.
+      model_source: text of the file that a model of one's own is built in, or "".
+      initial_weights: `drawn`, each anew from its layer's initializer; `built`, those of the model
+        that the builder returns under the trial's seed, such as pretrained ones.
       subset_ratio: m / n, the share of the training set that each trial sees, in (0, 1) (Sec. 2).
       num_trials: t, how many trials the experiment asks for (Sec. 2).
       epochs: passes over the trial's subset.
@@ -138,6 +142,8 @@ class ExperimentConfig:
     precision: str = "float32"
     corrupted_labels: int = 0
     test_share: float = 0.0
+    model_source: str = ""
+    initial_weights: str = DRAWN
 
     kind: ClassVar[Literal["experiment"]] = "experiment"
     not_identity: ClassVar[tuple[str, ...]] = ()
@@ -165,6 +171,8 @@ class ExperimentConfig:
             _require(self, "crop_padding", self.crop_padding == 0, f"0 with crop {self.crop}")
         _require(self, "precision", self.precision in PRECISIONS, f"one of {PRECISIONS}")
         _require(self, "corrupted_labels", self.corrupted_labels >= 0, "0 or more")
+        known = self.initial_weights in INITIAL_WEIGHTS
+        _require(self, "initial_weights", known, f"one of {INITIAL_WEIGHTS}")
         _require(self, "test_share", 0 <= self.test_share < 1, "in [0, 1)")
 
     @property
@@ -455,6 +463,10 @@ def identity(config: Config, defaults: bool = False) -> dict[str, Any]:
     for kind in _CONTENT_ONLY:
         if values.get("dataset", "").startswith(kind):
             values["dataset"] = kind
+    if values.get("model_source"):
+        # Where the file lies does not matter; the function in it does.
+        values["model"] = values["model"].rpartition(":")[2]
+        values["model_source"] = hashlib.sha256(values["model_source"].encode()).hexdigest()
     return values
 
 

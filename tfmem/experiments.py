@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tfmem import words
-from tfmem.config import ExperimentConfig
+from tfmem.config import DRAWN, ExperimentConfig
 
 SUBSET_RATIO = 0.7  # Sec. 2: m = 0.7 n in all experiments.
 MEM_THRESHOLD = 0.25  # Sec. 2: theta_mem, "a significant level of memorization".
@@ -200,8 +200,11 @@ OVERRIDES: Mapping[str, str] = {
     "dataset": "Dataset; a source of your own is tfds:NAME, folder:PATH or npz:PATH.",
     "image_size": "Side in pixels that images are resized to.",
     "test_share": "Share of each class held out for testing, where a dataset has no test split.",
-    "model": "Architecture; its options are then the model's defaults.",
+    "model": "Architecture, or FILE.py:NAME or PACKAGE.MODULE:NAME of a function of your own that "
+    "returns a keras.Model; its options are then the model's defaults.",
     "model_options": "Options of the architecture, as JSON: '{\"hidden\": [512]}'.",
+    "initial_weights": "drawn, anew from each layer's initializer, or built: those of the model "
+    "that the function of --model returns under the trial's seed, such as pretrained ones.",
     "subset_ratio": "m / n, in (0, 1).",
     "epochs": "Number of epochs.",
     "batch_size": "Global batch size, over all replicas.",
@@ -222,7 +225,7 @@ OVERRIDES: Mapping[str, str] = {
 }
 # Fields that mean something only beside a certain value of another, and what they are without it.
 _DETAILS_OF: Mapping[str, Mapping[str, Any]] = {
-    "model": {"model_options": {}},
+    "model": {"model_options": {}, "model_source": "", "initial_weights": DRAWN},
     "crop": {"crop_padding": 0},
     "schedule": dict(warmup_fraction=0.0, warmup_epochs=0, decay_epochs=(), decay_factor=0.0),
 }

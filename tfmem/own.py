@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")  # Of a terminal.
 _LONGEST = 300  # Letters of what others raise, which may be pages long.
 
 
@@ -60,9 +61,20 @@ def call(function: Callable[..., T], *args: Any, **options: Any) -> T:
     Raises:
       ValueError: it raised something: one line, with the line of its file that led there.
     """
-    path, line = _defined(function)
-    with _in_one_line(path, line):
+    with told_of(function):
         return function(*args, **options)
+
+
+@contextlib.contextmanager
+def told_of(value: Any) -> Iterator[None]:
+    """Turns what is raised within into a ValueError of one line, with the line of the value's file.
+
+    Args:
+      value: a function or class of one's own, whose doing it is.
+    """
+    path, line = _defined(value)
+    with _in_one_line(path, line):
+        yield
 
 
 def refused(text: str, value: Any, expected: str) -> ValueError:
@@ -167,7 +179,7 @@ def _told(error: BaseException, path: str, line: int | None = None) -> str:
     frames = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
     places = [frame for frame in frames if frame[0] == path or not path]
     file, number = places[-1] if places else (path, line)
-    message = str(error)
+    message = _COLOURS.sub("", str(error))
     if isinstance(error, SyntaxError) and error.filename:
         file, number, message = error.filename, error.lineno, error.msg
     place = f"{file}, line {number}" if number else file

@@ -47,12 +47,13 @@ def gradients(sizes: Sizes, data_dir: str | None) -> None:
     import tensorflow as tf
 
     from tfmem import models
+    from tfmem.models import initializers
     from tfmem.training.gradients import Measurement, MiniBatch
 
     config = experiments.get("mnist_mlp4096")
     train = training.mnist(sizes, data_dir).train
     network = models.build(config.model, train.images.shape[1:], 10, **config.model_options)
-    network.set_weights(models.initial_weights(network, 0, 0))
+    network.set_weights(initializers.initial_weights(network, 0, 0))
     batches = []
     for number in range(sizes.gradient_batches):
         part = slice(number * config.batch_size, (number + 1) * config.batch_size)

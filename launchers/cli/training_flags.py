@@ -1,5 +1,6 @@
 """The flags that choose an experiment, override its numbers and say how trials are trained."""
 
+import dataclasses
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -8,9 +9,10 @@ from typing import Any
 from absl import flags
 
 from analysis.cli import arguments, program
-from tfmem import datasets, experiments
+from tfmem import datasets, experiments, own, quiet
 from tfmem.config import (
     CROPS,
+    INITIAL_WEIGHTS,
     PRECISIONS,
     SCHEDULES,
     DynamicsConfig,
@@ -23,7 +25,12 @@ from tfmem.workers import cluster
 FLAGS = flags.FLAGS
 # A flag counts as defined by the program that defines it through this.
 flags.disclaim_key_flags()
-_CHOICES = {"schedule": SCHEDULES, "crop": CROPS, "precision": PRECISIONS}
+_CHOICES = {
+    "schedule": SCHEDULES,
+    "crop": CROPS,
+    "precision": PRECISIONS,
+    "initial_weights": INITIAL_WEIGHTS,
+}
 _DEFINE: Mapping[Any, Callable[..., Any]] = {
     bool: flags.DEFINE_bool,
     int: flags.DEFINE_integer,
@@ -178,6 +185,10 @@ def experiment() -> ExperimentConfig:
     given = {field: _parsed(field, value) for field, value in values.items() if value is not None}
     config = experiments.resolve(FLAGS.experiment, given)
     datasets.require_known(config.dataset)
+    if own.is_own(config.model):
+        quiet.import_tensorflow(find_devices=False)  # Which the file imports.
+        model, source = own.located(config.model), own.load(config.model)[1]
+        config = dataclasses.replace(config, model=model, model_source=source)
     return config
 
 

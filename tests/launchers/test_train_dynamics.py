@@ -81,7 +81,8 @@ def test_runs_share_initial_weights_over_conditions(store):
 
 def test_gradients_are_those_of_the_network_before_training(store):
     """Epoch 0, whose weights are the initial ones, against gradients of these."""
-    from tfmem import models, seeds
+    from tfmem import seeds
+    from tfmem.models import initializers
     from tfmem.training import gradients, trainers
 
     config = store.config.experiment
@@ -90,7 +91,7 @@ def test_gradients_are_those_of_the_network_before_training(store):
     easy, difficult = subsets["tr_easy"], subsets["tr_difficult"]
     trainer = trainers.make_dynamics_trainer(store.config, dataset, subsets)
     network = trainer.network
-    network.set_weights(models.initial_weights(network, config.seed, 1))
+    network.set_weights(initializers.initial_weights(network, config.seed, 1))
     order = seeds.generator(config.seed, 1, "gradient_batches", 0).permutation(1257)
     groups = np.stack([np.ones(1257, bool), easy, difficult])
     batches = []

@@ -1,11 +1,13 @@
 """The architectures that an experiment can name. Adding one is a file and a row of `BUILDERS`.
 
-They are functional Keras models of `keras.layers` and `keras.ops` alone, so they run on every Keras
-backend. To import this package pins Keras's settings (`settings.pin`).
+Ours are functional Keras models of `keras.layers` and `keras.ops` alone, so they run on every Keras
+backend; one's own are what a function of one's own returns (`models.custom`). To import this
+package pins Keras's settings (`settings.pin`).
 """
 
 import inspect
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import keras
 import numpy as np
@@ -13,7 +15,17 @@ from keras.src.random.seed_generator import global_seed_generator
 
 from tfmem import seeds, words
 from tfmem.config import PRECISIONS
-from tfmem.models import cct, densenet, inception, mlp, resnet, settings, vgg
+from tfmem.models import (
+    cct,
+    custom,
+    densenet,
+    inception,
+    initializers,
+    mlp,
+    resnet,
+    settings,
+    vgg,
+)
 
 settings.pin()
 
@@ -29,13 +41,41 @@ BUILDERS: Mapping[str, Callable[..., keras.Model]] = {
 }
 
 
-def require_turnover(name: str) -> None:
+def builder_of(name: str, source: str = "") -> Callable[..., keras.Model]:
+    """Returns the function that builds a model.
+
+    Args:
+      name: one of `BUILDERS`, or `FILE.py:NAME` or `PACKAGE.MODULE:NAME` of one's own.
+      source: of the file of one's own, as it has to be; "" is as it is.
+
+    Raises:
+      ValueError: there is no such name, or the file is another version.
+    """
+    return custom.builder(name, source) if custom.is_own(name) else _known(name)
+
+
+def _known(name: str) -> Callable[..., keras.Model]:
+    if name in BUILDERS:
+        return BUILDERS[name]
+    try:
+        return words.lookup(BUILDERS, name, "model")
+    except ValueError as error:
+        raise ValueError(f"{error}; one of your own is FILE.py:NAME") from error
+
+
+def require_turnover(name: str, source: str = "") -> None:
     """Raises ValueError if the architecture has no turn-over layers, or there is no such name."""
-    words.lookup(BUILDERS, name, "model")
-    takes = {known: inspect.signature(builder).parameters for known, builder in BUILDERS.items()}
-    if "turnover" not in takes[name]:
-        those = ", ".join(known for known in BUILDERS if "turnover" in takes[known])
-        raise ValueError(f"model {name!r} has no turn-over layers; those that have are {those}")
+    takes = inspect.signature(builder_of(name, source)).parameters
+    if "turnover" not in takes:
+        those = ", ".join(
+            known
+            for known, builder in BUILDERS.items()
+            if "turnover" in inspect.signature(builder).parameters
+        )
+        raise ValueError(
+            f"model {name!r} has no turn-over layers; those that have are {those}, and your own "
+            "that take turnover=True (docs/your_model.md)"
+        )
 
 
 def build(
@@ -44,7 +84,20 @@ def build(
     num_classes: int,
     precision: str = "float32",
     turnover: bool = False,
-    **options,
+    **options: Any,
+) -> keras.Model:
+    """Returns `build_with` of a model's options, given as keyword arguments."""
+    return build_with(options, name, input_shape, num_classes, precision, turnover)
+
+
+def build_with(
+    options: Mapping[str, Any],
+    name: str,
+    input_shape: tuple[int, ...],
+    num_classes: int,
+    precision: str = "float32",
+    turnover: bool = False,
+    source: str = "",
 ) -> keras.Model:
     """Returns a model that maps images [batch, *input_shape] to logits [batch, num_classes].
 
@@ -52,28 +105,32 @@ def build(
     With turn-over dropout the model maps [images, ids, modes]: `turnover.apply` calls it.
 
     Args:
-      name: one of `BUILDERS`.
+      options: keyword arguments of the model's builder.
+      name: of its builder, as `builder_of` takes it.
       input_shape: of one image, or of one representation for `linear` and `mlp`.
       num_classes: the number of logits.
       precision: one of `PRECISIONS`, the Keras dtype policy of all other layers.
       turnover: whether turn-over dropout follows every hidden layer.
-      **options: of that model's builder.
+      source: as `builder_of` takes it.
 
     Raises:
-      ValueError: unknown name or precision, a shape or option that the model does not take, or
-        turn-over dropout in a model that has no layers for it.
+      ValueError: unknown name or precision, a shape or option that the model does not take,
+        turn-over dropout in a model that has no layers for it, or a model of one's own that is no
+        such model.
     """
-    builder = words.lookup(BUILDERS, name, "model")
+    builder = builder_of(name, source)
     if precision not in PRECISIONS:
         raise ValueError(f"precision is {precision!r}, expected one of {', '.join(PRECISIONS)}")
     if turnover:
-        require_turnover(name)
+        require_turnover(name, source)
         options = {**options, "turnover": True}
-    try:
-        with settings.dtype_policy(precision):
+    with settings.dtype_policy(precision), initializers.noted():
+        if custom.is_own(name):
+            return custom.build(builder, name, tuple(input_shape), num_classes, options)
+        try:
             return builder(tuple(input_shape), num_classes, **options)
-    except TypeError as error:
-        raise ValueError(f"model {name!r} with options {options}: {error}") from error
+        except TypeError as error:
+            raise ValueError(f"model {name!r} with options {options}: {error}") from error
 
 
 def features(model: keras.Model, layer: str | None = None) -> keras.Model:
@@ -95,37 +152,6 @@ def features(model: keras.Model, layer: str | None = None) -> keras.Model:
     with settings.dtype_policy():
         outputs = keras.layers.Flatten(name="features")(tensor)
         return keras.Model(model.input, outputs, name=f"{model.name}_features")
-
-
-def initial_weights(model: keras.Model, base_seed: int, trial: int) -> list[np.ndarray]:
-    """Draws the trial's initial weights, in the order of `model.weights`.
-
-    Each weight comes from its layer's initializer with a seed of its own, a pure function of (base
-    seed, trial, position): not of what was built or trained before.
-
-    Raises:
-      ValueError: a layer does not say how a weight of its is initialized.
-    """
-    initializers = {
-        id(variable): getattr(layer, f"{variable.name}_initializer")
-        for layer in model._flatten_layers(include_self=False)
-        for variable in layer.weights
-        if hasattr(layer, f"{variable.name}_initializer")
-    }
-    own_seeds = seeds.integers(base_seed, trial, "initial_weights", len(model.weights))
-    drawn = []
-    for seed, variable in zip(own_seeds, model.weights, strict=True):
-        initializer = initializers.get(id(variable))
-        if initializer is None:
-            raise ValueError(
-                f"{model.name} has the weight {variable.path!r}, but its layer has no attribute "
-                f"{variable.name}_initializer to draw it from"
-            )
-        config = initializer.get_config()
-        if "seed" in config:
-            initializer = type(initializer).from_config({**config, "seed": seed})
-        drawn.append(keras.ops.convert_to_numpy(initializer(variable.shape, variable.dtype)))
-    return drawn
 
 
 def random_state(model: keras.Model) -> list[keras.Variable]:

@@ -247,14 +247,40 @@ def build(problem: Problem, strategy: tf.distribute.Strategy) -> Feed:
 
 def evaluated_at_once(network: keras.Model) -> int:
     """Returns how many examples a replica evaluates at once, as many as memory bears."""
-    sizes = [
-        sum(
-            math.prod(tensor.shape[1:])
-            for tensor in keras.tree.flatten([layer.input, layer.output])
-        )
-        for layer in network.operations
+    layers = network.operations
+    shapes = [
+        tensor.shape[1:]
+        for layer in layers
+        for tensor in keras.tree.flatten([layer.input, layer.output])
     ]
-    return min(_LARGEST_EVALUATION_BATCH, max(1, _EVALUATION_BYTES // (4 * max(sizes))))
+    hidden = any(layer._flatten_layers(include_self=False) for layer in layers)
+    if hidden or any(None in shape for shape in shapes):
+        values = _traced_values(network)
+    else:
+        values = max(map(_values_of, layers))
+    return min(_LARGEST_EVALUATION_BATCH, max(1, _EVALUATION_BYTES // (4 * values)))
+
+
+def _values_of(layer: keras.Operation) -> int:
+    """Returns how many values go into a layer and come out, for each example."""
+    tensors = keras.tree.flatten([layer.input, layer.output])
+    return sum(math.prod(tensor.shape[1:]) for tensor in tensors)
+
+
+def _traced_values(network: keras.Model) -> int:
+    """Returns twice the most values that an op computes for each example.
+
+    So what layers within layers compute counts too.
+    """
+    sizes: list[dict[str, int]] = []
+    for count in (2, 3):  # What does not grow from one to the next is not an example's.
+        given = [tf.TensorSpec([count, *one.shape[1:]], one.dtype) for one in network.inputs]
+        traced = tf.function(lambda *inputs: network(inputs if inputs[1:] else inputs[0]))
+        graph = traced.get_concrete_function(*given).graph
+        tensors = [tensor for op in graph.get_operations() for tensor in op.outputs]
+        sizes.append({tensor.name: tensor.shape.num_elements() or 0 for tensor in tensors})
+    two, three = sizes
+    return 2 * max(three[name] - two[name] for name in two.keys() & three.keys())
 
 
 def _replica() -> tf.Tensor:

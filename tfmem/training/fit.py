@@ -306,7 +306,7 @@ class FitTrainer:
     def _start(self, trial: int) -> np.ndarray:
         """Sets all that a trial begins with, whatever came before; returns its subset mask."""
         seed = self._problem.config.seed
-        weights = models.initial_weights(self._network, seed, trial)
+        weights = self._problem.initial_weights(self._network, trial)
         random = models.initial_random_state(self._network, seed, trial)
         self._set_state((weights, self._new_optimizer, random))
         return self._problem.subset(trial)

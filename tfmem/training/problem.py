@@ -9,8 +9,9 @@ import numpy as np
 import tensorflow as tf
 
 from tfmem import models
-from tfmem.config import ExperimentConfig
+from tfmem.config import BUILT, ExperimentConfig
 from tfmem.datasets import ImageDataset
+from tfmem.models import initializers
 from tfmem.store.epochs import Epoch
 from tfmem.store.trials import Predictions, Trial
 from tfmem.subsets import RandomSubsets, Subsets
@@ -51,14 +52,22 @@ class Problem:
         return batches.steps_per_epoch(self.config, self.subset_size)
 
     def build_model(self) -> keras.Model:
-        return models.build(
+        return models.build_with(
+            self.config.model_options,
             self.config.model,
             self.dataset.input_shape,
             self.dataset.num_classes,
             precision=self.config.precision,
             turnover=self.turnover,
-            **self.config.model_options,
+            source=self.config.model_source,
         )
+
+    def initial_weights(self, network: keras.Model, trial: int) -> list[np.ndarray]:
+        """Returns what the network of a trial starts with, in the order of its weights."""
+        seed = self.config.seed
+        if self.config.initial_weights == BUILT:
+            return initializers.built_weights(self.build_model, seed, trial)
+        return initializers.initial_weights(network, seed, trial)
 
     def scaled(self, images: tf.Tensor) -> tf.Tensor:
         """Returns images, or what takes their place, as the model takes them: float32."""

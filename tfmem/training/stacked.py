@@ -19,7 +19,6 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfmem import models
 from tfmem.datasets import ArrayDataset
 from tfmem.store.trials import Trial
 from tfmem.subsets import Subsets
@@ -51,7 +50,8 @@ def dense_layers(model: keras.Model) -> list[keras.layers.Dense] | None:
         return None
     if not all(type(layer) in shapes for layer in before) or not all(map(_is_plain, layers)):
         return None
-    if any(after.input is not layer.output for layer, after in itertools.pairwise(model.layers)):
+    # Each takes one tensor, so that they are a chain if none is used twice.
+    if any(len(layer["inbound_nodes"]) > 1 for layer in model.get_config()["layers"]):
         return None
     activations = [layer.activation for layer in layers]
     relu, linear = keras.activations.relu, keras.activations.linear
@@ -255,8 +255,7 @@ class StackedTrainer:
         return results
 
     def _start(self, group: Sequence[int]):
-        seed = self._problem.config.seed
-        drawn = [models.initial_weights(self._model, seed, trial) for trial in group]
+        drawn = [self._problem.initial_weights(self._model, trial) for trial in group]
         weights = self._turn([tf.constant(np.stack(values)) for values in zip(*drawn, strict=True)])
         velocities = [tf.zeros_like(weight) for weight in weights]
         return weights, velocities, [self._problem.subset(trial) for trial in group]

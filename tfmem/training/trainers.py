@@ -7,18 +7,20 @@ import numpy as np
 
 from tfmem import datasets, quiet
 from tfmem.config import DynamicsConfig, ExperimentConfig
-from tfmem.datasets import ImageDataset, StreamedDataset
+from tfmem.datasets import ArrayDataset, ImageDataset, StreamedDataset
 from tfmem.subsets import FixedSubset, Subsets, of_condition
 from tfmem.training.protocol import Trainer
 
 if TYPE_CHECKING:  # They import TensorFlow.
     from tfmem.training.dynamics import DynamicsTrainer
     from tfmem.training.fit import FitTrainer
+    from tfmem.training.problem import Problem
     from tfmem.training.turnover import TurnoverTrainer
 
 STACK_AUTO = "auto"
 STACK_NONE = "none"
 STRATEGY_AUTO = "auto"
+_TRIED = 8  # Examples that a model of one's own is tried on.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,7 +94,7 @@ def make_trainer(
     from tfmem.training import fit, stacked
     from tfmem.training.problem import Problem
 
-    problem = Problem(config, dataset, subsets)
+    problem = _sound(Problem(config, dataset, subsets))
     # Strategies are for trials that are not stacked: to name one is to ask for these.
     chooses = options.stack == STACK_AUTO and options.strategy == STRATEGY_AUTO
     if isinstance(options.stack, int) or chooses:
@@ -129,7 +131,7 @@ def make_network_trainer(
     from tfmem.training import fit
     from tfmem.training.problem import Problem
 
-    problem = Problem(config, dataset, _everything(dataset))
+    problem = _sound(Problem(config, dataset, _everything(dataset)))
     return fit.FitTrainer(problem, *_placed(dataset, options))
 
 
@@ -151,8 +153,8 @@ def make_turnover_trainer(
     from tfmem.training import turnover
     from tfmem.training.problem import Problem
 
-    models.require_turnover(config.model)
-    problem = Problem(config, dataset, _everything(dataset), turnover=True)
+    models.require_turnover(config.model, config.model_source)
+    problem = _sound(Problem(config, dataset, _everything(dataset), turnover=True))
     return turnover.TurnoverTrainer(problem, *_placed(dataset, options), store)
 
 
@@ -177,12 +179,42 @@ def make_dynamics_trainer(
     from tfmem.training.problem import Problem
 
     easy, difficult = subsets["tr_easy"], subsets["tr_difficult"]
+    kept = of_condition(config.conditions[0], subsets)
     return dynamics.DynamicsTrainer(
-        Problem(config.experiment, dataset, of_condition(config.conditions[0], subsets)),
+        _sound(Problem(config.experiment, dataset, kept)),
         *_placed(dataset, options),
         groups=np.stack([np.ones_like(easy), easy, difficult]),
         gradient_batches=config.gradient_batches,
     )
+
+
+def require_sound(config: ExperimentConfig, dataset: ImageDataset) -> None:
+    """Raises ValueError, in one line, if a model of one's own does not give logits."""
+    from tfmem.training.problem import Problem
+
+    _sound(Problem(config, dataset))
+
+
+def _sound(problem: "Problem") -> "Problem":
+    """Returns the problem; ValueError if a model of one's own does not give logits."""
+    from tfmem.models import custom, turnover
+
+    config, dataset = problem.config, problem.dataset
+    if not custom.is_own(config.model):
+        return problem
+    if isinstance(dataset, ArrayDataset):
+        images = dataset.train.images[:_TRIED]
+    else:  # Those of a stream take long to reach, and any will do.
+        images = np.random.default_rng(0).random((_TRIED, *dataset.input_shape))
+    network, scaled = problem.build_model(), problem.scaled(images)
+
+    def logits() -> np.ndarray:
+        if problem.turnover:
+            return np.array(turnover.apply(network, scaled, np.arange(_TRIED), turnover.FULL))
+        return np.array(network(scaled, training=False))
+
+    custom.require_logits(config.model, config.model_source, logits)
+    return problem
 
 
 def _everything(dataset: ImageDataset) -> FixedSubset:

@@ -7,7 +7,7 @@ import pytest
 from tests.networks import Twin, built, run, sizes, trained
 from tfmem import models
 from tfmem.config import PRECISIONS
-from tfmem.models import layers
+from tfmem.models import initializers, layers
 
 FAMILIES = ["inception", "resnet18", "resnet50", "densenet100"]
 
@@ -50,7 +50,7 @@ def test_batch_norm_remembers_nine_tenths(images):
 def test_inceptions_batch_norm_is_debiased(options, decay, rng):
     """As an average that starts at 0 and is divided by 1 - decay^steps: of what it saw alone."""
     model = models.build("inception", (8, 8, 1), 10, **options)
-    model.set_weights(models.initial_weights(model, 0, 0))
+    model.set_weights(initializers.initial_weights(model, 0, 0))
     norm = model.get_layer("stem_norm")
     hidden = np.zeros((2, 96))
     for step in range(1, 4):
@@ -130,7 +130,7 @@ def test_features_of_an_mlp_are_its_last_hidden_layer(rng):
 
 def test_logits_of_an_untrained_resnet_are_zero(images):
     model = built("resnet18")
-    model.set_weights(models.initial_weights(model, 0, 0))
+    model.set_weights(initializers.initial_weights(model, 0, 0))
     assert run(models.features(model), images).any()
     np.testing.assert_array_equal(run(model, images), np.zeros((2, 10)))
 
@@ -244,7 +244,7 @@ def test_precision_is_that_of_the_hidden_layers_only(precision, global_policy):
         if not isinstance(layer, keras.layers.InputLayer):
             assert layer.compute_dtype == ("float32" if layer.name == "logits" else compute)
     assert {weight.dtype for weight in model.weights} == {"float32"}
-    assert {weight.dtype for weight in models.initial_weights(model, 0, 0)} == {
+    assert {weight.dtype for weight in initializers.initial_weights(model, 0, 0)} == {
         np.dtype(np.float32)
     }
     assert model.output.dtype == "float32"
@@ -325,20 +325,20 @@ def test_the_smallest_images_shrink_to_one_pixel(name, smallest, last):
 
 def test_initial_weights_depend_on_seed_and_trial_only():
     first = built("inception")
-    drawn = models.initial_weights(first, 0, 5)
+    drawn = initializers.initial_weights(first, 0, 5)
     keras.utils.set_random_seed(1)
-    again = models.initial_weights(models.build("inception", (8, 8, 1), 10), 0, 5)
+    again = initializers.initial_weights(models.build("inception", (8, 8, 1), 10), 0, 5)
     for one, two, weight in zip(drawn, again, first.weights, strict=True):
         assert one.shape == tuple(weight.shape)
         np.testing.assert_array_equal(one, two)
     for base_seed, trial in ((1, 5), (0, 6)):
-        other = models.initial_weights(first, base_seed, trial)
+        other = initializers.initial_weights(first, base_seed, trial)
         assert np.abs(other[0] - drawn[0]).max() > 0.01
 
 
 def test_initial_weights_follow_the_layers_initializers():
     model = models.build("mlp", (28, 28, 1), 10, hidden=[512])
-    kernel, bias, _, _ = models.initial_weights(model, 0, 0)
+    kernel, bias, _, _ = initializers.initial_weights(model, 0, 0)
     limit = np.sqrt(6 / (784 + 512))  # Glorot uniform, Keras's default.
     assert np.abs(kernel).max() == pytest.approx(limit, rel=1e-3)
     assert kernel.std() == pytest.approx(limit / np.sqrt(3), rel=0.01)
@@ -351,7 +351,7 @@ def test_convolutions_start_as_sonnets_and_norms_as_identities(name):
     convolutions = [layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D)]
     assert not any(layer.use_bias for layer in convolutions)
     kernels = 0
-    drawn = models.initial_weights(model, 0, 0)
+    drawn = initializers.initial_weights(model, 0, 0)
     for value, weight in zip(drawn, model.weights, strict=True):
         assert value.shape == tuple(weight.shape)
         if weight.name in ("gamma", "moving_variance"):
@@ -372,7 +372,7 @@ def test_convolutions_start_as_sonnets_and_norms_as_identities(name):
 
 def test_equal_shapes_get_different_weights():
     model = models.build("mlp", (4, 4, 1), 16, hidden=[16, 16])
-    first, _, second, _, third, _ = models.initial_weights(model, 0, 0)
+    first, _, second, _, third, _ = initializers.initial_weights(model, 0, 0)
     assert np.abs(first - second).max() > 0.1
     assert np.abs(second - third).max() > 0.1
 
@@ -387,6 +387,6 @@ def test_a_weight_that_nobody_says_how_to_draw_is_named():
 
     inputs = keras.Input((3,))
     model = keras.Model(inputs, Scaled(name="scaled")(inputs), name="odd")
-    message = "odd has the weight 'scaled/scale', but its layer has no attribute scale_initializer"
+    message = "odd has the weight 'scaled/scale', which no layer has added by add_weight"
     with pytest.raises(ValueError, match=message):
-        models.initial_weights(model, 0, 0)
+        initializers.initial_weights(model, 0, 0)

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from tfmem import models
-from tfmem.models import turnover
+from tfmem.models import initializers, turnover
 from tfmem.models.turnover import FULL, MUTED, UNMUTED, MaskKey, TurnoverDropout
 from tfmem.store import artifacts
 from tfmem.training.turnover import influence, losses
@@ -103,7 +103,7 @@ def test_masks_are_balanced(first):
 
 def test_no_two_of_60_000_examples_share_a_mask_in_the_papers_model():
     model = models.build("mlp", (28, 28, 1), 10, hidden=[4096], turnover=True)
-    model.set_weights(models.initial_weights(model, 0, 0))
+    model.set_weights(initializers.initial_weights(model, 0, 0))
     turnover.require_distinct_masks(model, 60_000)
     packed = turnover.packed_masks(model, np.arange(60_000))
     assert packed.shape == (60_000, 4096 / 8)
@@ -115,7 +115,7 @@ def test_no_two_of_60_000_examples_share_a_mask_in_the_papers_model():
 def test_too_few_units_for_the_examples_are_refused():
     """With 8 units there are 70 masks."""
     model = models.build("mlp", (4, 4, 1), 3, hidden=[8], turnover=True)
-    model.set_weights(models.initial_weights(model, 0, 0))
+    model.set_weights(initializers.initial_weights(model, 0, 0))
     message = "have the same mask: 8 units with turn-over dropout are too few for 71 examples"
     with pytest.raises(ValueError, match=message) as caught:
         turnover.require_distinct_masks(model, 71)
@@ -169,7 +169,7 @@ def test_the_expected_activation_is_unchanged():
 def small():
     """Two hidden layers, and the same network without turn-over dropout."""
     model = models.build("mlp", (4, 4, 1), 3, hidden=[32, 16], turnover=True)
-    model.set_weights(models.initial_weights(model, 1, 2))
+    model.set_weights(initializers.initial_weights(model, 1, 2))
     plain = models.build("mlp", (4, 4, 1), 3, hidden=[32, 16])
     plain.set_weights([weight for weight in model.get_weights() if weight.dtype != np.int32])
     return model, plain
@@ -207,7 +207,7 @@ def test_layers_have_masks_of_their_own(small):
     model, _ = small
     keys = small_weights(model)[1]
     assert keys[0] != keys[1]
-    other = models.initial_weights(model, 1, 3)
+    other = initializers.initial_weights(model, 1, 3)
     assert not np.array_equal(other[2], model.get_weights()[2])
 
 
@@ -268,7 +268,7 @@ def test_every_hidden_layer_is_followed_by_it(name, shape, options, units, tmp_p
     """In every family, saved or not; in mode `full` it is the network without turn-over dropout."""
     model = models.build(name, shape, 10, turnover=True, **options)
     assert [layer.units for layer in turnover.layers(model)] == units
-    model.set_weights(models.initial_weights(model, 0, 0))
+    model.set_weights(initializers.initial_weights(model, 0, 0))
     plain = models.build(name, shape, 10, **options)
     plain.set_weights([weight for weight in model.get_weights() if weight.dtype != np.int32])
     images, ids = np.random.default_rng(0).random((3, *shape)).astype(np.float32), np.arange(3)

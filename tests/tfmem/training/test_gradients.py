@@ -6,13 +6,14 @@ import tensorflow as tf
 
 from tests.networks import add_to_builders
 from tfmem import models
+from tfmem.models import initializers
 from tfmem.training import gradients
 from tfmem.training.gradients import Measurement, MiniBatch
 
 
 def built(name, shape, options):
     model = models.build(name, shape, 3, **options)
-    model.set_weights(models.initial_weights(model, 0, 0))
+    model.set_weights(initializers.initial_weights(model, 0, 0))
     for weight in model.trainable_weights:  # ResNets start with logits of 0: no gradient below.
         if not weight.numpy().any():
             weight.assign(np.random.default_rng(1).normal(0, 0.1, weight.shape))

@@ -9,6 +9,7 @@ import pytest
 from tests.trials import assert_same_trial
 from tests.twins import numpy_sgd
 from tfmem import datasets, experiments, models
+from tfmem.models import initializers
 from tfmem.training import batches, fit, stacked
 from tfmem.training.problem import Problem
 
@@ -48,7 +49,7 @@ def stacks(problem):
 def test_linear_models_take_the_steps_of_the_slow_twin_and_of_fit(problem, stacks):
     """The rate of the first step is 0, so the weights move from the second on."""
     expected = numpy_sgd(problem, trial=2, steps=3)
-    initial = models.initial_weights(problem.build_model(), 0, 2)
+    initial = initializers.initial_weights(problem.build_model(), 0, 2)
     assert np.abs(expected[0] - initial[0]).max() > 1e-3
     for trainer in (stacks, fit.FitTrainer(problem, fit.build_strategy("default"))):
         for ours, twin in zip(trainer.weights_after(2, 3), expected, strict=True):

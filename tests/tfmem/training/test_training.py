@@ -11,7 +11,7 @@ from tests.networks import add_to_builders
 from tests.trials import assert_same_trial
 from tests.twins import numpy_sgd
 from tfmem import datasets, experiments, models
-from tfmem.models import settings
+from tfmem.models import initializers, settings
 from tfmem.subsets import FixedSubset
 from tfmem.training import failures, fit, stacked, trainers
 from tfmem.training.dynamics import DynamicsTrainer
@@ -52,7 +52,7 @@ def test_one_epoch_equals_the_slow_twin(tiny, tiny_config, changes):
     problem = tiny_problem(tiny_config, tiny, **changes)
     assert (problem.subset_size, problem.steps_per_epoch) == (15, 4)
     expected = numpy_sgd(problem, trial=2, steps=4)
-    initial = models.initial_weights(problem.build_model(), 0, 2)
+    initial = initializers.initial_weights(problem.build_model(), 0, 2)
     assert np.abs(expected[0] - initial[0]).max() > 1e-3
     default = fit.build_strategy("default")
     for trainer in (stacked.StackedTrainer(problem), fit.FitTrainer(problem, default)):
@@ -62,7 +62,7 @@ def test_one_epoch_equals_the_slow_twin(tiny, tiny_config, changes):
 
 def test_stacked_and_fit_take_the_same_steps(digits_problem, digits_fit, digits_stacked):
     """Equal to float32 rounding: weights are near 0.1, whose spacing in float32 is 7.5e-9."""
-    initial = models.initial_weights(digits_problem.build_model(), 0, 3)
+    initial = initializers.initial_weights(digits_problem.build_model(), 0, 3)
     for steps in (2, 14):
         ours, theirs = (t.weights_after(3, steps) for t in (digits_stacked, digits_fit))
         for one, two in zip(ours, theirs, strict=True):
@@ -142,7 +142,7 @@ def test_float16_training_keeps_gradients_that_float16_flushes(tiny, tiny_config
     rng = np.random.default_rng(0)
     weights = [np.zeros((16, 8)), np.ones(8), rng.normal(0, 1e-8, (8, 3)), np.zeros(3)]
     weights = [weight.astype(np.float32) for weight in weights]
-    monkeypatch.setattr(models, "initial_weights", lambda *_: weights)
+    monkeypatch.setattr(initializers, "initial_weights", lambda *_: weights)
 
     def moved(precision):
         """Returns how a step moves the hidden kernel, which is 0 before."""

@@ -55,6 +55,8 @@ def main() -> int:
         raise ValueError(f"--shard={FLAGS.shard}: there are fewer trials than shards")
     with launching.without_gpus() if room else contextlib.nullcontext():
         dataset = datasets.load_for(config, FLAGS.data_dir)
+        if room:
+            trainers.require_sound(config, dataset)
     return launching.train_missing(
         config,
         dataset,

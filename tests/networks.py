@@ -1,10 +1,12 @@
 """Models of every architecture, each built once for a test process, and a small one."""
 
 import functools
+import pathlib
 
 import keras
 import numpy as np
 
+from tests import own_models
 from tfmem import models
 from tfmem.models import initializers, layers
 from tfmem.models.turnover import NetworkBuilder
@@ -54,6 +56,11 @@ STATEFUL = {
     "batch_norm": dict(model="small_batch_norm", model_options={}),
     "random_layers": dict(model="random_layers", model_options={}),
     "loss_scale": dict(precision="mixed_float16"),
+    "own_model": dict(
+        model=f"{own_models.__file__}:with_dropout",
+        model_options={},
+        model_source=pathlib.Path(own_models.__file__).read_text(),
+    ),
 }
 
 

@@ -62,6 +62,13 @@ def of_all_kinds(input_shape, num_classes):
     return keras.Model(inputs, layers.Dense(num_classes)(inner(x)))
 
 
+def with_dropout(input_shape, num_classes):
+    """Keras's own batch norm, dropout and augmentation, in a model within the model."""
+    inner = [layers.Dense(8), layers.BatchNormalization(), layers.ReLU(), layers.Dropout(0.3)]
+    before = [layers.RandomFlip(), layers.Flatten()]
+    return keras.Sequential([*before, keras.Sequential(inner), layers.Dense(num_classes)])
+
+
 def pretrained(input_shape, num_classes):
     """A backbone that is the same in every trial, and a fresh head."""
     backbone = layers.Dense(6, activation="relu", name="backbone")

@@ -171,6 +171,8 @@ class ExperimentConfig:
             _require(self, "crop_padding", self.crop_padding == 0, f"0 with crop {self.crop}")
         _require(self, "precision", self.precision in PRECISIONS, f"one of {PRECISIONS}")
         _require(self, "corrupted_labels", self.corrupted_labels >= 0, "0 or more")
+        given = bool(self.model_source) == (":" in self.model)
+        _require(self, "model_source", given, "the text of the file, of a model of one's own alone")
         known = self.initial_weights in INITIAL_WEIGHTS
         _require(self, "initial_weights", known, f"one of {INITIAL_WEIGHTS}")
         _require(self, "test_share", 0 <= self.test_share < 1, "in [0, 1)")

@@ -74,7 +74,7 @@ def require_turnover(name: str, source: str = "") -> None:
         )
         raise ValueError(
             f"model {name!r} has no turn-over layers; those that have are {those}, and your own "
-            "that take turnover=True (docs/your_model.md)"
+            "that take turnover=True (docs/your_data.md)"
         )
 
 

@@ -73,7 +73,9 @@ def _listed(shapes: list[tuple]) -> str:
 
 def _functional(model: keras.Model, input_shape: tuple[int, ...], turnover: bool) -> keras.Model:
     """Returns the model as a graph of layers from images of that shape."""
-    if isinstance(model, keras.Sequential) and model.built:
+    if isinstance(model, keras.Sequential):
+        if not model.built:
+            model.build((None, *input_shape))
         model = keras.Model(model.inputs, model.outputs, name=model.name)
     inputs = [] if not hasattr(model, "inputs") else keras.tree.flatten(model.inputs)
     if inputs and (turnover or [tuple(one.shape) for one in inputs] == [(None, *input_shape)]):

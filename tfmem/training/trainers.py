@@ -189,7 +189,14 @@ def make_dynamics_trainer(
 
 
 def require_sound(config: ExperimentConfig, dataset: ImageDataset) -> None:
-    """Raises ValueError, in one line, if a model of one's own does not give logits."""
+    """Raises ValueError, in one line, if a model of one's own does not give logits.
+
+    Those that make a trainer need not ask: they see it before the first trial. A launcher on Ray
+    makes none.
+    """
+    if not config.model_source:
+        return  # Without TensorFlow, which workers import.
+    quiet.import_tensorflow()
     from tfmem.training.problem import Problem
 
     _sound(Problem(config, dataset))
@@ -200,7 +207,7 @@ def _sound(problem: "Problem") -> "Problem":
     from tfmem.models import custom, turnover
 
     config, dataset = problem.config, problem.dataset
-    if not custom.is_own(config.model):
+    if not config.model_source:
         return problem
     if isinstance(dataset, ArrayDataset):
         images = dataset.train.images[:_TRIED]

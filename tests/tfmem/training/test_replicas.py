@@ -64,6 +64,19 @@ for steps in (5, 14):  # The 14th batch has 48 examples, 6 replicas' share.
 one, two = next(iter(mirrored.train([1]))), next(iter(single.train([1])))
 assert np.mean(one.test.predicted == two.test.predicted) > 0.99
 """
+_OWN_MODEL = """
+import pathlib
+from tests import own_models
+file = pathlib.Path(own_models.__file__)
+own = dict(model=f"{file}:subclassed", model_options={}, model_source=file.read_text())
+config = dataclasses.replace(config, **own)
+mirrored, single = trainer(config, "mirrored"), trainer(config, "default")
+assert mirrored._strategy.num_replicas_in_sync == 2
+for one, two in zip(mirrored.weights_after(1, 14), single.weights_after(1, 14)):
+    np.testing.assert_allclose(one, two, rtol=0, atol=1e-6)
+one, two = next(iter(mirrored.train([1]))), next(iter(single.train([1])))
+assert np.mean(one.test.predicted == two.test.predicted) > 0.99
+"""
 _SAME_WEIGHTS_AUGMENTED = """
 config = dataclasses.replace(config, crop="padded", crop_padding=1, flip=True)
 mirrored, single = trainer(config, "mirrored"), trainer(config, "default")
@@ -166,7 +179,7 @@ for batch in (66, 4):
 
 
 # What is the same for two and for many, and slow to trace on many.
-_ON_TWO = (_FLOAT16, _CONTINUES, _TURNOVER, _SAME_WEIGHTS_AUGMENTED)
+_ON_TWO = (_FLOAT16, _CONTINUES, _TURNOVER, _SAME_WEIGHTS_AUGMENTED, _OWN_MODEL)
 
 
 @pytest.fixture(scope="module")
@@ -204,8 +217,12 @@ def run():
         _FLOAT16,
         _TURNOVER,
         _UNEVEN,
+        _OWN_MODEL,
     ],
-    ids=["weights", "augmented", "accuracy", "empty", "continues", "float16", "turnover", "uneven"],
+    ids=[
+        *("weights", "augmented", "accuracy", "empty", "continues", "float16", "turnover"),
+        *("uneven", "own_model"),
+    ],
 )
 def test_replicas(script, run):
     devices = 2 if script in _ON_TWO else 8

@@ -37,12 +37,21 @@ from tfmem import datasets
 from tfmem.config import ImportConfig
 from tfmem.disk import atomic
 from tfmem.imports import FORMATS
-from tfmem.imports.examples import Examples, class_difference_by_chance, find_examples, read_labels
+from tfmem.imports.examples import (
+    Examples,
+    Labels,
+    class_difference_by_chance,
+    find_examples,
+    read_labels,
+)
 from tfmem.imports.source import Source
 from tfmem.store.store import Store
 
 FLAGS = flags.FLAGS
 _SUSPICIOUS = 0.01
+_GIVE_LABELS = (
+    "give --dataset, such as cifar100, or --labels=FILE.npz with train_labels and test_labels"
+)
 
 
 def import_missing(store: Store, source: Source, examples: Examples) -> None:
@@ -68,25 +77,36 @@ def import_missing(store: Store, source: Source, examples: Examples) -> None:
             ) from error
 
 
+def find_labels(source: Source) -> Labels | None:
+    """Returns labels in the order of a source; None if they are to be those of --dataset.
+
+    Raises:
+      ValueError: nothing says what they are, or both the source and --labels do.
+    """
+    if FLAGS.labels and source.labels is not None:
+        raise ValueError(f"--labels has no effect: {FLAGS.source} has labels")
+    if FLAGS.labels:
+        return read_labels(FLAGS.labels)
+    if source.labels is not None or FLAGS.dataset:
+        return source.labels
+    with program.progress_bar(100, "% of the predictions read", delay=2) as progress:
+        found = source.fixed_labels(lambda share: progress(100 * share))
+    if found is None:
+        raise ValueError(f"{FLAGS.source} has neither labels nor predictions: {_GIVE_LABELS}")
+    return found
+
+
 def main() -> None:
     layout = FORMATS[FLAGS.format]
     if FLAGS.dataset:
         datasets.require_known(FLAGS.dataset)
-    if layout.has_labels and FLAGS.labels:
-        raise ValueError(f"--labels has no effect with --format={FLAGS.format}, which has labels")
     if not layout.has_labels and not FLAGS.dataset and not FLAGS.labels:
-        raise ValueError(
-            f"--format={FLAGS.format} has no labels: give --dataset, such as cifar100, or "
-            "--labels=FILE.npz with train_labels and test_labels"
-        )
+        raise ValueError(f"--format={FLAGS.format} has no labels: {_GIVE_LABELS}")
     source = layout.open(FLAGS.source)
-    labels = read_labels(FLAGS.labels) if FLAGS.labels else source.labels
-    examples = find_examples(labels, FLAGS.dataset, FLAGS.data_dir)
+    examples = find_examples(find_labels(source), FLAGS.dataset, FLAGS.data_dir)
     dataset = examples.dataset
     with program.progress_bar(100, "% of the source checked", delay=2) as progress:
-        digest = source.check(
-            len(dataset.train), len(dataset.test), lambda share: progress(100 * share)
-        )
+        digest = source.check(*examples.source_labels, lambda share: progress(100 * share))
     config = ImportConfig(
         format=FLAGS.format,
         source=atomic.absolute(FLAGS.source),
@@ -98,7 +118,7 @@ def main() -> None:
     store = Store.create(FLAGS.store, config, dataset, launching.command("import_trials"))
     import_missing(store, source, examples)
     print(f"{source.num_trials:,} trials in {store.path}")
-    if not layout.has_labels:
+    if source.labels is None and (FLAGS.dataset or FLAGS.labels):
         chance = class_difference_by_chance(store.read(0), dataset)
         if chance is not None and chance > _SUSPICIOUS:
             print(

@@ -126,8 +126,8 @@ class Array:
         if self._is_fortran:
             some = count * max(1, _TURNED_BYTES // max(1, count * row_bytes))
             for start in range(0, self.shape[0], some):
-                rows = self._turned(start, min(start + some, self.shape[0]))
-                yield from (rows[first : first + count] for first in range(0, len(rows), count))
+                part = self._turned(start, min(start + some, self.shape[0]))
+                yield from (part[first : first + count] for first in range(0, len(part), count))
             return
         with self._named(), self._opened() as file:
             _read_header(file)

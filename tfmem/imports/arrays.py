@@ -78,13 +78,15 @@ def find_files(path: epath.PathLike) -> list[epath.Path]:
     before `run-10.npz`. Names that begin with a dot are passed over.
 
     Raises:
-      ValueError: there are none in the folder, or the glob matches none.
+      ValueError: there are none in the folder, or the glob matches none or has `**`.
     """
     given = epath.Path(path)
     if given.is_dir():
         found = [child for child in given.iterdir() if child.suffix == ".npz"]
-        why = f"has no npz files; those below it are {given}/**/*.npz, in quotes"
+        why = f"has no npz files; those in its folders are {given}/*/*.npz, in quotes"
     elif glob.has_magic(str(path)) and not given.exists():
+        if "**" in given.parts:
+            raise ValueError(f"{path} has **, expected a * for each folder on the way")
         fixed = next(place for place, part in enumerate(given.parts) if glob.has_magic(part))
         folder = epath.Path(*given.parts[:fixed])
         found = [child for child in folder.glob("/".join(given.parts[fixed:])) if child.is_file()]

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+SPLITS = ("train", "test")
+
 
 def released_run(subset, train_correct, test_correct, rng):
     """Returns the arrays of one released run, each split in an order of its own."""
@@ -31,7 +33,7 @@ def write_datamodels(folder, arrays, rng, ending=""):
     """Writes the matrices as masks and float16 margins of the right sign."""
     folder.mkdir(parents=True, exist_ok=True)
     np.save(folder / f"train_masks{ending}.npy", arrays["subset_mask"])
-    for split in ("train", "test"):
+    for split in SPLITS:
         correct = arrays[f"{split}_correct"]
         margins = rng.uniform(0.01, 5, correct.shape) * np.where(correct, 1, -1)
         np.save(folder / f"{split}_margins{ending}.npy", margins.astype(np.float16))
@@ -47,3 +49,39 @@ def random_arrays(rng, trials, train, test, classes=2):
         "train_labels": np.arange(train) % classes,
         "test_labels": np.arange(test) % classes,
     }
+
+
+def script_arrays(arrays, rng, right=np.float32):
+    """Returns `arrays` as the authors' script names them, with predictions that fit the labels."""
+    made = {"trainset_mask": arrays["subset_mask"]}
+    for split in SPLITS:
+        correct, labels = arrays[f"{split}_correct"], arrays[f"{split}_labels"]
+        classes = labels.max() + 1
+        other = (labels + rng.integers(1, classes, correct.shape)) % classes
+        made[f"{split}set_correctness"] = correct.astype(right)
+        made[f"{split}set_predictions"] = np.where(correct, labels, other)
+    return made
+
+
+def write_script_runs(folder, content, runs_a_file, save=np.savez):
+    """Writes all rows of the arrays in files of some runs each; arrays of a single run are 1-d."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for start in range(0, len(content["trainset_mask"]), runs_a_file):
+        rows = slice(start, start + runs_a_file)
+        own = {name: array[rows] for name, array in content.items()}
+        if runs_a_file == 1:
+            own = {name: array[0] for name, array in own.items()}
+        save(folder / f"mlp-{start}-{start + runs_a_file - 1}-infl-mem.npz", **own)
+
+
+def script_estimates(content):
+    """Returns memorization [n] and influence [n', n] by the formula of the authors' script."""
+    mask = content["trainset_mask"].astype(np.float32)
+    train, test = (content[f"{split}set_correctness"].astype(np.float32) for split in SPLITS)
+
+    def average(of_mask):
+        times = np.maximum(of_mask.sum(axis=0), 1e-10)
+        return (train * of_mask).sum(axis=0) / times, test.T @ of_mask / times
+
+    seen, unseen = average(mask), average(1 - mask)
+    return seen[0] - unseen[0], seen[1] - unseen[1]

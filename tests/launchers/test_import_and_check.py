@@ -110,6 +110,17 @@ def test_the_dataset_is_checked(tmp_path, arrays, digits):
     assert "trials.npz has 10 training examples, digits has 1257" in done.stderr
 
 
+def test_labels_are_given_once(tmp_path, arrays):
+    done = import_arrays(tmp_path, arrays, f"--labels={tmp_path / 'trials.npz'}", check=False)
+    assert done.returncode == 2
+    assert f"--labels has no effect: {tmp_path / 'trials.npz'} has labels" in done.stderr
+    only = {name: arrays[name] for name in ARRAYS[:3]}
+    done = import_arrays(tmp_path, only, check=False)
+    assert "trials.npz has neither labels nor predictions: give --dataset, such as" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "store").exists()
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -396,16 +407,6 @@ def test_check_store_removes_what_killed_programs_left(tmp_path, arrays):
                 "--dataset=digits",
             ],
             "has no aux_arrays.npz below it",
-        ),
-        (
-            [
-                "launchers.import_trials",
-                "--format=arrays",
-                "--source=x",
-                "--store={}/s",
-                "--labels=y",
-            ],
-            "--labels has no effect with --format=arrays",
         ),
         (["launchers.benchmark"], "give either --experiment or --suite"),
         (["launchers.benchmark", "--suite", "--epochs=3"], "--epochs has no effect with --suite"),

@@ -9,7 +9,7 @@ import math
 import struct
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import IO, BinaryIO
 
 import numpy as np
@@ -18,6 +18,7 @@ from etils import epath
 from tfmem.disk import atomic
 
 _BLOCK_BYTES = 1 << 18  # So much is read at once.
+_TURNED_BYTES = 1 << 26  # So much of an array in Fortran order is put into rows at once.
 _NPY_MAGIC = b"\x93NUMPY"
 # zipfile, zlib and NumPy raise these when bytes are not what was written.
 _DAMAGE = (
@@ -107,16 +108,27 @@ class Array:
         with self._named(), self._opened() as file:
             return np.lib.format.read_array(file, allow_pickle=False)
 
-    def blocks(self) -> Iterator[np.ndarray]:
-        """Yields the next rows, [some, ...], until all have been: about 256 KiB at once.
+    @property
+    def rows_at_once(self) -> int:
+        """How many rows `blocks` yields at once: about 256 KiB."""
+        return max(1, _BLOCK_BYTES // max(1, math.prod(self.shape[1:]) * self.dtype.itemsize))
 
-        An array in Fortran order has no rows to be read one after the other: it is one block.
+    def blocks(self, count: int | None = None) -> Iterator[np.ndarray]:
+        """Yields the next rows, [some, ...], until all have been.
+
+        An array in Fortran order is read once for every 64 MiB of rows.
+
+        Args:
+          count: how many rows at once; `rows_at_once` by default.
         """
-        if self._is_fortran:
-            yield self.read()
-            return
+        count = count or self.rows_at_once
         row_bytes = math.prod(self.shape[1:]) * self.dtype.itemsize
-        count = max(1, _BLOCK_BYTES // max(1, row_bytes))
+        if self._is_fortran:
+            some = count * max(1, _TURNED_BYTES // max(1, count * row_bytes))
+            for start in range(0, self.shape[0], some):
+                part = self._turned(start, min(start + some, self.shape[0]))
+                yield from (part[first : first + count] for first in range(0, len(part), count))
+            return
         with self._named(), self._opened() as file:
             _read_header(file)
             for start in range(0, self.shape[0], count):
@@ -128,12 +140,32 @@ class Array:
         """Yields the rows one by one, [...]."""
         return itertools.chain.from_iterable(self.blocks())
 
+    def _turned(self, start: int, stop: int) -> np.ndarray:
+        """Returns some rows of an array in Fortran order, in which the first axis varies first."""
+        columns, length = math.prod(self.shape[1:]), self.shape[0]
+        found = np.empty((columns, stop - start), self.dtype)
+        some = max(1, _BLOCK_BYTES // (length * self.dtype.itemsize))
+        with self._named(), self._opened() as file:
+            _read_header(file)
+            for first in range(0, columns, some):
+                last = min(first + some, columns)
+                content = file.read((last - first) * length * self.dtype.itemsize)
+                part = np.frombuffer(content, self.dtype).reshape(last - first, length)
+                found[first:last] = part[:, start:stop]
+        return found.reshape(*self.shape[:0:-1], stop - start).T
+
     @contextlib.contextmanager
     def _named(self) -> Iterator[None]:
         try:
             yield
         except _DAMAGE as error:
             raise ValueError(f"{self.what} cannot be read ({error})") from error
+
+
+def blocks_together(arrays: Sequence[Array]) -> Iterator[tuple[np.ndarray, ...]]:
+    """Yields the next rows of each of some arrays of equally many, few enough for the widest."""
+    count = min(array.rows_at_once for array in arrays)
+    return zip(*(array.blocks(count) for array in arrays), strict=True)
 
 
 class Archive:

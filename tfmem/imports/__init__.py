@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from tfmem.imports import matrices, released
+from tfmem.imports import arrays, datamodels, released
 from tfmem.imports.source import Source
 
 
@@ -11,7 +11,7 @@ class Format(NamedTuple):
     """One way in which trials come.
 
     Attributes:
-      has_labels: whether a source says which labels its examples have.
+      has_labels: whether a source can say which labels its examples have.
       open: takes its path; ValueError if there is no such source.
     """
 
@@ -20,7 +20,7 @@ class Format(NamedTuple):
 
 
 FORMATS: Mapping[str, Format] = {
-    "arrays": Format(True, matrices.open_arrays),
+    "arrays": Format(True, arrays.open_arrays),
     "heldout": Format(False, released.ReleasedRuns),
-    "datamodels": Format(False, matrices.open_datamodels),
+    "datamodels": Format(False, datamodels.open_datamodels),
 }

@@ -52,9 +52,18 @@ class Examples:
         return dataclasses.replace(
             trial,
             subset=trial.subset[train],
-            train=Predictions(trial.train.correct[train]),
-            test=Predictions(trial.test.correct[test]),
+            train=_in_order(trial.train, train),
+            test=_in_order(trial.test, test),
         )
+
+    @property
+    def source_labels(self) -> tuple[np.ndarray, np.ndarray]:
+        """The dataset's labels in the order of the source, int64 [n] and [n']."""
+        train, test = self.dataset.train.labels, self.dataset.test.labels
+        if self.order is None:
+            return train, test
+        of_train, of_test = map(np.argsort, self.order)
+        return train[of_train], test[of_test]
 
     def digest(self, source_digest: str) -> str:
         """Returns the SHA-256, in hexadecimal, of a source in this order; its own if it has it."""
@@ -62,6 +71,13 @@ class Examples:
             return source_digest
         content = b"".join(order.astype("<i8").tobytes() for order in self.order)
         return hashlib.sha256(source_digest.encode() + content).hexdigest()
+
+
+def _in_order(predictions: Predictions, places: np.ndarray) -> Predictions:
+    predicted = predictions.predicted
+    return Predictions(
+        predictions.correct[places], None if predicted is None else predicted[places]
+    )
 
 
 def read_labels(path: str) -> Labels:

@@ -85,7 +85,16 @@ class ReleasedRuns:
         self.runs = find_runs(self._tree)
         self.num_trials = len(self.runs)
 
-    def check(self, num_train: int, num_test: int, on_progress: Callable[[float], None]) -> str:
+    def fixed_labels(self, on_progress: Callable[[float], None]) -> Labels | None:
+        """See `Source`. What the authors' models predict has not been released."""
+        return None
+
+    def check(
+        self,
+        train_labels: np.ndarray,
+        test_labels: np.ndarray,
+        on_progress: Callable[[float], None],
+    ) -> str:
         """See `Source`. All files are opened, the first run is read.
 
         The digest is of the runs' names and, for each of their arrays, of the size and the CRC-32
@@ -112,7 +121,7 @@ class ReleasedRuns:
                 f"{len(unusable)} of {self.num_trials} runs cannot be read: "
                 f"{'; '.join(unusable[:_MOST_NAMED])}{more}"
             )
-        self._sizes = num_train, num_test
+        self._sizes = len(train_labels), len(test_labels)
         self._subset_size = int(self._read(0).subset.sum())
         return digest.hexdigest()
 

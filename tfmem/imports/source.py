@@ -3,6 +3,8 @@
 from collections.abc import Callable, Collection, Iterator
 from typing import Protocol
 
+import numpy as np
+
 from tfmem.imports.examples import Labels
 from tfmem.store.trials import Trial
 
@@ -18,20 +20,39 @@ class Source(Protocol):
     num_trials: int
     labels: Labels | None
 
-    def check(self, num_train: int, num_test: int, on_progress: Callable[[float], None]) -> str:
+    def fixed_labels(self, on_progress: Callable[[float], None]) -> Labels | None:
+        """Returns the labels that follow from what trials predict and are right of.
+
+        Args:
+          on_progress: as `check` has it.
+
+        Returns:
+          None if it is not known what they predict.
+
+        Raises:
+          ValueError: labels of some examples do not follow; the message starts with the file.
+        """
+        ...
+
+    def check(
+        self,
+        train_labels: np.ndarray,
+        test_labels: np.ndarray,
+        on_progress: Callable[[float], None],
+    ) -> str:
         """Checks what can be checked before a trial is stored.
 
         Args:
-          num_train: n.
-          num_test: n'.
+          train_labels: int64 [n], in the order of the source.
+          test_labels: int64 [n'].
           on_progress: called with the share of the work that was done since the last call.
 
         Returns:
           SHA-256, in hexadecimal, of what tells this source from others.
 
         Raises:
-          ValueError: it is not as its format says, or of other numbers of examples; the message
-            starts with the file.
+          ValueError: it is not as its format says, of other numbers of examples or of other
+            labels, or has a trial twice; the message names the file.
         """
         ...
 

@@ -13,10 +13,12 @@ from tfmem.disk import npz
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
 def test_rows_are_those_of_the_whole_array(tmp_path, rng, monkeypatch, save):
     monkeypatch.setattr(npz, "_BLOCK_BYTES", 40)
+    monkeypatch.setattr(npz, "_TURNED_BYTES", 150)  # Rows of 48 bytes; and of 80.
     arrays = {
         "bits": rng.random((7, 5)) < 0.5,
         "floats": rng.random((5, 3, 2)),
-        "turned": rng.random((6, 4)).T,
+        "turned": rng.random((6, 5)).T,
+        "turned_twice": rng.random((2, 5, 4)).T,
         "long": rng.integers(0, 9, (3, 100)),
         "line": np.arange(23),
         "none": np.zeros((0, 4)),
@@ -30,9 +32,10 @@ def test_rows_are_those_of_the_whole_array(tmp_path, rng, monkeypatch, save):
             expected.dtype,
             expected.nbytes,
         )
-        rows = list(array.rows())
-        assert len(rows) == len(expected)
-        np.testing.assert_array_equal(np.array(rows).reshape(expected.shape), expected)
+        for count in (None, 1, 2, 7):
+            rows = [row for block in array.blocks(count) for row in block]
+            assert len(rows) == len(expected)
+            np.testing.assert_array_equal(np.array(rows).reshape(expected.shape), expected)
         np.testing.assert_array_equal(array.read(), expected)
         np.save(tmp_path / "one.npy", expected)
         one = npz.open_npy(tmp_path / "one.npy")
@@ -41,6 +44,9 @@ def test_rows_are_those_of_the_whole_array(tmp_path, rng, monkeypatch, save):
     assert sizes == [7]  # 8 rows of 5 bytes would fit.
     sizes = [len(block) for block in npz.open_member(tmp_path / "a.npz", "line").blocks()]
     assert sizes == [5, 5, 5, 5, 3]
+    wide = [npz.open_member(tmp_path / "a.npz", name) for name in ("floats", "turned")]
+    sizes = [[len(block) for block in blocks] for blocks in npz.blocks_together(wide)]
+    assert sizes == [[1, 1]] * 5
     with npz.open_npz(tmp_path / "a.npz") as archive:
         assert archive.files == list(arrays)
         for name, expected in arrays.items():

@@ -12,7 +12,9 @@ from scipy import stats
 from tests import foreign
 from tfmem import config, datasets
 from tfmem.config import ImportConfig
-from tfmem.imports import FORMATS, matrices, released
+from tfmem.imports import FORMATS, released
+from tfmem.imports.arrays import open_arrays
+from tfmem.imports.datamodels import open_datamodels
 from tfmem.imports.examples import class_difference_by_chance, find_examples, read_labels
 from tfmem.store.trials import Predictions, Trial
 
@@ -25,7 +27,8 @@ def arrays(rng):
 
 
 def check(source, num_train=10, num_test=4):
-    return source.check(num_train, num_test, lambda share: None)
+    labels = (np.arange(count) % 2 for count in (num_train, num_test))
+    return source.check(*labels, lambda share: None)
 
 
 def assert_gives(source, arrays, numbers=range(6)):
@@ -48,16 +51,16 @@ def test_arrays(tmp_path, arrays, save):
     digests = set()
     for written in (arrays, turned, counted):
         save(tmp_path / "trials.npz", **written)
-        source = matrices.open_arrays(tmp_path / "trials.npz")
+        source = open_arrays(tmp_path / "trials.npz")
         digests.add(check(source))
         assert_gives(source, arrays)
         assert_gives(source, arrays, {4, 1})
         np.testing.assert_array_equal(source.labels.test, arrays["test_labels"])
-    # Stores that were made before arrays were streamed have this digest.
-    expected = hashlib.sha256()
-    for name in sorted(arrays):
-        expected.update(f"{name} {arrays[name].shape}\n".encode())
-        expected.update(arrays[name].tobytes())
+    # It is of the values, so that stores know their source again.
+    expected = hashlib.sha256(b"6 10 4\n")
+    for name in sorted(released_names(arrays)):
+        digest = hashlib.sha256(arrays[name].tobytes()).hexdigest()
+        expected.update(f"{name} {digest}\n".encode())
     assert digests == {expected.hexdigest()}
 
 
@@ -86,17 +89,17 @@ def released_names(arrays):
 
 def test_datamodels(tmp_path, arrays, rng):
     foreign.write_datamodels(tmp_path, arrays, rng)
-    source = matrices.open_datamodels(tmp_path)
+    source = open_datamodels(tmp_path)
     digest = check(source)
     assert_gives(source, arrays)
     assert source.labels is None
     foreign.write_datamodels(tmp_path / "more", arrays, rng, "_50pct")
-    assert check(matrices.open_datamodels(tmp_path / "more")) == digest
+    assert check(open_datamodels(tmp_path / "more")) == digest
     changed = {**arrays, "test_correct": ~arrays["test_correct"]}
     foreign.write_datamodels(tmp_path / "more", changed, rng, "_75pct")
     with pytest.raises(ValueError, match=r"several .*train_masks_50pct.npy, train_masks_75pct.npy"):
-        matrices.open_datamodels(tmp_path / "more")
-    source = matrices.open_datamodels(tmp_path / "more" / "train_masks_75pct.npy")
+        open_datamodels(tmp_path / "more")
+    source = open_datamodels(tmp_path / "more" / "train_masks_75pct.npy")
     assert check(source) != digest
     assert_gives(source, changed)
 
@@ -114,7 +117,7 @@ def test_datamodels_that_are_still_trained(tmp_path, arrays, rng, caplog, ending
     for dtype in (bool, np.uint8):
         np.save(tmp_path / f"_completed{ending}.npy", finished.astype(dtype))
         caplog.clear()
-        source = matrices.open_datamodels(tmp_path)
+        source = open_datamodels(tmp_path)
         assert source.num_trials == 3
         assert "3 of 6 models are not finished, and left out" in caplog.text
     digest = check(source)
@@ -123,25 +126,25 @@ def test_datamodels_that_are_still_trained(tmp_path, arrays, rng, caplog, ending
     assert_gives(source, done, {2})
     # They are what they would be without the others; more of them are another source.
     foreign.write_datamodels(tmp_path / "done", {**arrays, **done}, rng)
-    assert check(matrices.open_datamodels(tmp_path / "done")) == digest
+    assert check(open_datamodels(tmp_path / "done")) == digest
     np.save(
         tmp_path / f"_completed{ending}.npy", np.array([False, True, True, False, False, False])
     )
-    assert check(matrices.open_datamodels(tmp_path)) != digest
+    assert check(open_datamodels(tmp_path)) != digest
     # What is wrong with a finished one is said of its row in the files.
     np.save(tmp_path / f"_completed{ending}.npy", np.array([False, True, True, True, False, True]))
     with pytest.raises(ValueError, match=r"npy: trial 3 has none of the training examples"):
-        check(matrices.open_datamodels(tmp_path))
+        check(open_datamodels(tmp_path))
     np.save(tmp_path / f"_completed{ending}.npy", np.array([False, True, True, False, True, True]))
     with pytest.raises(ValueError, match=r"npy: trial 4 has NaN margins"):
-        check(matrices.open_datamodels(tmp_path))
+        check(open_datamodels(tmp_path))
 
 
 def test_all_models_are_finished_or_none(tmp_path, arrays, rng, caplog):
     foreign.write_datamodels(tmp_path, arrays, rng)
-    digest = check(matrices.open_datamodels(tmp_path))
+    digest = check(open_datamodels(tmp_path))
     np.save(tmp_path / "_completed.npy", np.ones(6, bool))
-    assert check(matrices.open_datamodels(tmp_path)) == digest
+    assert check(open_datamodels(tmp_path)) == digest
     assert caplog.text == ""
     for wrong, said in (
         (np.zeros(6, bool), r"_completed\.npy: none of 6 models is finished"),
@@ -150,7 +153,7 @@ def test_all_models_are_finished_or_none(tmp_path, arrays, rng, caplog):
     ):
         np.save(tmp_path / "_completed.npy", wrong)
         with pytest.raises(ValueError, match=said):
-            matrices.open_datamodels(tmp_path)
+            open_datamodels(tmp_path)
 
 
 def test_a_margin_of_zero_is_wrong(tmp_path, arrays, rng):
@@ -158,7 +161,7 @@ def test_a_margin_of_zero_is_wrong(tmp_path, arrays, rng):
     margins = np.full((6, 4), 1, np.float16)
     margins[2] = 0, -0.0, np.inf, -np.inf
     np.save(tmp_path / "test_margins.npy", margins)
-    source = matrices.open_datamodels(tmp_path)
+    source = open_datamodels(tmp_path)
     check(source)
     (trial,) = source.trials([2])
     assert trial.test.correct.tolist() == [False, False, True, False]
@@ -372,7 +375,7 @@ def test_bad_datamodels_are_named(tmp_path, arrays, rng, case):
     if array is not None:
         np.save(tmp_path / name, array)
     with pytest.raises(ValueError, match=said) as error:
-        check(matrices.open_datamodels(tmp_path))
+        check(open_datamodels(tmp_path))
     assert str(tmp_path) in str(error.value)
 
 
@@ -383,14 +386,14 @@ def test_nan_margins_name_the_trial(tmp_path, arrays, rng, monkeypatch):
     margins[3, 9] = np.nan
     np.save(tmp_path / "train_margins.npy", margins)
     with pytest.raises(ValueError, match=r"train_margins.npy: trial 3 has NaN margins"):
-        check(matrices.open_datamodels(tmp_path))
+        check(open_datamodels(tmp_path))
 
 
 def test_masks_that_are_no_such_file(tmp_path):
     with pytest.raises(ValueError, match=r"trials.npz is no train_masks.npy"):
-        matrices.open_datamodels(tmp_path / "trials.npz")
+        open_datamodels(tmp_path / "trials.npz")
     with pytest.raises(ValueError, match=r"train_masks.npy does not exist"):
-        matrices.open_datamodels(tmp_path / "train_masks.npy")
+        open_datamodels(tmp_path / "train_masks.npy")
 
 
 # Memory.
@@ -406,7 +409,7 @@ def peak_memory(work):
 
 def read_all(layout, path, num_train, num_test):
     source = FORMATS[layout].open(path)
-    source.check(num_train, num_test, lambda share: None)
+    check(source, num_train, num_test)
     for _ in source.trials(range(source.num_trials)):
         pass
 
@@ -421,6 +424,8 @@ def test_memory_does_not_grow_with_the_number_of_trials(tmp_path, rng, layout):
         folder.mkdir()
         arrays = foreign.random_arrays(np.random.default_rng(0), 5, n, n_test)
         arrays |= {name: np.tile(arrays[name], (trials // 5, 1)) for name in released_names(arrays)}
+        for row, subset in enumerate(arrays["subset_mask"]):
+            subset[:] = np.roll(subset, row // 5)  # No run is there twice.
         if layout == "datamodels":
             foreign.write_datamodels(folder, arrays, rng)
             path, layout_name = folder, layout
@@ -430,6 +435,18 @@ def test_memory_does_not_grow_with_the_number_of_trials(tmp_path, rng, layout):
         peaks.append(peak_memory(lambda: read_all(layout_name, path, n, n_test)))  # noqa: B023
     assert peaks[1] < 2 * peaks[0]
     assert peaks[1] < 4e6
+
+
+def test_files_are_read_one_after_the_other(tmp_path, rng):
+    """Of each file of 143 kB no more than its place and its shapes are in memory."""
+    peaks = []
+    for trials in (5, 45):
+        arrays = foreign.random_arrays(rng, trials, 10_000, 1_000)
+        content = foreign.script_arrays(arrays, rng)
+        foreign.write_script_runs(tmp_path / str(trials), content, 1)
+        source = tmp_path / str(trials)
+        peaks.append(peak_memory(lambda: read_all("arrays", source, 10_000, 1_000)))  # noqa: B023
+    assert peaks[1] - peaks[0] < 40 * 20_000
 
 
 def test_one_released_run_is_in_memory(tmp_path, rng):

@@ -112,6 +112,8 @@ class ExperimentConfig:
       seed: base seed of every random choice (`tfmem.seeds`).
       corrupted_labels: how many training labels are replaced by uniform random ones, the same in
         all trials (`tfmem.datasets.corrupt_labels`).
+      standardize: whether features are standardized by the training set
+        (`tfmem.datasets.features.ready`); images are not.
     """
 
     name: str
@@ -138,6 +140,7 @@ class ExperimentConfig:
     precision: str = "float32"
     corrupted_labels: int = 0
     test_share: float = 0.0
+    standardize: bool = False
 
     kind: ClassVar[Literal["experiment"]] = "experiment"
     not_identity: ClassVar[tuple[str, ...]] = ()
@@ -207,6 +210,10 @@ class _OfExperiment:
     @property
     def test_share(self) -> float:
         return self.experiment.test_share
+
+    @property
+    def standardize(self) -> bool:
+        return self.experiment.standardize
 
     @property
     def model(self) -> str:
@@ -393,6 +400,7 @@ class ImportConfig:
     model: ClassVar[None] = None
     image_size: ClassVar[None] = None
     test_share: ClassVar[float] = 0.0
+    standardize: ClassVar[bool] = False
 
 
 _OnExperiment = LastLayerConfig | RemovalConfig | TurnoverConfig | DynamicsConfig
@@ -401,7 +409,7 @@ _KINDS = {cls.kind: cls for cls in typing.get_args(Config)}
 _ABSENT = "(absent)"  # A field that the other kind of config has.
 _NESTED = ("experiment", "network")  # Fields that are experiments.
 # Datasets that are known by their content: where it lies does not matter.
-_CONTENT_ONLY = ("folder:", "npz:")
+_CONTENT_ONLY = ("folder:", "npz:", "csv:")
 
 
 def to_dict(config: Config) -> dict[str, Any]:

@@ -25,7 +25,8 @@ from tfmem.disk import atomic
 __all__ = ["LOADERS", "SOURCES", "ArrayDataset", "ArraySplit", "Dataset", "ImageDataset"]
 __all__ += ["Source", "Split", "StreamedDataset", "corrupt_labels", "known", "load", "load_for"]
 __all__ += ["located", "needs_download", "numbered_ids", "require_in_memory", "require_known"]
-__all__ += ["require_same_ids", "require_same_labels", "train_on_test_too", "uses_tensorflow"]
+__all__ += ["require_same_ids", "require_same_labels", "short_name", "train_on_test_too"]
+__all__ += ["uses_tensorflow"]
 
 _TFDS = ("mnist", "fashion_mnist", "cifar10", "cifar100")
 
@@ -101,6 +102,15 @@ def located(name: str) -> str:
     kind, _, which = name.partition(":")
     is_path = kind in SOURCES and SOURCES[kind].which.startswith("PATH") and which
     return f"{kind}:{atomic.absolute(which)}" if is_path else name
+
+
+def short_name(name: str) -> str:
+    """Returns the name of a dataset for titles: the last part of its path, if it has one."""
+    kind, _, which = name.partition(":")
+    if kind not in SOURCES or not SOURCES[kind].which.startswith("PATH"):
+        return name
+    path = tables.path_and_label(which)[0] if kind == "csv" else which
+    return path.rstrip("/").rpartition("/")[2]
 
 
 def uses_tensorflow(name: str) -> bool:

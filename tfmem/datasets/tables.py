@@ -59,9 +59,7 @@ def load(which: str, test_share: float = 0.0) -> base.ArrayDataset:
     Raises:
       ValueError: it is no such file; the message has the line and the column.
     """
-    path, colon, label = which.rpartition(":")
-    if not colon or "/" in label:  # Of gs://, or none.
-        path, label = which, _LABEL
+    path, label = path_and_label(which)
     file = epath.Path(path).expanduser()
     text = _text(file)
     first = text.partition("\n")[0]
@@ -81,6 +79,12 @@ def load(which: str, test_share: float = 0.0) -> base.ArrayDataset:
     except ValueError as error:
         prefix = "" if str(file) in str(error) else f"{file}: "
         raise ValueError(f"{prefix}{error}") from error
+
+
+def path_and_label(which: str) -> tuple[str, str]:
+    """Returns the path in PATH or PATH:COLUMN, and the column of labels."""
+    path, colon, label = which.rpartition(":")
+    return (path, label) if colon and "/" not in label else (which, _LABEL)  # As in gs://.
 
 
 def _text(file: epath.Path) -> str:

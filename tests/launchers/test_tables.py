@@ -112,6 +112,10 @@ def test_turnover_dropout_on_a_table(table, tmp_path):
             ["--model=cct", "--model_options={}"],
             "got (4,): use 'mlp' or 'linear', which take any shape",
         ),
+        (
+            ["--model=vgg11", "--model_options={}", "--engine=ray"],
+            "vgg11 takes images of at least 32",
+        ),
         (["--test_share=0"], "cells.csv has no column split; expected train and test in it, or --"),
         (["--dataset=csv:absent.csv"], "absent.csv does not exist"),
         (["--dataset=digits", "--test_share=0"], "--standardize is for features, and digits has"),

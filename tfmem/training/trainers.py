@@ -66,6 +66,14 @@ def load_trainer(
     return make_trainer(config, dataset, dataclasses.replace(options, cores=cores))
 
 
+def require_model(config: ExperimentConfig, dataset: ImageDataset) -> None:
+    """Raises ValueError if the config's model does not take what the dataset has; it is built."""
+    quiet.import_tensorflow(find_devices=False)
+    from tfmem.training.problem import Problem
+
+    Problem(config, dataset).build_model()
+
+
 def make_trainer(
     config: ExperimentConfig,
     dataset: ImageDataset,

@@ -2,11 +2,13 @@
 
 import csv
 import re
+import shlex
 
 import numpy as np
 import pytest
 
-from tests.conftest import assert_refused, run_program
+from analysis.estimates import files
+from tests.conftest import ROOT, assert_refused, run_program
 from tests.recording import recorded
 from tfmem.store.store import Store
 
@@ -92,6 +94,32 @@ def test_turnover_dropout_on_a_table(table, tmp_path):
         assert not found[name].images
         ids = [text for text in found[name].texts if "patient" in text.replace("\n", "")]
         assert len(ids) == 10
+
+
+def test_the_example_of_the_documentation(tmp_path, monkeypatch):
+    """With 40 of its 1,000 trials: the code and the commands are those of the page."""
+    page = (ROOT / "docs" / "your_data.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    commands = re.findall(r"^    tfmem (.*(?:csv:cancer|cancer\b).*)$", page, re.MULTILINE)
+    names = ["train_trials", "report", "estimate", "figures"]
+    assert [command.split()[0] for command in commands] == names
+    monkeypatch.chdir(tmp_path)
+    exec(code, {})
+    for command in commands:
+        command = re.sub(r"(csv:|=)(cancer\S*|figures)", rf"\1{tmp_path}/\2", command)
+        program, *flags = shlex.split(command)
+        package = "launchers" if program == "train_trials" else "analysis"
+        few = ["--trials=0:40"] if program == "train_trials" else []
+        few += ["--formats=png"] if program == "figures" else []
+        run_program(f"{package}.{program}", *flags, *few)
+    found = files.read(tmp_path / "cancer.npz")
+    assert np.bincount(found.train_labels).tolist() == [250, 148]
+    assert np.bincount(found.test_labels).tolist() == [107, 64]
+    row = np.flatnonzero(found.train_ids == "row_00263")
+    assert found.memorization[row] > 0.9
+    assert np.median(found.memorization) == 0
+    assert (tmp_path / "cancer.html").exists()
+    assert (tmp_path / "figures" / "fig1-memorization.png").exists()
 
 
 @pytest.mark.parametrize(

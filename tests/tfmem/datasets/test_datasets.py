@@ -112,3 +112,16 @@ def test_unknown_dataset():
         expected += f".*{re.escape(everything)}$"
         with pytest.raises(ValueError, match=expected):
             datasets.needs_download(f"{kind}:")
+
+
+def test_short_names_are_for_titles():
+    names = {
+        "digits": "digits",
+        "tfds:emnist/letters": "tfds:emnist/letters",
+        "folder:/data/birds/": "birds",
+        "npz:gs://bucket/own.npz": "own.npz",
+        "csv:/data/own.csv": "own.csv",
+        "csv:gs://bucket/own.csv:kind of": "own.csv",
+        "": "",
+    }
+    assert {name: datasets.short_name(name) for name in names} == names

@@ -19,6 +19,7 @@ from analysis.cli import arguments, program
 from launchers.cli import launching, training_flags
 from tfmem import datasets, experiments
 from tfmem.config import ExperimentConfig
+from tfmem.store.store import Store
 from tfmem.training import trainers
 from tfmem.words import table
 
@@ -55,8 +56,8 @@ def main() -> int:
         raise ValueError(f"--shard={FLAGS.shard}: there are fewer trials than shards")
     with launching.without_gpus() if room else contextlib.nullcontext():
         dataset = datasets.load_for(config, FLAGS.data_dir)
-        if room:
-            trainers.require_sound(config, dataset)
+        if room and not Store.exists(FLAGS.store):  # The trainers are made elsewhere, and later.
+            trainers.require_model(config, dataset)
     return launching.train_missing(
         config,
         dataset,

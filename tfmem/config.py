@@ -116,6 +116,8 @@ class ExperimentConfig:
       seed: base seed of every random choice (`tfmem.seeds`).
       corrupted_labels: how many training labels are replaced by uniform random ones, the same in
         all trials (`tfmem.datasets.corrupt_labels`).
+      standardize: whether features are standardized by the training set
+        (`tfmem.datasets.features.ready`); images are not.
     """
 
     name: str
@@ -144,6 +146,7 @@ class ExperimentConfig:
     test_share: float = 0.0
     model_source: str = ""
     initial_weights: str = DRAWN
+    standardize: bool = False
 
     kind: ClassVar[Literal["experiment"]] = "experiment"
     not_identity: ClassVar[tuple[str, ...]] = ()
@@ -217,6 +220,10 @@ class _OfExperiment:
     @property
     def test_share(self) -> float:
         return self.experiment.test_share
+
+    @property
+    def standardize(self) -> bool:
+        return self.experiment.standardize
 
     @property
     def model(self) -> str:
@@ -403,6 +410,7 @@ class ImportConfig:
     model: ClassVar[None] = None
     image_size: ClassVar[None] = None
     test_share: ClassVar[float] = 0.0
+    standardize: ClassVar[bool] = False
 
 
 _OnExperiment = LastLayerConfig | RemovalConfig | TurnoverConfig | DynamicsConfig
@@ -411,7 +419,7 @@ _KINDS = {cls.kind: cls for cls in typing.get_args(Config)}
 _ABSENT = "(absent)"  # A field that the other kind of config has.
 _NESTED = ("experiment", "network")  # Fields that are experiments.
 # Datasets that are known by their content: where it lies does not matter.
-_CONTENT_ONLY = ("folder:", "npz:")
+_CONTENT_ONLY = ("folder:", "npz:", "csv:")
 
 
 def to_dict(config: Config) -> dict[str, Any]:

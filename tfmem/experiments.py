@@ -197,9 +197,10 @@ DEFAULT = "default"  # The source of a number that a recipe does not name.
 
 # The fields that a flag of the same name may override, and what the flag says.
 OVERRIDES: Mapping[str, str] = {
-    "dataset": "Dataset; a source of your own is tfds:NAME, folder:PATH or npz:PATH.",
+    "dataset": "Dataset; one of your own is tfds:NAME, folder:PATH, npz:PATH or csv:PATH.",
     "image_size": "Side in pixels that images are resized to.",
     "test_share": "Share of each class held out for testing, where a dataset has no test split.",
+    "standardize": "Whether features lose their mean and are divided by their standard deviation.",
     "model": "Architecture, or FILE.py:NAME or PACKAGE.MODULE:NAME of a function of your own that "
     "returns a keras.Model; its options are then the model's defaults.",
     "model_options": "Options of the architecture, as JSON: '{\"hidden\": [512]}'.",

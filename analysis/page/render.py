@@ -22,14 +22,14 @@ from analysis.page.thumbnails import Key
 from analysis.plots import convergence, influence_histogram, memorization_histogram, style
 from tfmem import experiments, words
 from tfmem.config import Config, ImportConfig, flat, identity
-from tfmem.datasets import Dataset, ImageDataset, StreamedDataset
+from tfmem.datasets import Dataset, ImageDataset, StreamedDataset, short_name
 from tfmem.store.trials import TrialSet
 
 MEM_LEVELS = tuple(level / 10 for level in range(1, 11))
 MAX_PICTURES = 8_000_000  # Characters that all pictures may have together.
 MAX_STREAMED = 1_200  # Pictures of a dataset that reads each of them from a file.
 _OPEN_CLASSES = 20  # With more classes than this, their table starts folded.
-_NO_PICTURE_SIZE = (44, 64)  # CSS pixels that an id takes where there is no picture.
+_NO_PICTURE_SIZE = (44, 72)  # CSS pixels that an id takes where there is no picture.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,14 +60,21 @@ def summarize(trials: TrialSet) -> TrialSummary:
     )
 
 
+def _with_images(dataset: Dataset) -> ImageDataset | None:
+    """Returns a dataset whose examples are images, or None of another."""
+    return dataset if isinstance(dataset, ImageDataset) and dataset.has_images else None
+
+
 def _image_shape(dataset: Dataset) -> tuple[int, ...] | None:
     """Returns height and width of the dataset's images, or None where it has none."""
-    return dataset.input_shape[:2] if isinstance(dataset, ImageDataset) else None
+    found = _with_images(dataset)
+    return found.input_shape[:2] if found else None
 
 
-def _encoded(dataset: Dataset, keys: Sequence[Key]) -> dict[Key, str]:
+def _encoded(examples: Dataset, keys: Sequence[Key]) -> dict[Key, str]:
     """Returns the pictures of the first of these examples, as many as a page may have."""
-    if not isinstance(dataset, ImageDataset):
+    dataset = _with_images(examples)
+    if dataset is None:
         return {}
     white, most = dataset.pixel_max, MAX_STREAMED
     if isinstance(dataset, StreamedDataset):  # Its files are passed over once, for all pictures.
@@ -136,7 +143,7 @@ def _of_config(config: Config) -> dict[str, Any]:
 def _of_dataset(dataset: Dataset) -> dict[str, Any]:
     shape = _image_shape(dataset)
     return {
-        "dataset_name": dataset.name,
+        "dataset_name": short_name(dataset.name),
         "num_train": len(dataset.train),
         "num_test": len(dataset.test),
         "num_classes": dataset.num_classes,
@@ -209,7 +216,7 @@ def to_html(
 
     Args:
       config: the store's.
-      dataset: with images, or without: then ids stand in their place.
+      dataset: with images, or with features or without: then ids stand in their place.
       fingerprint: of the dataset that the trials were made on.
       trials: of the trials that the estimates come from.
       estimates: with influences of every class.

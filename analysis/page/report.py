@@ -120,12 +120,16 @@ def _about(given: Estimates, name: str, num_trials: int) -> list[str]:
 
 
 def _with_images(store: Store, data_dir: str | None) -> tuple[Dataset, list[str]]:
-    """Returns the store's dataset, with images if they can be had; if not, a note says why."""
+    """Returns the store's dataset, with images if they can be had; if not, a note says why.
+
+    Of features there are none to be had, and nothing is said.
+    """
     from analysis.plots import pictures  # As above.
 
     try:
         dataset = load_pictures(store, data_dir)
-        pictures.require_drawable(dataset.input_shape[-1])
+        if dataset.has_images:
+            pictures.require_drawable(dataset.input_shape[-1])
         return dataset, []
     except ValueError as reason:
         logging.warning("no pictures in the report: %s", reason)

@@ -1,5 +1,6 @@
 """How a program's figures get into a folder: each in every format, or left out and said why."""
 
+import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
@@ -7,7 +8,7 @@ from etils import epath
 from matplotlib.figure import Figure
 
 from analysis.cli import program
-from analysis.plots import pictures, style
+from analysis.plots import fonts, pictures, style
 from tfmem.datasets import ImageDataset, StreamedDataset
 
 
@@ -71,16 +72,33 @@ def write(
 
 
 def require_drawable(dataset: ImageDataset) -> None:
-    """Raises LeftOut if the images of a dataset are no pictures."""
+    """Raises LeftOut if the images of a dataset are no pictures; features are shown by ids."""
     try:
-        pictures.require_drawable(dataset.input_shape[-1])
+        if dataset.has_images:
+            pictures.require_drawable(dataset.input_shape[-1])
     except ValueError as error:
         raise LeftOut(str(error)) from error
 
 
-def images(dataset: ImageDataset, split: str, index: Iterable[int]) -> dict[int, np.ndarray]:
-    """Returns uint8 images from 0 to 255 by index, and reads no others."""
+@contextlib.contextmanager
+def examples(
+    dataset: ImageDataset, split: str, index: Iterable[int]
+) -> Iterator[Mapping[int, np.ndarray | str]]:
+    """Figures that are made inside can show these examples: what is yielded is a `Picture.image`.
+
+    Yields:
+      By index, uint8 images from 0 to 255, of which no others are read; or ids, where examples
+      have features in place of images.
+    """
     wanted = sorted(set(index))
+    if dataset.has_images:
+        yield _images(dataset, split, wanted)
+        return
+    with fonts.showing(getattr(dataset, split).ids[wanted].tolist()) as names:
+        yield dict(zip(wanted, names, strict=True))
+
+
+def _images(dataset: ImageDataset, split: str, wanted: Sequence[int]) -> dict[int, np.ndarray]:
     if not isinstance(dataset, StreamedDataset):
         arrays = getattr(dataset, split).images
         return {i: pictures.to_pixels(arrays[i], dataset.pixel_max) for i in wanted}

@@ -86,12 +86,14 @@ def of_classes(dataset: ImageDataset, memorization: np.ndarray, labels: Sequence
     """Returns the figure of some classes.
 
     Args:
-      dataset: with images.
+      dataset: with images, or features, whose ids are shown.
       memorization: float [n].
       labels: of these classes.
     """
     with fonts.showing(dataset.class_names) as names:
         rows = gallery(memorization, dataset.train.labels, labels, names)
         index = (found.example for row in rows for level in row.levels for found in level)
-        images = folder.images(dataset, "train", index)
-        return figure([row.shown(lambda each: Picture(images[each[0]], each[1])) for row in rows])
+        with folder.examples(dataset, "train", index) as train:
+            return figure(
+                [row.shown(lambda each: Picture(train[each[0]], each[1])) for row in rows]
+            )

@@ -69,7 +69,7 @@ def of_pairs(
     """Returns Figs. 4 to 6, one per set.
 
     Args:
-      dataset: with images.
+      dataset: with images, or features, whose ids are shown.
       estimates: of it, with the influence of every class.
       pairs: the high-influence pairs.
       infl_threshold: theta_infl; influence below it is grey.
@@ -82,14 +82,17 @@ def _figures(
     dataset: ImageDataset, sets: Sequence[Sequence[PanelRow[Estimated]]], infl_threshold: float
 ) -> list[Figure]:
     rows = [row for of_set in sets for row in of_set]
-    train = folder.images(dataset, "train", (row.train.example for row in rows))
-    test = folder.images(dataset, "test", (found.example for row in rows for found in row.tests))
+    in_tests = [found.example for row in rows for found in row.tests]
+    with (
+        folder.examples(dataset, "train", (row.train.example for row in rows)) as train,
+        folder.examples(dataset, "test", in_tests) as test,
+    ):
 
-    def shown(row: PanelRow[Estimated]) -> PanelRow[Picture]:
-        return PanelRow(
-            row.name,
-            Picture(train[row.train.example], row.train.value),
-            tuple(Picture(test[i], value, value < infl_threshold) for i, value in row.tests),
-        )
+        def shown(row: PanelRow[Estimated]) -> PanelRow[Picture]:
+            return PanelRow(
+                row.name,
+                Picture(train[row.train.example], row.train.value),
+                tuple(Picture(test[i], value, value < infl_threshold) for i, value in row.tests),
+            )
 
-    return [figure([shown(row) for row in of_set]) for of_set in sets]
+        return [figure([shown(row) for row in of_set]) for of_set in sets]

@@ -110,7 +110,7 @@ def of_scores(
     """Returns the figure of the training examples of lowest or highest score.
 
     Args:
-      dataset: with images.
+      dataset: with images, or features, whose ids are shown.
       scores: of it.
       epoch: what the first model predicts.
       highest: rather than lowest.
@@ -121,16 +121,19 @@ def of_scores(
         label: extreme_examples(score, labels, label, ROWS, highest).tolist()
         for label in highest_classes(score, labels, dataset.num_classes, most).tolist()
     }
-    images = folder.images(dataset, "train", (i for index in shown.values() for i in index))
+    every = [i for index in shown.values() for i in index]
+    with (
+        folder.examples(dataset, "train", every) as train,
+        fonts.showing(dataset.class_names) as names,
+    ):
 
-    def example(i: int) -> Example:
-        return Example(
-            Picture(images[i], float(score[i])),
-            int(labels[i]),
-            int(epoch["unmuted_predicted"][i]),
-            int(epoch["muted_predicted"][i]),
-        )
+        def example(i: int) -> Example:
+            return Example(
+                Picture(train[i], float(score[i])),
+                int(labels[i]),
+                int(epoch["unmuted_predicted"][i]),
+                int(epoch["muted_predicted"][i]),
+            )
 
-    with fonts.showing(dataset.class_names) as names:
         columns = [ClassColumn(names[i], tuple(map(example, index))) for i, index in shown.items()]
         return figure(columns)

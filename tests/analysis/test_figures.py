@@ -883,3 +883,46 @@ def test_pictures_of_imagenet_are_read_by_index(tmp_path):
         whole = Image.fromarray(datasets.images.square(picture, 224))
         whole.thumbnail((160, 160), Image.Resampling.LANCZOS)
         np.testing.assert_array_equal(pixels, np.asarray(whole))
+
+
+def _of_ids(ids):
+    """Returns the texts of a panel of examples that have no pictures."""
+    first, *others = (Picture(name, 0.5) for name in ids)
+    fig = panels.figure([PanelRow("bee", first, tuple(others))])
+    fig.canvas.draw()
+    return fig, fig.axes[0]
+
+
+def test_examples_without_pictures_are_shown_by_their_ids():
+    ids = ["row_00042", "a$b$", "train/cats/of/the/neighbour/IMG_000123.tiff", "x" * 400 + "end"]
+    fig, ax = _of_ids(ids)
+    assert not ax.images
+    # A side is 160 dots of the 200 in an inch: 57.6 points.
+    assert fig.get_size_inches()[0] == pytest.approx(0.8 * ax.get_xlim()[1])
+    shown = [text for text in ax.texts if text.get_text().replace("\n", "") in ids[:3]]
+    assert [text.get_text().replace("\n", "") for text in shown] == ids[:3]
+    (last,) = (text for text in ax.texts if text.get_text().endswith("end"))
+    assert last.get_text().startswith("…")
+    assert last.get_text().count("\n") == 4
+    frames = [frame.get_window_extent() for frame in ax.patches]
+    for text, frame in zip([*shown, last], frames, strict=True):
+        inside = text.get_window_extent()
+        assert frame.x0 < inside.x0
+        assert inside.x1 < frame.x1
+        assert frame.y0 < inside.y0
+        assert inside.y1 < frame.y1
+
+
+def test_ids_of_features_in_any_script_are_shown_without_warnings(recwarn):
+    """Those that no font has begin with their number."""
+    splits = [
+        datasets.ArraySplit(np.arange(2), ids, np.ones((2, 3), np.float32))
+        for ids in (["\u732b", "\U0001ffff"], ["a", "b"])
+    ]
+    dataset = datasets.ArrayDataset("", *splits, ("p", "q"))
+    fig = gallery.of_classes(dataset, np.array([0.0, 1.0]), [0, 1])
+    fig.canvas.draw()
+    texts = _texts(fig.axes[0])
+    assert "1 □" in texts
+    assert "\u732b" in texts or "0 □" in texts  # As the fonts of the machine have it.
+    assert not [each for each in recwarn if "Glyph" in str(each.message)]

@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from tfmem import words
-from tfmem.config import Config
-from tfmem.datasets import arrays, digits, folder, imagenet, tfds
+from tfmem.config import Config, LastLayerConfig
+from tfmem.datasets import arrays, digits, features, folder, imagenet, tables, tfds
 from tfmem.datasets.base import (
     ArrayDataset,
     ArraySplit,
@@ -25,7 +25,8 @@ from tfmem.disk import atomic
 __all__ = ["LOADERS", "SOURCES", "ArrayDataset", "ArraySplit", "Dataset", "ImageDataset"]
 __all__ += ["Source", "Split", "StreamedDataset", "corrupt_labels", "known", "load", "load_for"]
 __all__ += ["located", "needs_download", "numbered_ids", "require_in_memory", "require_known"]
-__all__ += ["require_same_ids", "require_same_labels", "train_on_test_too", "uses_tensorflow"]
+__all__ += ["require_same_ids", "require_same_labels", "short_name", "train_on_test_too"]
+__all__ += ["uses_tensorflow"]
 
 _TFDS = ("mnist", "fashion_mnist", "cifar10", "cifar100")
 
@@ -69,6 +70,11 @@ SOURCES: Mapping[str, Source] = {
         "a file with x_train, y_train, x_test and y_test, or MedMNIST's names",
         lambda which, data_dir, size, share: arrays.load(which, size, share),
     ),
+    "csv": Source(
+        "PATH[:COLUMN]",
+        "a table of numbers with a column of labels: label, or COLUMN",
+        lambda which, data_dir, size, share: tables.load(which, share),
+    ),
 }
 
 
@@ -92,10 +98,19 @@ def require_known(name: str) -> None:
 
 
 def located(name: str) -> str:
-    """Returns the name of a dataset with its path absolute, if it has one (folder:, npz:)."""
+    """Returns the name of a dataset with its path absolute, if it has one (folder:, npz:, csv:)."""
     kind, _, which = name.partition(":")
-    is_path = kind in SOURCES and SOURCES[kind].which == "PATH" and which
+    is_path = kind in SOURCES and SOURCES[kind].which.startswith("PATH") and which
     return f"{kind}:{atomic.absolute(which)}" if is_path else name
+
+
+def short_name(name: str) -> str:
+    """Returns the name of a dataset for titles: the last part of its path, if it has one."""
+    kind, _, which = name.partition(":")
+    if kind not in SOURCES or not SOURCES[kind].which.startswith("PATH"):
+        return name
+    path = tables.path_and_label(which)[0] if kind == "csv" else which
+    return path.rstrip("/").rpartition("/")[2]
 
 
 def uses_tensorflow(name: str) -> bool:
@@ -122,6 +137,7 @@ def load(
     data_dir: str | None = None,
     image_size: int | None = None,
     test_share: float = 0.0,
+    standardize: bool = False,
 ) -> ImageDataset:
     """Returns the dataset of that name.
 
@@ -133,10 +149,12 @@ def load(
         None keeps the images as they are; ImageNet's are 224.
       test_share: of each class's examples that are held out as test examples, in [0, 1), where a
         KIND:WHICH has no second split; see `variants.hold_out`.
+      standardize: whether features are standardized by the training set; see `features.ready`.
 
     Raises:
       ValueError: no such dataset, its data is missing or is not as it should be, image_size is
-        less than 1, or the dataset has a second split and there is a test_share.
+        less than 1 or for features, standardize is for images, or the dataset has a second split
+        and there is a test_share.
     """
     require_known(name)
     if image_size is not None and image_size < 1:
@@ -148,9 +166,13 @@ def load(
             raise ValueError(
                 f"{name} has a test split: --test_share={test_share:g} is for datasets without one"
             )
-        return LOADERS[name](data_dir, image_size)
-    kind, _, which = name.partition(":")
-    return SOURCES[kind].load(which, data_dir, image_size, test_share)
+        found = LOADERS[name](data_dir, image_size)
+    else:
+        kind, _, which = name.partition(":")
+        found = SOURCES[kind].load(which, data_dir, image_size, test_share)
+    if image_size is not None and not found.has_images:
+        raise ValueError(f"--image_size={image_size} is for images, and {name} has features")
+    return features.ready(found, standardize)
 
 
 def load_for(config: Config, data_dir: str | None = None) -> ImageDataset:
@@ -161,11 +183,15 @@ def load_for(config: Config, data_dir: str | None = None) -> ImageDataset:
       data_dir: where TFDS keeps its data, for the datasets that come from there.
 
     Raises:
-      ValueError: as `load`, `corrupt_labels` and `train_on_test_too`.
+      ValueError: as `load`, `corrupt_labels` and `train_on_test_too`, or images of features are to
+        be cropped or flipped.
     """
-    dataset = load(config.dataset, data_dir, config.image_size, config.test_share)
+    given = config.image_size, config.test_share, config.standardize
+    dataset = load(config.dataset, data_dir, *given)
     if config.kind == "import":
         return dataset
+    trained = config.network if isinstance(config, LastLayerConfig) else config.experiment
+    features.require_suited(trained, dataset)
     experiment = config.experiment
     dataset = corrupt_labels(dataset, experiment.corrupted_labels, experiment.seed)
     joined = config.kind == "turnover" and config.test_examples

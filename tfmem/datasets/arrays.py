@@ -1,10 +1,10 @@
-"""A dataset in one npz file, with the arrays of Keras's mnist.npz or those of MedMNIST."""
+"""A dataset in one npz file, with the names of arrays of Keras's mnist.npz or of MedMNIST."""
 
 import numpy as np
 from absl import logging
 from etils import epath
 
-from tfmem.datasets import base, images, labelling, variants
+from tfmem.datasets import base, features, images, labelling, variants
 from tfmem.disk import npz
 
 # Images and labels of a split, as Keras's files and as MedMNIST's name them.
@@ -17,10 +17,10 @@ def load(path: str, image_size: int | None = None, test_share: float = 0.0) -> b
 
     It has `x_train`, `y_train`, `x_test` and `y_test`, or `train_images`, `train_labels`,
     `test_images` and `test_labels`: images are uint8 [n, height, width] or [n, height, width,
-    channels], labels as `labelling.read` takes them. Without a test split, that of val, valid or
-    validation is it; with a test_share there is none. The file may have `class_names` (str),
-    `train_ids` and `test_ids` (str or int); without them classes and examples are numbered. A
-    warning names what else it has.
+    channels], features finite float32 or float64 [n, ...], labels as `labelling.read` takes them.
+    Without a test split, that of val, valid or validation is it; with a test_share there is none.
+    The file may have `class_names` (str), `train_ids` and `test_ids` (str or int); without them
+    classes and examples are numbered. A warning names what else it has.
 
     Args:
       path: on any file system that `etils.epath` knows.
@@ -33,7 +33,7 @@ def load(path: str, image_size: int | None = None, test_share: float = 0.0) -> b
     file = epath.Path(path).expanduser()
     with npz.open_npz(file) as archive:
         names = _find_arrays(file, archive.files, test_share)
-        pixels = {of: _pixels(archive[own[0]], f"{file}: {own[0]}") for of, own in names.items()}
+        inputs = {of: _inputs(archive[own[0]], f"{file}: {own[0]}") for of, own in names.items()}
         given = {
             name: _texts(archive[name], f"{file}: {name}")
             for name in (_CLASSES, *(f"{split}_ids" for split in names))
@@ -50,11 +50,14 @@ def load(path: str, image_size: int | None = None, test_share: float = 0.0) -> b
     for split, (of_images, of_labels) in names.items():
         own = found.arrays[of_labels]
         ids = given.get(f"{split}_ids", base.numbered_ids(split, len(own)))
-        counts = {of_images: len(pixels[split]), of_labels: len(own), f"{split}_ids": len(ids)}
+        counts = {of_images: len(inputs[split]), of_labels: len(own), f"{split}_ids": len(ids)}
         if len(set(counts.values())) > 1:
             lengths = ", ".join(f"{name} has {count}" for name, count in counts.items())
             raise ValueError(f"{file}: lengths differ: {lengths}")
-        splits.append((own, ids, images.resize(pixels[split], image_size)))
+        found_here = inputs[split]
+        if found_here.dtype == np.uint8:
+            found_here = images.resize(found_here, image_size)
+        splits.append((own, ids, found_here))
     if found.num_classes > base.MAX_CLASSES:
         raise ValueError(
             f"{file} has label {found.num_classes - 1}, expected at most {base.MAX_CLASSES - 1}: "
@@ -64,7 +67,8 @@ def load(path: str, image_size: int | None = None, test_share: float = 0.0) -> b
     try:
         parts = [base.ArraySplit(*split) for split in splits]
         train, test = variants.hold_out(parts[0], test_share) if test_share else parts
-        return base.ArrayDataset(f"npz:{path}", train, test, class_names, 255)
+        pixel_max = 255 if train.images.dtype == np.uint8 else None
+        return base.ArrayDataset(f"npz:{path}", train, test, class_names, pixel_max)
     except ValueError as error:
         raise ValueError(f"{file}: {error}") from error
 
@@ -108,14 +112,22 @@ def _find_arrays(
     )
 
 
-def _pixels(array: np.ndarray, what: str) -> np.ndarray:
-    if array.dtype != np.uint8:
-        raise ValueError(f"{what} is {array.dtype}, expected uint8 pixels from 0 to 255")
-    if array.ndim not in (3, 4) or 0 in array.shape[1:]:
+def _inputs(array: np.ndarray, what: str) -> np.ndarray:
+    """Returns images, uint8 [n, height, width, channels], or features, float64 or float32."""
+    is_features = array.dtype.kind == "f" and array.dtype.itemsize in (4, 8)
+    if not is_features and array.dtype != np.uint8:
         raise ValueError(
-            f"{what} has shape {array.shape}, expected [n, height, width] or "
-            "[n, height, width, channels]"
+            f"{what} is {array.dtype}, expected uint8 pixels from 0 to 255, or float32 or float64 "
+            "features"
         )
+    if 0 in array.shape[1:] or not array.ndim or not (is_features or array.ndim in (3, 4)):
+        expected = "[n, height, width] or [n, height, width, channels]; as float32, any [n, ...]"
+        expected = "[n, ...] without an axis of 0" if is_features else expected
+        raise ValueError(f"{what} has shape {array.shape}, expected {expected}")
+    if is_features:
+        features.require_finite(array, what)
+        native = array.astype(array.dtype.newbyteorder("="), copy=False)
+        return native[:, None] if array.ndim == 1 else native
     images.require_channels_last(array.shape, what)
     return array[..., None] if array.ndim == 3 else array
 

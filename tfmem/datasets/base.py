@@ -9,6 +9,7 @@ import dataclasses
 import functools
 import hashlib
 from collections.abc import Iterator
+from typing import ClassVar
 
 import numpy as np
 
@@ -75,8 +76,8 @@ class ArraySplit(Split):
     """The examples of one split with their images in memory.
 
     Attributes:
-      images: uint8 [n, height, width, channels], or float32 [n, d] for representations that take
-        the place of pixels (such as penultimate features).
+      images: uint8 [n, height, width, channels], or features in place of pixels (those of a table,
+        or a network's representations): float32 or float64 [n, ...].
     """
 
     images: np.ndarray
@@ -85,12 +86,14 @@ class ArraySplit(Split):
         super().__post_init__()
         if len(self.images) != len(self.labels):
             raise ValueError(f"{len(self.images)} images for {len(self.labels)} labels")
-        if (self.images.dtype, self.images.ndim) not in ((np.uint8, 4), (np.float32, 2)):
+        dtype, axes = self.images.dtype, self.images.ndim
+        if dtype == np.uint8 and axes == 4:
+            images.require_channels_last(self.images.shape, "an array of images")
+        elif dtype not in (np.float32, np.float64) or axes < 2:
             raise ValueError(
-                f"images are {self.images.dtype} of shape {self.images.shape}, expected uint8 "
-                "[n, height, width, channels] or float32 [n, d]"
+                f"images are {dtype} of shape {self.images.shape}, expected uint8 [n, height, "
+                "width, channels], or float32 or float64 [n, ...]"
             )
-        images.require_channels_last(self.images.shape, "an array of images")
 
     def take(self, index: np.ndarray | slice) -> "ArraySplit":
         """Returns some of the examples: int [k] or bool [n], or a slice, which copies no images."""
@@ -123,8 +126,8 @@ class Dataset:
       train: the n training examples.
       test: the n' test examples.
       class_names: one per class, in label order; at most 65,536.
-      pixel_max: the largest value a pixel can take; images are divided by it. None: images are
-        not scaled (representations), or there are none.
+      pixel_max: the largest value a pixel can take; images are divided by it. None: there are
+        none, or features in their place, which are not scaled.
     """
 
     name: str
@@ -179,7 +182,7 @@ class Dataset:
 
 @dataclasses.dataclass(frozen=True)
 class ArrayDataset(Dataset):
-    """A dataset whose images, or the representations in their place, are in memory."""
+    """A dataset whose images, or the features in their place, are in memory."""
 
     train: ArraySplit
     test: ArraySplit
@@ -187,7 +190,7 @@ class ArrayDataset(Dataset):
     def __post_init__(self):
         super().__post_init__()
         train, test = self.train.images, self.test.images
-        if train.shape[1:] != test.shape[1:] or train.dtype != test.dtype:
+        if train.shape[1:] != test.shape[1:] or train.dtype.kind != test.dtype.kind:
             raise ValueError(
                 f"training images are {train.dtype} {train.shape[1:]}, test images "
                 f"{test.dtype} {test.shape[1:]}; expected the same"
@@ -195,8 +198,13 @@ class ArrayDataset(Dataset):
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """(height, width, channels) of an image, or (d,) of a representation."""
+        """(height, width, channels) of an image, or the shape of an example's features."""
         return self.train.images.shape[1:]
+
+    @property
+    def has_images(self) -> bool:
+        """Whether the examples are images, and not features."""
+        return self.train.images.dtype == np.uint8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -208,6 +216,8 @@ class StreamedDataset(Dataset):
     """
 
     stream: ImageStream = dataclasses.field(kw_only=True)
+
+    has_images: ClassVar[bool] = True
 
     @property
     def input_shape(self) -> tuple[int, ...]:

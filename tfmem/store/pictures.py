@@ -8,7 +8,7 @@ from tfmem.store.store import Store
 
 
 def load_pictures(store: Store, data_dir: str | None) -> ImageDataset:
-    """Returns the dataset of a store, with its images.
+    """Returns the dataset of a store, with its images, or the features in their place.
 
     A dataset of TFDS's is looked for in `data_dir`.
 

@@ -188,18 +188,16 @@ def make_dynamics_trainer(
     )
 
 
-def require_sound(config: ExperimentConfig, dataset: ImageDataset) -> None:
-    """Raises ValueError, in one line, if a model of one's own does not give logits.
+def require_model(config: ExperimentConfig, dataset: ImageDataset) -> None:
+    """Builds a model; ValueError if it does not take what the dataset has, or gives no logits.
 
-    Those that make a trainer need not ask: they see it before the first trial. A launcher on Ray
-    makes none.
+    What makes a trainer need not ask: it sees it before the first trial. A launcher on Ray makes
+    none.
     """
-    if not config.model_source:
-        return  # Without TensorFlow, which workers import.
     quiet.import_tensorflow()
     from tfmem.training.problem import Problem
 
-    _sound(Problem(config, dataset))
+    _sound(Problem(config, dataset)).build_model()
 
 
 def _sound(problem: "Problem") -> "Problem":

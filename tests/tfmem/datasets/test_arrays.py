@@ -146,8 +146,8 @@ NPZ_ERRORS = {
         "lacks y_test; it has x_train, y_train, x_test; expected x_train, .*or train_images, ",
     ),
     "float pixels": (
-        {"x_train": np.zeros((5, 4, 6))},
-        "x_train is float64, expected uint8 pixels from 0 to 255",
+        {"x_train": np.zeros((5, 4, 6), np.float16)},
+        "x_train is float16, expected uint8 pixels from 0 to 255, or float32 or float64",
     ),
     "flat": ({"x_test": np.zeros((2, 24), np.uint8)}, r"x_test has shape \(2, 24\), expected \[n"),
     "no whole numbers": (

@@ -73,8 +73,9 @@ def test_representations(tiny):
         for split in (train, test)
     ]
     assert dataset.fingerprint != ArrayDataset("", *pixels, tiny.class_names).fingerprint
-    with pytest.raises(ValueError, match=r"images are float64 of shape \(21, 5\), expected uint8"):
-        vectors(np.float64)
+    assert ArrayDataset("", *vectors(np.float64), tiny.class_names).input_shape == (5,)
+    with pytest.raises(ValueError, match=r"images are float16 of shape \(21, 5\), expected uint8"):
+        vectors(np.float16)
     with pytest.raises(ValueError, match=r"training images are float32 \(5,\), test images uint8"):
         ArrayDataset("", train, tiny.test, tiny.class_names)
 

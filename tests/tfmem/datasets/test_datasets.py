@@ -1,5 +1,6 @@
 """The table of datasets, and real ones where they are."""
 
+import re
 import subprocess
 import sys
 
@@ -85,6 +86,7 @@ def test_tfds_where_it_is_prepared(name, tfds_dir):
     [
         ("digits", False),
         ("npz:a.npz", False),
+        ("csv:a.csv", False),
         ("folder:a", False),
         ("mnist", True),
         ("imagenet2012", True),
@@ -98,13 +100,28 @@ def test_what_tensorflow_reads(name, uses):
 def test_unknown_dataset():
     with pytest.raises(ValueError, match=r"did you mean 'fashion_mnist'.*digits, mnist"):
         datasets.load("fashon_mnist")
-    everything = ", ".join([*SHAPES, "tfds:NAME", "folder:PATH", "npz:PATH"])
+    everything = ", ".join([*SHAPES, "tfds:NAME", "folder:PATH", "npz:PATH", "csv:PATH[:COLUMN]"])
     assert datasets.known() == everything
     for name in ("", "foldr:x", "digits:x", ":x"):
-        with pytest.raises(ValueError, match=f"unknown dataset '{name}'.*{everything}$"):
+        with pytest.raises(ValueError, match=f"unknown dataset '{name}'.*{re.escape(everything)}$"):
             datasets.require_known(name)
-    for kind, which in (("tfds", "NAME"), ("folder", "PATH"), ("npz", "PATH")):
+    kinds = (("tfds", "NAME"), ("folder", "PATH"), ("npz", "PATH"), ("csv", "PATH[:COLUMN]"))
+    for kind, which in kinds:
         datasets.require_known(f"{kind}:x")
-        expected = f"'{kind}:' lacks its {which}: expected {kind}:{which}, .*{everything}$"
+        expected = re.escape(f"'{kind}:' lacks its {which}: expected {kind}:{which}, ")
+        expected += f".*{re.escape(everything)}$"
         with pytest.raises(ValueError, match=expected):
             datasets.needs_download(f"{kind}:")
+
+
+def test_short_names_are_for_titles():
+    names = {
+        "digits": "digits",
+        "tfds:emnist/letters": "tfds:emnist/letters",
+        "folder:/data/birds/": "birds",
+        "npz:gs://bucket/own.npz": "own.npz",
+        "csv:/data/own.csv": "own.csv",
+        "csv:gs://bucket/own.csv:kind of": "own.csv",
+        "": "",
+    }
+    assert {name: datasets.short_name(name) for name in names} == names

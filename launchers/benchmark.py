@@ -13,8 +13,8 @@ import time
 from absl import flags
 
 from analysis.cli import arguments, program
-from launchers.cli import training_flags
-from tfmem import datasets, experiments, quiet
+from launchers.cli import launching, training_flags
+from tfmem import experiments, quiet
 from tfmem.training import trainers
 from tfmem.training.failures import succeeded
 from tfmem.words import counted, duration
@@ -28,7 +28,7 @@ def time_experiment() -> None:
     config = training_flags.experiment()
     training_flags.require_images(config)
     options = training_flags.options()
-    dataset = datasets.load_for(config, FLAGS.data_dir)
+    config, dataset = launching.load(config)
     quiet.import_tensorflow()
     trainer = trainers.make_trainer(config, dataset, options)
     trials = range(FLAGS.num_trials or trainer.batch_of_trials)

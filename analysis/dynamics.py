@@ -64,11 +64,12 @@ def main() -> None:
         store = Store.open(path)
         config = stores.config_of(store, DynamicsConfig)
         groups, found = read(store, config, FLAGS.allow_missing)
-        print(("\n" if index else "") + dynamics.describe(config, groups))
+        replaced = store.dataset.train.corrupted
+        corrupted.append(0 if replaced is None else int(replaced.sum()))
+        print(("\n" if index else "") + dynamics.describe(config, groups, corrupted[-1]))
         there = {curves.condition: curves.num_runs for curves in found}
         stores.print_lacking(store, config.runs, dict.fromkeys(config.conditions, 0) | there)
         print(dynamics.report(found))
-        corrupted.append(config.experiment.corrupted_labels)
         if FLAGS.gradients_out or (FLAGS.out and len(named) > 1):
             everything.append(_on_everything(found, path, gradients=bool(FLAGS.gradients_out)))
     if FLAGS.out:

@@ -28,7 +28,7 @@ from analysis.estimates import files
 from analysis.estimates.values import Estimates, Pairs
 from analysis.measures import examples
 from tfmem import datasets
-from tfmem.datasets import ImageDataset
+from tfmem.datasets import ImageDataset, own, variants
 
 if TYPE_CHECKING:  # Its imports take a second that --help does not need.
     from matplotlib.figure import Figure
@@ -40,11 +40,14 @@ _CLASSES = 10  # Classes in Fig. 1, unless they are named.
 def _load_dataset() -> ImageDataset | None:
     """Returns the dataset of the estimates, or None where none is named."""
     if not FLAGS.dataset:
-        for flag in ("data_dir", "image_size", "test_share", "classes"):
+        for flag in ("data_dir", "image_size", "test_share", "labels", "classes"):
             if FLAGS[flag].value:
                 raise ValueError(f"--{flag} is about pictures, which need --dataset")
         return None
-    return datasets.load(FLAGS.dataset, FLAGS.data_dir, FLAGS.image_size, FLAGS.test_share)
+    dataset = datasets.load(FLAGS.dataset, FLAGS.data_dir, FLAGS.image_size, FLAGS.test_share)
+    if not FLAGS.labels:
+        return dataset
+    return variants.replace_labels(dataset, own.read_labels(FLAGS.labels, dataset))
 
 
 def _read_estimates(path: str, dataset: ImageDataset | None) -> Estimates:
@@ -130,6 +133,8 @@ if __name__ == "__main__":
             "Share of each class that was held out for testing, where the trials had --test_share."
         )
         flags.DEFINE_float("test_share", 0.0, text)
+        text = "FILE[:NAME]: training labels of your own, where the trials had --labels."
+        arguments.define_path("labels", text)
     with program.group("What is shown"):
         text = "Side in pixels that pictures are resized to, where a dataset's differ in size."
         arguments.define_count("image_size", None, text)

@@ -50,7 +50,7 @@ def choose_subsets(
         if dataset.train.corrupted is None:
             raise ValueError(
                 "nothing tells easy examples from difficult ones: give --scores=FILE "
-                "(tfmem turnover makes it) or --corrupted_labels"
+                "(tfmem turnover makes it), --labels or --corrupted_labels"
             )
         return by_corruption(dataset.train.corrupted, size, experiment.seed)
     known = scores.read(FLAGS.scores)
@@ -68,7 +68,7 @@ def main() -> int:
     experiment = training_flags.experiment()
     training_flags.require_images(experiment)
     options = training_flags.options()
-    dataset = datasets.load_for(experiment, FLAGS.data_dir)
+    experiment, dataset = launching.load(experiment)
     size = FLAGS.subset_size or round(experiments.FOLLOWED_SHARE * len(dataset.train))
     subsets = choose_subsets(experiment, dataset, size)
     config = DynamicsConfig(
@@ -117,6 +117,6 @@ if __name__ == "__main__":
     with program.group("What is read and written"):
         text = "Scores file (tfmem turnover): its lowest are easy examples, its highest difficult."
         arguments.define_path("scores", text)
-    training_flags.define_training(without=["subset_ratio"], stacks=False)
+    training_flags.define_training(without=training_flags.OF_SUBSETS, stacks=False)
     training_flags.define_launch()
     program.run(main)

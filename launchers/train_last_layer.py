@@ -13,7 +13,7 @@ from etils import epath
 
 from analysis.cli import arguments, program
 from launchers.cli import launching, training_flags
-from tfmem import datasets, experiments, quiet
+from tfmem import experiments, quiet
 from tfmem.config import LastLayerConfig, digest
 from tfmem.datasets import ImageDataset
 from tfmem.store import representations
@@ -36,6 +36,7 @@ def resolve() -> LastLayerConfig:
     if network in experiments.NETWORK_OF:
         raise ValueError(f"--network={network} is itself an experiment of the last layer")
     fields = ("dataset", "image_size", "test_share", "standardize", "seed", "corrupted_labels")
+    fields += ("labels",)
     shared = {field: getattr(experiment, field) for field in fields}
     overrides = {**shared, "epochs": FLAGS.network_epochs}
     return LastLayerConfig(
@@ -67,7 +68,7 @@ def main() -> int:
     config = resolve()
     options = trainers.Options(stack=training_flags.options().stack)
     trials = arguments.chosen_trials() or range(config.num_trials)
-    dataset = datasets.load_for(config, FLAGS.data_dir)
+    config, dataset = launching.load(config)
     folder = epath.Path(FLAGS.store) / representations.FOLDER
     if not representations.exist(folder):
         quiet.import_tensorflow()

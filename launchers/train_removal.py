@@ -81,7 +81,7 @@ def main() -> int:
     estimates = files.read(FLAGS.estimates)
     config, pairs, notes = make_config(experiment, estimates)
     trials = training_flags.condition_trials(config)
-    dataset = datasets.load_for(config, FLAGS.data_dir)
+    config, dataset = launching.load(config)
     labels = estimates.train_labels, estimates.test_labels
     datasets.require_same_labels(dataset, *labels, FLAGS.estimates)
     in_pairs = None if pairs is None else pairs.train_index
@@ -123,6 +123,6 @@ if __name__ == "__main__":
     with program.group("What is read and written"):
         text = "Estimates file of the dataset, ours or a published one."
         arguments.define_path("estimates", text, required=True)
-    training_flags.define_training(without=["subset_ratio"])
+    training_flags.define_training(without=training_flags.OF_SUBSETS)
     training_flags.define_launch()
     program.run(main)

@@ -17,7 +17,7 @@ from absl import flags
 
 from analysis.cli import arguments, program
 from launchers.cli import launching, training_flags
-from tfmem import datasets, experiments
+from tfmem import experiments
 from tfmem.config import ExperimentConfig
 from tfmem.store.store import Store
 from tfmem.training import trainers
@@ -55,7 +55,7 @@ def main() -> int:
     if not trials:
         raise ValueError(f"--shard={FLAGS.shard}: there are fewer trials than shards")
     with launching.without_gpus() if room else contextlib.nullcontext():
-        dataset = datasets.load_for(config, FLAGS.data_dir)
+        config, dataset = launching.load(config)
         if room and not Store.exists(FLAGS.store):  # The trainers are made elsewhere, and later.
             trainers.require_model(config, dataset)
     return launching.train_missing(
@@ -63,7 +63,7 @@ def main() -> int:
         dataset,
         trials,
         lambda: trainers.make_trainer(config, dataset, options),
-        on_ray=launching.on_ray(config, room) if room else None,
+        on_ray=launching.on_ray(config, dataset, room) if room else None,
         asked=asked,
     )
 

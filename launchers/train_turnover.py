@@ -71,7 +71,7 @@ def main() -> int:
     config = TurnoverConfig(experiment, FLAGS.test_examples)
     trials = arguments.chosen_trials() or range(config.num_trials)
     options = training_flags.options()
-    loaded = datasets.load_for(config, FLAGS.data_dir)
+    config, loaded = launching.load(config)
     dataset = datasets.require_in_memory(loaded, "turn-over dropout")
     num_train = len(dataset.train) - (len(dataset.test) if config.test_examples else 0)
     if FLAGS.influence > num_train:
@@ -99,6 +99,6 @@ if __name__ == "__main__":
         text = "Estimate the influence of so many training examples, those with the highest scores,"
         arguments.define_count("influence", 0, f"{text} on all test examples.", lowest=0)
     training_flags.define_store()
-    training_flags.define_training(without=["subset_ratio"], stacks=False)
+    training_flags.define_training(without=training_flags.OF_SUBSETS, stacks=False)
     training_flags.define_launch()
     program.run(main)

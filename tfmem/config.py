@@ -12,7 +12,7 @@ import itertools
 import json
 import typing
 from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, TypeVar
 
 CROPS = ("none", "padded", "area_aspect")
 DRAWN, BUILT = INITIAL_WEIGHTS = ("drawn", "built")
@@ -118,6 +118,13 @@ class ExperimentConfig:
         all trials (`tfmem.datasets.corrupt_labels`).
       standardize: whether features are standardized by the training set
         (`tfmem.datasets.features.ready`); images are not.
+      labels: FILE[:NAME] of one's own training labels, for the reader (`tfmem.datasets.own`); a
+        moved file is still the same file. "" where the dataset's are taken.
+      labels_digest: SHA-256, in hexadecimal, of what it says of the dataset's examples.
+      candidates: FILE[:NAME] of the training examples of which trials leave some out, for the
+        reader; `subset_ratio` is then the share of these that a trial sees, and all others are in
+        every trial. "" where any example may be left out.
+      candidates_digest: SHA-256, in hexadecimal, of who they are.
     """
 
     name: str
@@ -147,9 +154,13 @@ class ExperimentConfig:
     model_source: str = ""
     initial_weights: str = DRAWN
     standardize: bool = False
+    labels: str = ""
+    labels_digest: str = ""
+    candidates: str = ""
+    candidates_digest: str = ""
 
     kind: ClassVar[Literal["experiment"]] = "experiment"
-    not_identity: ClassVar[tuple[str, ...]] = ()
+    not_identity: ClassVar[tuple[str, ...]] = ("labels", "candidates")
 
     def __post_init__(self):
         # As JSON would give it back, so that a config equals the one that was written.
@@ -178,6 +189,8 @@ class ExperimentConfig:
         _require(self, "model_source", given, "the text of the file, of a model of one's own alone")
         known = self.initial_weights in INITIAL_WEIGHTS
         _require(self, "initial_weights", known, f"one of {INITIAL_WEIGHTS}")
+        beside = "0 beside labels of one's own: give --labels or --corrupted_labels=N, not both"
+        _require(self, "corrupted_labels", not (self.labels and self.corrupted_labels), beside)
         _require(self, "test_share", 0 <= self.test_share < 1, "in [0, 1)")
 
     @property
@@ -414,7 +427,9 @@ class ImportConfig:
 
 
 _OnExperiment = LastLayerConfig | RemovalConfig | TurnoverConfig | DynamicsConfig
+TrainedConfig = ExperimentConfig | _OnExperiment
 Config = ExperimentConfig | ImportConfig | _OnExperiment
+_Trained = TypeVar("_Trained", bound=TrainedConfig)
 _KINDS = {cls.kind: cls for cls in typing.get_args(Config)}
 _ABSENT = "(absent)"  # A field that the other kind of config has.
 _NESTED = ("experiment", "network")  # Fields that are experiments.
@@ -478,6 +493,22 @@ def identity(config: Config, defaults: bool = False) -> dict[str, Any]:
         values["model"] = values["model"].rpartition(":")[2]
         values["model_source"] = hashlib.sha256(values["model_source"].encode()).hexdigest()
     return values
+
+
+def with_digests(config: _Trained, labels: str, candidates: str) -> _Trained:
+    """Returns the config with the digests of the files that its experiments name."""
+    if isinstance(config, ExperimentConfig):
+        return dataclasses.replace(
+            config,
+            labels_digest=labels if config.labels else "",
+            candidates_digest=candidates if config.candidates else "",
+        )
+    nested = {
+        field.name: with_digests(getattr(config, field.name), labels, candidates)
+        for field in dataclasses.fields(config)
+        if field.name in _NESTED
+    }
+    return dataclasses.replace(config, **nested)
 
 
 def digest(config: Config, dataset_fingerprint: str) -> str:

@@ -223,6 +223,9 @@ OVERRIDES: Mapping[str, str] = {
     "precision": "Numbers the model computes with.",
     "seed": "Base seed of every random choice.",
     "corrupted_labels": "Training labels that are replaced by uniform random ones.",
+    "labels": "FILE[:NAME], npz, npy or csv: training labels of your own, one for each example.",
+    "candidates": "FILE[:NAME], npz, npy, csv or txt: ids or indices of the only training examples "
+    "that are left out at random; --subset_ratio is the share of these that a trial sees.",
 }
 # Fields that mean something only beside a certain value of another, and what they are without it.
 _DETAILS_OF: Mapping[str, Mapping[str, Any]] = {

@@ -9,8 +9,13 @@ from tfmem import seeds
 from tfmem.config import DIFFICULT, EASY, EVERYTHING, WITHOUT_DIFFICULT, Condition
 
 
-def subset_size(n: int, ratio: float) -> int:
+def subset_size(n: int, ratio: float, what: str = "training examples") -> int:
     """Returns m, the nearest integer to ratio * n.
+
+    Args:
+      n: how many there are.
+      ratio: in (0, 1).
+      what: they are, in an error.
 
     Raises:
       ValueError: the ratio leaves every example in or every example out, so that nothing can be
@@ -19,7 +24,7 @@ def subset_size(n: int, ratio: float) -> int:
     m = round(ratio * n)
     if not 0 < m < n:
         raise ValueError(
-            f"a subset ratio of {ratio} takes {m} of {n} training examples: "
+            f"a subset ratio of {ratio} takes {m} of {n} {what}: "
             "it must leave at least one in and one out"
         )
     return m
@@ -47,19 +52,35 @@ class RandomSubsets:
     """A uniform random subset of `subset_size(n, ratio)` examples for each trial.
 
     Every subset of that size is equally likely: I ~ P([n], m) in Sec. 2, Algorithm 1 line 1.
+
+    Attributes:
+      n: examples.
+      ratio: m / n; with candidates, the share of these that is in.
+      base_seed: of the random choices.
+      candidates: bool [n], who may be left out: all others are in every subset. None: all may.
     """
 
     n: int
     ratio: float
     base_seed: int
+    candidates: np.ndarray | None = None
 
     @property
     def size(self) -> int:
-        return subset_size(self.n, self.ratio)
+        return self.n - self._left_out
 
     def mask(self, trial: int) -> np.ndarray:
-        order = seeds.generator(self.base_seed, trial, "subset").permutation(self.n)
-        return _mask(self.n, order[: self.size])
+        rng = seeds.generator(self.base_seed, trial, "subset")
+        everybody = np.arange(self.n)
+        who = everybody if self.candidates is None else everybody[self.candidates]
+        return ~_mask(self.n, rng.permutation(who)[len(who) - self._left_out :])
+
+    @property
+    def _left_out(self) -> int:
+        if self.candidates is None:
+            return self.n - subset_size(self.n, self.ratio)
+        count = int(np.count_nonzero(self.candidates))
+        return count - subset_size(count, self.ratio, "candidates")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -270,9 +270,8 @@ def report(found: Sequence[Curves]) -> str:
     return "\n".join(lines).rstrip()
 
 
-def describe(followed: DynamicsConfig, groups: Groups) -> str:
-    """Returns what was followed as one line."""
-    corrupted = followed.experiment.corrupted_labels
+def describe(followed: DynamicsConfig, groups: Groups, corrupted: int) -> str:
+    """Returns what was followed, of whose training labels so many were replaced, as one line."""
     parts = []
     for members, what in ((groups["train"], "training"), (groups["test"], "test")):
         total, easy, difficult = members.sum(axis=1)

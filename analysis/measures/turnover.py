@@ -63,7 +63,7 @@ class EarlyStopping:
 
 @dataclasses.dataclass(frozen=True)
 class Corruption:
-    """Scores of examples whose labels were replaced by random ones, and of the others.
+    """Scores of examples whose labels were replaced, and of the others.
 
     Attributes:
       groups: by what their label is, how many examples there are and their mean score, nan without
@@ -147,7 +147,7 @@ def corruption(found: Scores) -> Corruption | None:
         return None
     parts = {
         "real": score[~replaced],
-        "replaced by a random one": score[replaced],
+        "replaced": score[replaced],
         "  that is another one": score[changed],
     }
     groups = {

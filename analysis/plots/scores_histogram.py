@@ -42,8 +42,8 @@ def draw(ax: Axes, score: np.ndarray, corrupted: np.ndarray | None = None) -> No
     Args:
       ax: where.
       score: float [n], in nats; how many are not finite is said.
-      corrupted: bool [n], whose labels were replaced by random ones: they and the others have a
-        colour each. None where none were.
+      corrupted: bool [n], whose labels were replaced: they and the others have a colour each. None
+        where none were.
     """
     finite = np.isfinite(score)
     unknown = int(np.count_nonzero(~finite))
@@ -54,8 +54,8 @@ def draw(ax: Axes, score: np.ndarray, corrupted: np.ndarray | None = None) -> No
     real = finite if corrupted is None else finite & ~corrupted
     parts = [(real, "real labels", style.MEMORIZATION, style.MEMORIZATION_PALE)]
     if corrupted is not None:
-        random = finite & corrupted
-        parts.append((random, "random labels", style.INFLUENCE, style.INFLUENCE_PALE))
+        replaced = finite & corrupted
+        parts.append((replaced, "replaced labels", style.INFLUENCE, style.INFLUENCE_PALE))
     highest = 1
     for chosen, name, colour, pale in parts:
         counts, _ = np.histogram(score[chosen], edges)

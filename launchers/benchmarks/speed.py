@@ -15,7 +15,7 @@ from tfmem import datasets
 from tfmem.config import ExperimentConfig
 from tfmem.datasets import ArrayDataset, ImageDataset, Split, StreamedDataset
 from tfmem.datasets.stream import ImageStream
-from tfmem.subsets import FixedSubset, RandomSubsets, subset_size
+from tfmem.subsets import FixedSubset
 from tfmem.training import trainers
 from tfmem.training.checkpoints import Checkpoints
 from tfmem.training.failures import succeeded
@@ -23,6 +23,8 @@ from tfmem.training.protocol import Trainer
 
 if TYPE_CHECKING:
     import tensorflow as tf
+
+    from tfmem.training.problem import Problem
 
 # What is timed is so small that it takes about so long, at the share of the machine's products that
 # convolutional networks reach.
@@ -181,10 +183,11 @@ def measure(
     products = operations.products(config.precision)
     if gpus:
         tf.config.experimental.reset_memory_stats("GPU:0")
-    network = Problem(config, dataset).build_model()
+    problem = Problem(config, dataset)
+    network = problem.build_model()
     counted = operations.count(network)
     size = Size(counted, _SHARE * products, feeds.evaluated_at_once(network))
-    part, trainer = _prepared(config, dataset, size, options)
+    part, trainer = _prepared(problem, size, options)
     trials = range(trainer.batch_of_trials)
     compile_seconds = timing.seconds(trainer.warm_up, trials)
     ready()
@@ -193,7 +196,7 @@ def measure(
     in_part, in_all = (len(given.train) + len(given.test) for given in (part.dataset, dataset))
     training = len(trials) * int(part.subset.sum()) / taken.epoch
     evaluation = len(trials) * in_part / taken.evaluation
-    examples = config.epochs * subset_size(len(dataset.train), config.subset_ratio)
+    examples = config.epochs * problem.subset_size
     left_out = _image_bytes(dataset) - _image_bytes(part.dataset)
     on_gpu = tf.config.experimental.get_memory_info("GPU:0")["peak"] if gpus else None
     return Speed(
@@ -211,23 +214,30 @@ def measure(
     )
 
 
-def _prepared(
-    config: ExperimentConfig, dataset: ImageDataset, size: Size, options: trainers.Options
-) -> tuple[Part, Trainer]:
+def _prepared(problem: "Problem", size: Size, options: trainers.Options) -> tuple[Part, Trainer]:
     """Returns what is timed, and its trainer."""
-    part = cut(config, dataset, size)
-    trainer = trainers.make_trainer(part.config, part.dataset, options, FixedSubset(part.subset))
-    if trainer.batch_of_trials > 1:  # They share the time.
-        size = dataclasses.replace(size, rate=size.rate / trainer.batch_of_trials)
-        part = cut(config, dataset, size)
+
+    def prepared(size: Size) -> tuple[Part, Trainer]:
+        part = cut(problem.config, problem.dataset, problem.subset(0), size)
         subset = FixedSubset(part.subset)
-        trainer = trainers.make_trainer(part.config, part.dataset, options, subset)
+        return part, trainers.make_trainer(part.config, part.dataset, options, subset)
+
+    part, trainer = prepared(size)
+    if trainer.batch_of_trials > 1:  # They share the time.
+        return prepared(dataclasses.replace(size, rate=size.rate / trainer.batch_of_trials))
     return part, trainer
 
 
-def cut(config: ExperimentConfig, dataset: ImageDataset, size: Size) -> Part:
-    """Returns what is timed of an experiment: all of it, if it is small."""
-    n, m = len(dataset.train), subset_size(len(dataset.train), config.subset_ratio)
+def cut(config: ExperimentConfig, dataset: ImageDataset, subset: np.ndarray, size: Size) -> Part:
+    """Returns what is timed of an experiment: all of it, if it is small.
+
+    Args:
+      config: what a trial is.
+      dataset: of the experiment.
+      subset: bool [n], that of a trial.
+      size: what decides how much is timed.
+    """
+    n, m = len(dataset.train), int(subset.sum())
     step_seconds = config.batch_size * size.counted.training / size.rate
     batch_size = max(1, math.floor(config.batch_size / max(1.0, step_seconds / _STEP_SECONDS)))
     affordable = _TRAINING_SECONDS * size.rate / size.counted.training / _EPOCHS
@@ -252,7 +262,6 @@ def cut(config: ExperimentConfig, dataset: ImageDataset, size: Size) -> Part:
         decay_epochs=(),
         decay_factor=0.0,
     )
-    subset = RandomSubsets(n, config.subset_ratio, config.seed).mask(0)
     if kept == m and counts["train"] == n:
         return Part(cut_config, dataset, subset)
     return Part(cut_config, _first(dataset, counts, subset), np.arange(counts["train"]) < kept)

@@ -6,16 +6,18 @@ import itertools
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TypeVar
 
-from absl import flags
+import numpy as np
+from absl import flags, logging
 
 from analysis.cli import arguments, program
 from launchers.cli import progress, training_flags
-from tfmem import quiet
-from tfmem.config import Config, ExperimentConfig
-from tfmem.datasets import Dataset
+from tfmem import datasets, quiet
+from tfmem.config import Config, ExperimentConfig, ImportConfig, TrainedConfig, with_digests
+from tfmem.datasets import Dataset, ImageDataset, Own, own
 from tfmem.store.store import Store
-from tfmem.subsets import Subsets
+from tfmem.subsets import Subsets, subset_size
 from tfmem.training import trainers
 from tfmem.training.protocol import Trainer
 from tfmem.words import counted
@@ -24,6 +26,7 @@ from tfmem.workers.launch import Launch, Outcome
 from tfmem.workers.logs import Logs
 
 FLAGS = flags.FLAGS
+_Config = TypeVar("_Config", bound=TrainedConfig)
 # The program that trains a kind of store, and what it calls one of its trials.
 _PROGRAMS = {
     "experiment": ("train_trials", "trial"),
@@ -71,6 +74,39 @@ def without_gpus() -> Iterator[None]:
             del os.environ[name]
         else:
             os.environ[name] = kept
+
+
+def load(config: _Config) -> tuple[_Config, ImageDataset]:
+    """Returns the dataset of a config, and the config with digests of the files that it names.
+
+    If a file is not there any more, what it said is taken from the store of --store.
+
+    Raises:
+      ValueError: as `datasets.load_for`, or the candidates are too few.
+    """
+    given = _given(config.experiment)
+    dataset = datasets.load_for(config, FLAGS.data_dir, given)
+    candidates = dataset.train.candidates
+    if candidates is not None:
+        count = int(np.count_nonzero(candidates))
+        subset_size(count, config.experiment.subset_ratio, "candidates")
+    return with_digests(config, *Own.of(dataset.train).digests()), dataset
+
+
+def _given(experiment: ExperimentConfig) -> Own | None:
+    """Returns what a store keeps of files that are not there any more; None if they are."""
+    files = [name for name in (experiment.labels, experiment.candidates) if name]
+    gone = [name for name in files if not own.path_of(name).exists()]
+    if not gone or "store" not in FLAGS or not FLAGS.store or not Store.exists(FLAGS.store):
+        return None
+    store = Store.open(FLAGS.store)
+    if isinstance(store.config, ImportConfig):
+        return None
+    known = store.config.experiment
+    if (known.labels, known.candidates) != (experiment.labels, experiment.candidates):
+        return None
+    logging.warning("%s is not there: what it said is in %s", gone[0], FLAGS.store)
+    return Own.of(store.dataset.train)
 
 
 def train_missing(
@@ -167,12 +203,13 @@ def _train_here(
     return launch.outcome
 
 
-def on_ray(config: ExperimentConfig, resources: cluster.WorkerResources) -> Train:
+def on_ray(config: ExperimentConfig, dataset: Dataset, resources: cluster.WorkerResources) -> Train:
     """Returns what trains and stores the config's trials on Ray, with one line for all of them."""
     # A worker may have another working directory, and on another machine another home.
     data_dir = os.path.abspath(os.path.expanduser(FLAGS.data_dir)) if FLAGS.data_dir else None
+    given = Own.of(dataset.train)
     make_trainer = functools.partial(
-        trainers.load_trainer, config, data_dir, training_flags.options()
+        trainers.load_trainer, config, data_dir, given, training_flags.options()
     )
 
     def train(store: Store, trials: range, missing: Sequence[int]) -> Outcome:

@@ -19,12 +19,16 @@ from tfmem.config import (
     ExperimentConfig,
     RemovalConfig,
 )
+from tfmem.disk import atomic
 from tfmem.training import trainers
 from tfmem.workers import cluster
 
 FLAGS = flags.FLAGS
 # A flag counts as defined by the program that defines it through this.
 flags.disclaim_key_flags()
+# Fields that say which random subset a trial sees: nothing to programs with subsets of their own.
+OF_SUBSETS = ("subset_ratio", "candidates")
+_FILES = ("labels", "candidates")
 _CHOICES = {
     "schedule": SCHEDULES,
     "crop": CROPS,
@@ -74,6 +78,8 @@ def _define_overrides(without: Iterable[str]) -> None:
                 arguments.define_dataset("Dataset")
             elif field in _CHOICES:
                 flags.DEFINE_enum(field, None, _CHOICES[field], text)
+            elif field in _FILES:
+                arguments.define_path(field, text)
             else:
                 define = _DEFINE.get(experiments.field_type(field), flags.DEFINE_string)
                 define(field, None, text)
@@ -226,6 +232,8 @@ def _parsed(field: str, value: Any) -> Any:
     """Returns what a text flag says; ValueError if it is no such thing."""
     if field == "dataset":
         return datasets.located(value)
+    if field in _FILES:
+        return atomic.absolute(value)
     if field == "model_options":
         try:
             options = json.loads(value)

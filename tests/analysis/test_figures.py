@@ -231,7 +231,7 @@ ROWS = {
         },
         {
             "real labels (3 examples)": {-3: 1, 0: 2},
-            "random labels (3 examples)": {0: 1, 40: 1, 70: 1},
+            "replaced labels (3 examples)": {0: 1, 40: 1, 70: 1},
         },
     ),
     "subnetworks": (
@@ -435,7 +435,7 @@ def test_scores_histogram_makes_the_tail_visible():
     assert both.get_xlabel() == "memorization score (nats)"
     assert [text.get_text() for text in both.get_legend().get_texts()] == [
         "real labels (3 examples)",
-        "random labels (3 examples)",
+        "replaced labels (3 examples)",
     ]
 
 

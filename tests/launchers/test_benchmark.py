@@ -17,7 +17,7 @@ from launchers.benchmarks.speed import Rate, Speed
 from tests.programs import run_process, run_program
 from tfmem import datasets, experiments
 from tfmem.datasets.stream import ImageStream
-from tfmem.subsets import FixedSubset
+from tfmem.subsets import FixedSubset, RandomSubsets
 from tfmem.training import stacked, trainers
 
 # Of 8 x 8 positions, 7 filters of 3 x 3 x 5, a multiplication and an addition each.
@@ -69,9 +69,14 @@ def size(training, evaluation, at_once=8192):
     return speed.Size(Operations(training, evaluation), 1.0, at_once)
 
 
+def cut(config, dataset, size):
+    subset = RandomSubsets(len(dataset.train), config.subset_ratio, config.seed).mask(0)
+    return speed.cut(config, dataset, subset, size)
+
+
 def test_a_small_experiment_is_timed_whole(big, tiny_config):
     config = dataclasses.replace(tiny_config, batch_size=32, weight_decay=0.0)
-    part = speed.cut(config, big, size(1e-6, 1e-6))
+    part = cut(config, big, size(1e-6, 1e-6))
     assert part.dataset is big
     assert part.subset.sum() == round(1000 * config.subset_ratio)
     assert part.config.batch_size == 32
@@ -80,7 +85,7 @@ def test_a_small_experiment_is_timed_whole(big, tiny_config):
 def test_of_a_large_one_steps_and_batches_are_as_long(big, tiny_config):
     """6 s of training and 2 s of evaluation: 3 epochs of 200 examples, 200 examples."""
     config = dataclasses.replace(tiny_config, batch_size=32)
-    part = speed.cut(config, big, size(0.01, 0.01, at_once=50))
+    part = cut(config, big, size(0.01, 0.01, at_once=50))
     assert part.config.batch_size == 32
     assert part.subset.sum() == 6 * 32
     assert len(part.dataset.train) == 200
@@ -90,7 +95,7 @@ def test_of_a_large_one_steps_and_batches_are_as_long(big, tiny_config):
 
 def test_batches_that_take_long_are_smaller(big, tiny_config):
     """A step of 32 examples would take 3.2 s: batches of 10 take 1 s, and two are an epoch."""
-    part = speed.cut(dataclasses.replace(tiny_config, batch_size=32), big, size(0.1, 0.05))
+    part = cut(dataclasses.replace(tiny_config, batch_size=32), big, size(0.1, 0.05))
     assert part.config.batch_size == 10
     assert part.subset.sum() == 20
 
@@ -112,7 +117,7 @@ def test_a_stream_is_read_in_part(big, tiny_config):
     train, test = big.train.without_images(), big.test.without_images()
     streamed = datasets.StreamedDataset("s", train, test, big.class_names, 255, stream=Stream())
     config = dataclasses.replace(tiny_config, batch_size=32)
-    part = speed.cut(config, streamed, size(0.01, 0.01, at_once=50))
+    part = cut(config, streamed, size(0.01, 0.01, at_once=50))
     stream = part.dataset.stream
     trained = [int(index) for index, _ in stream.read("train", 0, part.subset)]
     assert len(trained) == part.subset.sum() == 6 * 32

@@ -43,6 +43,10 @@ def test_every_number_of_a_recipe_has_a_source(name):
         "decay_factor",
         "corrupted_labels",
         "test_share",
+        "labels",
+        "labels_digest",
+        "candidates",
+        "candidates_digest",
     }
 
 

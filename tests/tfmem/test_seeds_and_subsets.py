@@ -41,6 +41,31 @@ def test_subsets_have_exactly_m_examples():
         assert subsets.RandomSubsets(101, 0.7, 3).mask(trial).sum() == 71
 
 
+def test_only_candidates_are_left_out():
+    """Of 5 candidates among 101, 70% are 4 (rounded): one is left out, each as often as another."""
+    candidates = np.isin(np.arange(101), [0, 20, 40, 60, 100])
+    chosen = subsets.RandomSubsets(101, 0.7, 3, candidates)
+    assert chosen.size == 100
+    left_out = np.array([np.flatnonzero(~chosen.mask(trial)) for trial in range(1000)])
+    assert left_out.shape == (1000, 1)
+    who, counts = np.unique(left_out, return_counts=True)
+    assert who.tolist() == [0, 20, 40, 60, 100]
+    assert np.abs(counts - 200).max() < 5 * np.sqrt(1000 * 0.2 * 0.8)
+
+
+def test_all_as_candidates_are_no_restriction():
+    free, all_of_them = (
+        subsets.RandomSubsets(50, 0.7, 1, who) for who in (None, np.ones(50, bool))
+    )
+    np.testing.assert_array_equal(free.mask(7), all_of_them.mask(7))
+
+
+def test_too_few_candidates():
+    one = subsets.RandomSubsets(50, 0.7, 1, np.arange(50) == 3)
+    with pytest.raises(ValueError, match="takes 1 of 1 candidates: it must leave at least one in"):
+        _ = one.size
+
+
 def test_every_subset_is_equally_likely():
     """All C(5, 2) = 10 subsets, 20,000 draws: each within 5 standard deviations of 2,000."""
     drawn = [

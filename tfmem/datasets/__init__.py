@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from tfmem import words
 from tfmem.config import Config, LastLayerConfig
-from tfmem.datasets import arrays, digits, features, folder, imagenet, tables, tfds
+from tfmem.datasets import arrays, digits, features, folder, imagenet, own, tables, tfds
 from tfmem.datasets.base import (
     ArrayDataset,
     ArraySplit,
@@ -19,13 +19,20 @@ from tfmem.datasets.base import (
     require_same_ids,
     require_same_labels,
 )
-from tfmem.datasets.variants import corrupt_labels, train_on_test_too
+from tfmem.datasets.own import Own
+from tfmem.datasets.variants import (
+    corrupt_labels,
+    limit_candidates,
+    replace_labels,
+    train_on_test_too,
+)
 from tfmem.disk import atomic
 
 __all__ = ["LOADERS", "SOURCES", "ArrayDataset", "ArraySplit", "Dataset", "ImageDataset"]
-__all__ += ["Source", "Split", "StreamedDataset", "corrupt_labels", "known", "load", "load_for"]
-__all__ += ["located", "needs_download", "numbered_ids", "require_in_memory", "require_known"]
-__all__ += ["require_same_ids", "require_same_labels", "short_name", "train_on_test_too"]
+__all__ += ["Own", "Source", "Split", "StreamedDataset", "corrupt_labels", "known", "load"]
+__all__ += ["load_for", "located", "needs_download", "numbered_ids", "require_in_memory"]
+__all__ += ["require_known", "require_same_ids", "require_same_labels", "short_name"]
+__all__ += ["train_on_test_too"]
 __all__ += ["uses_tensorflow"]
 
 _TFDS = ("mnist", "fashion_mnist", "cifar10", "cifar100")
@@ -175,24 +182,31 @@ def load(
     return features.ready(found, standardize)
 
 
-def load_for(config: Config, data_dir: str | None = None) -> ImageDataset:
-    """Returns the dataset of a config: its labels corrupted, its splits joined as it says.
+def load_for(config: Config, data_dir: str | None = None, given: Own | None = None) -> ImageDataset:
+    """Returns the dataset of a config: its labels replaced, its splits joined as it says.
 
     Args:
       config: of a store, or an experiment.
       data_dir: where TFDS keeps its data, for the datasets that come from there.
+      given: what the files of labels and candidates say, of a dataset that was loaded before, such
+        as a store's. None: the files that the config names are read.
 
     Raises:
-      ValueError: as `load`, `corrupt_labels` and `train_on_test_too`, or images of features are to
-        be cropped or flipped.
+      ValueError: as `load`, `corrupt_labels`, `train_on_test_too`, `own.read_labels` and
+        `own.read_candidates`, or images of features are to be cropped or flipped.
     """
-    given = config.image_size, config.test_share, config.standardize
-    dataset = load(config.dataset, data_dir, *given)
+    how = config.image_size, config.test_share, config.standardize
+    dataset = load(config.dataset, data_dir, *how)
     if config.kind == "import":
         return dataset
     trained = config.network if isinstance(config, LastLayerConfig) else config.experiment
     features.require_suited(trained, dataset)
     experiment = config.experiment
     dataset = corrupt_labels(dataset, experiment.corrupted_labels, experiment.seed)
+    given = given or own.read(experiment, dataset)
+    if given.labels is not None and experiment.labels:
+        dataset = replace_labels(dataset, given.labels[: len(dataset.train)])
+    if given.candidates is not None and experiment.candidates:
+        dataset = limit_candidates(dataset, given.candidates[: len(dataset.train)])
     joined = config.kind == "turnover" and config.test_examples
     return train_on_test_too(dataset) if joined else dataset

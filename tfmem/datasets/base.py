@@ -30,16 +30,18 @@ class Split:
     Attributes:
       labels: int64 [n], each in [0, number of classes).
       ids: str [n], stable names of the examples, all different.
-      true_labels: int64 [n], what the labels were before some were replaced by random ones, or
-        None where none were.
+      true_labels: int64 [n], what the labels were before some were replaced, by random ones or by
+        others of one's own; None where none were.
       corrupted: bool [n], whose labels were replaced, even where chance gave the true one back;
         None where none were.
+      candidates: bool [n], who may be left out of a random subset; None where all may.
     """
 
     labels: np.ndarray
     ids: np.ndarray
     true_labels: np.ndarray | None = dataclasses.field(default=None, kw_only=True)
     corrupted: np.ndarray | None = dataclasses.field(default=None, kw_only=True)
+    candidates: np.ndarray | None = dataclasses.field(default=None, kw_only=True)
 
     def __post_init__(self):
         object.__setattr__(self, "labels", np.asarray(self.labels, np.int64))
@@ -54,13 +56,16 @@ class Split:
 
     def with_images(self, images: np.ndarray) -> "ArraySplit":
         """Returns these examples with images, or others in place of theirs; see `ArraySplit`."""
-        return ArraySplit(
-            self.labels, self.ids, images, true_labels=self.true_labels, corrupted=self.corrupted
-        )
+        return ArraySplit(self.labels, self.ids, images, **self._optional())
 
     def without_images(self) -> "Split":
         """Returns what a store keeps of these examples."""
-        return Split(self.labels, self.ids, true_labels=self.true_labels, corrupted=self.corrupted)
+        return Split(self.labels, self.ids, **self._optional())
+
+    def _optional(self, index: np.ndarray | slice = slice(None)) -> dict[str, np.ndarray]:
+        """Returns those arrays that not every split has, of some of the examples."""
+        arrays = {name: getattr(self, name) for name in ("true_labels", "corrupted", "candidates")}
+        return {name: array[index] for name, array in arrays.items() if array is not None}
 
     def content(self) -> Iterator[bytes | memoryview]:
         """Yields what tells the split from others, for `Dataset.fingerprint`."""
@@ -69,6 +74,8 @@ class Split:
         if self.true_labels is not None and self.corrupted is not None:
             yield self.true_labels.astype("<i8").tobytes()
             yield np.packbits(self.corrupted).tobytes()
+        if self.candidates is not None:
+            yield b"candidates" + np.packbits(self.candidates).tobytes()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,17 +104,8 @@ class ArraySplit(Split):
 
     def take(self, index: np.ndarray | slice) -> "ArraySplit":
         """Returns some of the examples: int [k] or bool [n], or a slice, which copies no images."""
-
-        def part(values: np.ndarray | None) -> np.ndarray | None:
-            return None if values is None else values[index]
-
-        return ArraySplit(
-            self.labels[index],
-            self.ids[index],
-            self.images[index],
-            true_labels=part(self.true_labels),
-            corrupted=part(self.corrupted),
-        )
+        optional = self._optional(index)
+        return ArraySplit(self.labels[index], self.ids[index], self.images[index], **optional)
 
     def content(self) -> Iterator[bytes | memoryview]:
         yield from super().content()

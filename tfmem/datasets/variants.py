@@ -1,4 +1,4 @@
-"""What is made of a dataset: labels replaced by random ones, test examples to train on."""
+"""What is made of a dataset: labels replaced, test examples to train on."""
 
 import dataclasses
 from typing import TypeVar
@@ -72,6 +72,42 @@ def corrupt_labels(dataset: _Dataset, count: int, base_seed: int) -> _Dataset:
     labels[chosen] = rng.integers(dataset.num_classes, size=count)
     corrupted[chosen] = True
     split = dataclasses.replace(train, labels=labels, true_labels=train.labels, corrupted=corrupted)
+    return dataclasses.replace(dataset, train=split)
+
+
+def replace_labels(dataset: _Dataset, labels: np.ndarray) -> _Dataset:
+    """Gives training examples labels of one's own; the split keeps what the labels were.
+
+    Args:
+      dataset: any.
+      labels: int64 [n]; where they are others, they count as replaced.
+
+    Raises:
+      ValueError: they are of another number of examples, or no class of the dataset.
+    """
+    train = dataset.train
+    if len(labels) != len(train):
+        raise ValueError(
+            f"{len(labels):,} labels for {len(train):,} training examples of "
+            f"{dataset.name or 'this dataset'}"
+        )
+    corrupted = labels != train.labels
+    split = dataclasses.replace(train, labels=labels, true_labels=train.labels, corrupted=corrupted)
+    return dataclasses.replace(dataset, train=split)
+
+
+def limit_candidates(dataset: _Dataset, candidates: np.ndarray) -> _Dataset:
+    """Lets only some training examples be left out of random subsets: bool [n].
+
+    Raises:
+      ValueError: they are of another number of examples.
+    """
+    if len(candidates) != len(dataset.train):
+        raise ValueError(
+            f"candidates of {len(candidates):,} training examples, "
+            f"{dataset.name or 'this dataset'} has {len(dataset.train):,}"
+        )
+    split = dataclasses.replace(dataset.train, candidates=candidates)
     return dataclasses.replace(dataset, train=split)
 
 

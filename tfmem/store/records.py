@@ -67,6 +67,8 @@ def encode_dataset(dataset: Dataset) -> bytes:
         if split.true_labels is not None and split.corrupted is not None:
             features["true_label"] = split.true_labels
             features["corrupted"] = bits.pack(split.corrupted).tobytes()
+        if split.candidates is not None:
+            features["candidate"] = bits.pack(split.candidates).tobytes()
         return tfrecord.encode_example(features)
 
     return tfrecord.encode([record("train", dataset.train), record("test", dataset.test)])
@@ -81,9 +83,8 @@ def decode_dataset(content: bytes, name: str) -> Dataset:
             record["label"],
             np.array([example_id.decode() for example_id in record["id"]], np.str_),
             true_labels=record.get("true_label"),
-            corrupted=_unpack(record["corrupted"][0], len(record["label"]))
-            if "corrupted" in record
-            else None,
+            corrupted=_optional_bits(record, "corrupted"),
+            candidates=_optional_bits(record, "candidate"),
         )
         for record in records
     )
@@ -233,6 +234,10 @@ def _decode_predictions(record: dict, count: int) -> Predictions:
     there = {name: dtype for name, dtype in OPTIONAL.items() if name in record}
     optional = {name: np.frombuffer(record[name][0], dtype) for name, dtype in there.items()}
     return Predictions(_unpack(record["correct"][0], count), **optional)
+
+
+def _optional_bits(record: dict, name: str) -> np.ndarray | None:
+    return _unpack(record[name][0], len(record["label"])) if name in record else None
 
 
 def _unpack(data: bytes, count: int) -> np.ndarray:

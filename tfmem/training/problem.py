@@ -40,7 +40,8 @@ class Problem:
         """What each trial is trained on."""
         if self.given_subsets is not None:
             return self.given_subsets
-        return RandomSubsets(len(self.dataset.train), self.config.subset_ratio, self.config.seed)
+        train, config = self.dataset.train, self.config
+        return RandomSubsets(len(train), config.subset_ratio, config.seed, train.candidates)
 
     @functools.cached_property
     def subset_size(self) -> int:

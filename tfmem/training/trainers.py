@@ -7,7 +7,7 @@ import numpy as np
 
 from tfmem import datasets, quiet
 from tfmem.config import DynamicsConfig, ExperimentConfig
-from tfmem.datasets import ArrayDataset, ImageDataset, StreamedDataset
+from tfmem.datasets import ArrayDataset, ImageDataset, Own, StreamedDataset
 from tfmem.subsets import FixedSubset, Subsets, of_condition
 from tfmem.training.protocol import Trainer
 
@@ -45,13 +45,18 @@ class Options:
 
 
 def load_trainer(
-    config: ExperimentConfig, data_dir: str | None, options: Options, cores: int | None
+    config: ExperimentConfig,
+    data_dir: str | None,
+    given: Own,
+    options: Options,
+    cores: int | None,
 ) -> Trainer:
     """Returns what trains the config's trials, in a process that has only just begun.
 
     Args:
       config: what a trial is.
       data_dir: where TFDS keeps its data; None is TFDS's own default.
+      given: what files of labels and candidates said, which need not be on this machine.
       options: how it is trained.
       cores: CPU cores to compute on; None is all of them, or a GPU.
 
@@ -59,7 +64,7 @@ def load_trainer(
       ValueError: as `datasets.load_for` and `make_trainer`.
     """
     begin(cores)
-    dataset = datasets.load_for(config, data_dir)
+    dataset = datasets.load_for(config, data_dir, given)
     return make_trainer(config, dataset, dataclasses.replace(options, cores=cores))
 
 

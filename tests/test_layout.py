@@ -16,6 +16,7 @@ MAY_IMPORT = {
     "tfmem.words": (),
     "tfmem.config": (),
     "tfmem.seeds": (),
+    "tfmem.own": (),
     "tfmem.subsets": ("tfmem.config", "tfmem.seeds"),
     "tfmem.experiments": ("tfmem.config", "tfmem.words"),
     "tfmem.quiet": (),
@@ -23,7 +24,7 @@ MAY_IMPORT = {
     "tfmem.datasets": (
         *("tfmem.disk", "tfmem.config", "tfmem.quiet", "tfmem.seeds", "tfmem.words"),
     ),
-    "tfmem.models": ("tfmem.config", "tfmem.seeds", "tfmem.words"),
+    "tfmem.models": ("tfmem.config", "tfmem.own", "tfmem.seeds", "tfmem.words"),
     "tfmem.store": (
         "tfmem.disk",
         "tfmem.datasets",

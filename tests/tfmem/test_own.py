@@ -24,7 +24,7 @@ def write(folder, code, name="mine.py"):
 
 def refusal(function, *args, **options):
     """Returns the one line that a call is refused with."""
-    with pytest.raises(ValueError, match="^.*$") as caught:
+    with pytest.raises(ValueError, match=r"^.*$") as caught:
         function(*args, **options)
     return str(caught.value)
 

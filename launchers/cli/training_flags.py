@@ -1,5 +1,6 @@
 """The flags that choose an experiment, override its numbers and say how trials are trained."""
 
+import dataclasses
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -11,6 +12,7 @@ from analysis.cli import arguments, program
 from tfmem import datasets, experiments
 from tfmem.config import (
     CROPS,
+    OPTIMIZERS,
     PRECISIONS,
     SCHEDULES,
     DynamicsConfig,
@@ -23,7 +25,12 @@ from tfmem.workers import cluster
 FLAGS = flags.FLAGS
 # A flag counts as defined by the program that defines it through this.
 flags.disclaim_key_flags()
-_CHOICES = {"schedule": SCHEDULES, "crop": CROPS, "precision": PRECISIONS}
+_CHOICES = {
+    "schedule": SCHEDULES,
+    "crop": CROPS,
+    "precision": PRECISIONS,
+    "optimizer": OPTIMIZERS,
+}
 _DEFINE: Mapping[Any, Callable[..., Any]] = {
     bool: flags.DEFINE_bool,
     int: flags.DEFINE_integer,
@@ -41,8 +48,11 @@ def define_experiment(
       required: whether there has to be one.
     """
     with program.group("What is trained"):
-        text = f"One of {', '.join(names)}; tfmem experiments says what they are."
-        arguments.define_text("experiment", text, required)
+        text = (
+            f"One of {', '.join(names)}; tfmem experiments says what they are. Or one of your own, "
+            "FILE.py:NAME or MODULE:NAME: an ExperimentConfig, or a function that returns one."
+        )
+        arguments.define_own("experiment", text, required)
 
 
 def define_store(required: bool = True) -> None:
@@ -178,7 +188,7 @@ def experiment() -> ExperimentConfig:
     given = {field: _parsed(field, value) for field, value in values.items() if value is not None}
     config = experiments.resolve(FLAGS.experiment, given)
     datasets.require_known(config.dataset)
-    return config
+    return dataclasses.replace(config, dataset=datasets.located(config.dataset))
 
 
 def require_images(config: ExperimentConfig) -> None:
@@ -213,15 +223,13 @@ def condition_trials(config: RemovalConfig | DynamicsConfig) -> range:
 
 def _parsed(field: str, value: Any) -> Any:
     """Returns what a text flag says; ValueError if it is no such thing."""
-    if field == "dataset":
-        return datasets.located(value)
-    if field == "model_options":
+    if field in ("model_options", "optimizer_options"):
         try:
             options = json.loads(value)
         except ValueError as error:
-            raise ValueError(f"--model_options={value} is not JSON: {error}") from error
+            raise ValueError(f"--{field}={value} is not JSON: {error}") from error
         if not isinstance(options, dict):
-            raise ValueError(f"--model_options={value}: expected a JSON object of names and values")
+            raise ValueError(f"--{field}={value}: expected a JSON object of names and values")
         return options
     if field == "decay_epochs":
         try:

@@ -66,6 +66,18 @@ def load_trainer(
     return make_trainer(config, dataset, dataclasses.replace(options, cores=cores))
 
 
+def require_optimizer(config: ExperimentConfig) -> None:
+    """Raises ValueError if Keras's optimizer does not take what the config gives it.
+
+    The trainers see to it themselves; this is for a process that makes none.
+    """
+    if config.optimizer_options:
+        quiet.import_tensorflow()
+        from tfmem.training import optimizers
+
+        optimizers.require(config)
+
+
 def make_trainer(
     config: ExperimentConfig,
     dataset: ImageDataset,

@@ -35,8 +35,10 @@ def resolve() -> LastLayerConfig:
     network = FLAGS.network or experiments.NETWORK_OF[experiment.name]
     if network in experiments.NETWORK_OF:
         raise ValueError(f"--network={network} is itself an experiment of the last layer")
-    fields = ("dataset", "image_size", "test_share", "standardize", "seed", "corrupted_labels")
-    fields += ("labels",)
+    fields = (
+        *("dataset", "image_size", "test_share", "standardize", "seed"),
+        *("corrupted_labels", "labels"),
+    )
     shared = {field: getattr(experiment, field) for field in fields}
     overrides = {**shared, "epochs": FLAGS.network_epochs}
     return LastLayerConfig(

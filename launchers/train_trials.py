@@ -30,7 +30,7 @@ def describe(config: ExperimentConfig) -> str:
     """Returns the config's numbers in a table, each with where it comes from."""
     rows = [
         (field, experiments.flag_value(getattr(config, field)), source)
-        for field, source in experiments.sources(config).items()
+        for field, source in experiments.sources(config, FLAGS.experiment).items()
         if source != experiments.DEFAULT
     ]
     lines = [f"{config.name} (sections of Feldman & Zhang, 2020, unless they say otherwise)"]

@@ -18,7 +18,7 @@ MAY_IMPORT = {
     "tfmem.seeds": (),
     "tfmem.own": (),
     "tfmem.subsets": ("tfmem.config", "tfmem.seeds"),
-    "tfmem.experiments": ("tfmem.config", "tfmem.words"),
+    "tfmem.experiments": ("tfmem.config", "tfmem.own", "tfmem.words"),
     "tfmem.quiet": (),
     "tfmem.disk": (),
     "tfmem.datasets": (
@@ -49,6 +49,7 @@ MAY_IMPORT = {
     "analysis": (
         *("analysis", "tfmem.disk", "tfmem.datasets", "tfmem.store"),
         *("tfmem.config", "tfmem.experiments", "tfmem.quiet", "tfmem.seeds", "tfmem.words"),
+        "tfmem.own",
     ),
     "launchers": ("launchers", "analysis", "tfmem"),
 }

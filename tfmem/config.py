@@ -17,6 +17,21 @@ from typing import Any, ClassVar, Literal, TypeVar
 CROPS = ("none", "padded", "area_aspect")
 DRAWN, BUILT = INITIAL_WEIGHTS = ("drawn", "built")
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+# Keras's, by its names.
+OPTIMIZERS = (
+    *("sgd", "adam", "adamw", "rmsprop", "adadelta", "adafactor", "adagrad", "adamax", "ftrl"),
+    *("lion", "muon", "nadam"),
+)
+# Arguments of Keras's optimizers that are not taken, and why.
+NOT_TAKEN = {
+    "learning_rate": "the schedule gives the rate: give base_learning_rate",
+    "loss_scale_factor": "precision mixed_float16 scales losses",
+    "name": "it decides nothing",
+    **dict.fromkeys(
+        ("use_ema", "ema_momentum", "ema_overwrite_frequency"), "weights are not averaged"
+    ),
+    "gradient_accumulation_steps": "give a larger batch_size",
+}
 # What a run of training dynamics is trained on.
 FOLLOWED = ("everything", "without_difficult", "easy", "difficult")
 EVERYTHING, WITHOUT_DIFFICULT, EASY, DIFFICULT = FOLLOWED
@@ -67,11 +82,22 @@ class StepSchedule:
         _require(self, "decay_factor", 0 < self.decay_factor < 1, "in (0, 1)")
 
 
-Schedule = LinearSchedule | StepSchedule | ConstantSchedule
+@dataclasses.dataclass(frozen=True)
+class CosineSchedule:
+    """From 0 up over a share of the steps, in [0, 1), then half a cosine down to 0."""
+
+    warmup_fraction: float
+
+    def __post_init__(self):
+        _require(self, "warmup_fraction", 0 <= self.warmup_fraction < 1, "in [0, 1)")
+
+
+Schedule = LinearSchedule | StepSchedule | ConstantSchedule | CosineSchedule
 SCHEDULES: Mapping[str, type[Schedule]] = {
     "warmup_linear": LinearSchedule,
     "warmup_steps": StepSchedule,
     "constant": ConstantSchedule,
+    "cosine": CosineSchedule,
 }
 # The fields that describe schedules, and what a schedule without them lacks.
 _OF_SCHEDULES = {
@@ -99,11 +125,12 @@ class ExperimentConfig:
       epochs: passes over the trial's subset.
       batch_size: examples in one step, over all replicas.
       base_learning_rate: the highest rate of the schedule.
-      momentum: of SGD, in [0, 1).
+      momentum: of sgd, in [0, 1).
       schedule: a key of `SCHEDULES`, which describe them.
-      warmup_fraction: with `warmup_linear`.
+      warmup_fraction: with `warmup_linear` and `cosine`.
       warmup_epochs, decay_epochs, decay_factor: with `warmup_steps`.
-      weight_decay: decoupled, as `keras.optimizers.SGD(weight_decay=...)` applies it; 0 is none.
+      weight_decay: of sgd, decoupled, as `keras.optimizers.SGD(weight_decay=...)` applies it: a
+        step multiplies the weights by 1 - rate * weight_decay beside its update. 0 is none.
       image_size: side in pixels that images are resized to; None keeps those of the dataset.
       test_share: of the examples of each class that are held out as test examples, in [0, 1), of a
         dataset that has no second split (`tfmem.datasets.variants.hold_out`); 0 of one that has.
@@ -125,6 +152,14 @@ class ExperimentConfig:
         reader; `subset_ratio` is then the share of these that a trial sees, and all others are in
         every trial. "" where any example may be left out.
       candidates_digest: SHA-256, in hexadecimal, of who they are.
+      optimizer: of `OPTIMIZERS`.
+      optimizer_options: Keras's arguments of it, without the learning rate, which the schedule
+        gives, and without momentum and weight_decay of sgd, which are fields. Of clipnorm,
+        global_clipnorm and clipvalue, each clips the gradient of the whole batch.
+      l2: what every trainable weight times it adds to its gradient, after clipping: what
+        `torch.optim.SGD` calls weight_decay. 0 adds nothing.
+      label_smoothing: the share s of the true label that is spread over all c labels, in [0, 1):
+        they are trained towards 1 - s + s / c and s / c.
     """
 
     name: str
@@ -136,11 +171,11 @@ class ExperimentConfig:
     epochs: int
     batch_size: int
     base_learning_rate: float
-    momentum: float
+    momentum: float = 0.0
     schedule: str
     warmup_fraction: float = 0.0
-    weight_decay: float
-    seed: int
+    weight_decay: float = 0.0
+    seed: int = 0
     warmup_epochs: int = 0
     decay_epochs: tuple[int, ...] = ()
     decay_factor: float = 0.0
@@ -158,13 +193,18 @@ class ExperimentConfig:
     labels_digest: str = ""
     candidates: str = ""
     candidates_digest: str = ""
+    optimizer: str = "sgd"
+    optimizer_options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    l2: float = 0.0
+    label_smoothing: float = 0.0
 
     kind: ClassVar[Literal["experiment"]] = "experiment"
     not_identity: ClassVar[tuple[str, ...]] = ("labels", "candidates")
 
     def __post_init__(self):
         # As JSON would give it back, so that a config equals the one that was written.
-        object.__setattr__(self, "model_options", json.loads(json.dumps(self.model_options)))
+        for field in ("model_options", "optimizer_options"):
+            object.__setattr__(self, field, json.loads(json.dumps(getattr(self, field))))
         _require(self, "subset_ratio", 0 < self.subset_ratio < 1, "in (0, 1)")
         for field in ("num_trials", "epochs", "batch_size"):
             _require(self, field, getattr(self, field) >= 1, "at least 1")
@@ -185,18 +225,40 @@ class ExperimentConfig:
             _require(self, "crop_padding", self.crop_padding == 0, f"0 with crop {self.crop}")
         _require(self, "precision", self.precision in PRECISIONS, f"one of {PRECISIONS}")
         _require(self, "corrupted_labels", self.corrupted_labels >= 0, "0 or more")
-        given = bool(self.model_source) == (":" in self.model)
-        _require(self, "model_source", given, "the text of the file, of a model of one's own alone")
+        given = self.has_own_model or not self.model_source
+        _require(self, "model_source", given, f"none: {self.model} is no model of one's own")
         known = self.initial_weights in INITIAL_WEIGHTS
         _require(self, "initial_weights", known, f"one of {INITIAL_WEIGHTS}")
         beside = "0 beside labels of one's own: give --labels or --corrupted_labels=N, not both"
         _require(self, "corrupted_labels", not (self.labels and self.corrupted_labels), beside)
         _require(self, "test_share", 0 <= self.test_share < 1, "in [0, 1)")
+        self._require_optimizer()
+
+    def _require_optimizer(self) -> None:
+        _require(self, "optimizer", self.optimizer in OPTIMIZERS, f"one of {OPTIMIZERS}")
+        _require(self, "l2", self.l2 >= 0, "0 or more")
+        _require(self, "label_smoothing", 0 <= self.label_smoothing < 1, "in [0, 1)")
+        of_sgd = ("momentum", "weight_decay")
+        not_taken = dict(NOT_TAKEN)
+        if self.optimizer == "sgd":
+            not_taken |= {field: f"give {field}, a field of its own" for field in of_sgd}
+        else:
+            rule = f"0: it is sgd's, and the arguments of {self.optimizer} are optimizer_options"
+            for field in of_sgd:
+                _require(self, field, not getattr(self, field), rule)
+        for name in self.optimizer_options:
+            if name in not_taken:
+                raise ValueError(f"optimizer_options take no {name!r}: {not_taken[name]}")
 
     @property
     def experiment(self) -> "ExperimentConfig":
         """Itself: how trials are trained, as the other kinds have it."""
         return self
+
+    @property
+    def has_own_model(self) -> bool:
+        """Whether the model is built by a function in a file of one's own."""
+        return ":" in self.model
 
     @property
     def learning_rates(self) -> Schedule:
@@ -457,11 +519,17 @@ def from_dict(values: Mapping[str, Any]) -> Config:
     unknown = sorted(set(values) - set(fields))
     if unknown:
         raise ValueError(f"config has unknown fields {', '.join(unknown)}: a newer tfmem wrote it?")
-    required = [name for name, field in fields.items() if field.default is dataclasses.MISSING]
+    required = [name for name, field in fields.items() if _default(field) is dataclasses.MISSING]
     missing = [name for name in required if name not in values]
     if missing:
         raise ValueError(f"config lacks the fields {', '.join(missing)}")
     return cls(**{field: _from_json(value, field) for field, value in values.items()})
+
+
+def _default(field: dataclasses.Field) -> Any:
+    """Returns a field's default, or `dataclasses.MISSING`."""
+    made = field.default_factory
+    return field.default if made is dataclasses.MISSING else made()
 
 
 def _from_json(value: Any, field: str) -> Any:
@@ -481,7 +549,7 @@ def identity(config: Config, defaults: bool = False) -> dict[str, Any]:
     values: dict[str, Any] = {"kind": config.kind}
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
-        if field.name in config.not_identity or (value == field.default and not defaults):
+        if field.name in config.not_identity or (value == _default(field) and not defaults):
             continue
         nested = isinstance(value, ExperimentConfig)
         values[field.name] = identity(value, defaults) if nested else value

@@ -12,7 +12,7 @@ import typing
 from collections.abc import Mapping
 from typing import Any
 
-from tfmem import words
+from tfmem import own, words
 from tfmem.config import DRAWN, ExperimentConfig
 
 SUBSET_RATIO = 0.7  # Sec. 2: m = 0.7 n in all experiments.
@@ -210,10 +210,12 @@ OVERRIDES: Mapping[str, str] = {
     "epochs": "Number of epochs.",
     "batch_size": "Global batch size, over all replicas.",
     "base_learning_rate": "Highest learning rate.",
-    "momentum": "Momentum of SGD.",
-    "weight_decay": "Decoupled weight decay.",
+    "momentum": "Momentum of sgd.",
+    "weight_decay": "Weight decay of sgd, decoupled from its gradient: a step also multiplies the "
+    "weights by 1 - rate * weight_decay. PyTorch's SGD calls something else so, which is --l2: at "
+    "momentum 0.9 it pulls ten times as much as the same number here.",
     "schedule": "Learning-rate schedule.",
-    "warmup_fraction": "Share of the steps that warm up, with the warmup_linear schedule.",
+    "warmup_fraction": "Share of the steps that warm up, with warmup_linear or cosine.",
     "warmup_epochs": "Epochs that warm up, with the warmup_steps schedule.",
     "decay_epochs": "Epochs at which the rate decays, such as 30,60,90, with warmup_steps.",
     "decay_factor": "What the rate is multiplied by there.",
@@ -226,18 +228,38 @@ OVERRIDES: Mapping[str, str] = {
     "labels": "FILE[:NAME], npz, npy or csv: training labels of your own, one for each example.",
     "candidates": "FILE[:NAME], npz, npy, csv or txt: ids or indices of the only training examples "
     "that are left out at random; --subset_ratio is the share of these that a trial sees.",
+    "optimizer": "Optimizer, of Keras's; --base_learning_rate is to fit it. Another one comes "
+    "without --momentum and --weight_decay, which are sgd's.",
+    "optimizer_options": "Keras's arguments of the optimizer, as JSON: '{\"nesterov\": true}' of "
+    "sgd, '{\"weight_decay\": 0.05}' of adamw. clipnorm, global_clipnorm and clipvalue clip the "
+    "gradient of the whole batch, of any optimizer.",
+    "l2": "What times each weight is added to its gradient, after clipping; PyTorch's SGD calls it "
+    "weight_decay.",
+    "label_smoothing": "Share of the true label that is spread evenly over all labels.",
 }
 # Fields that mean something only beside a certain value of another, and what they are without it.
 _DETAILS_OF: Mapping[str, Mapping[str, Any]] = {
     "model": {"model_options": {}, "model_source": "", "initial_weights": DRAWN},
     "crop": {"crop_padding": 0},
     "schedule": dict(warmup_fraction=0.0, warmup_epochs=0, decay_epochs=(), decay_factor=0.0),
+    "optimizer": dict(optimizer_options={}, momentum=0.0, weight_decay=0.0),
 }
 
 
 def get(name: str) -> ExperimentConfig:
-    """Returns the experiment of that name; ValueError lists the known ones."""
-    return words.lookup(EXPERIMENTS, name, "experiment")
+    """Returns an experiment: ours of that name, or one's own, FILE.py:NAME or MODULE:NAME.
+
+    Raises:
+      ValueError: no such experiment, which lists the known ones; or one's own cannot be read, or
+        is of another type, in one line with its file and line.
+    """
+    if not own.is_own(name):
+        return words.lookup(EXPERIMENTS, name, "experiment")
+    found, _ = own.load(name)
+    config = own.call(found) if callable(found) else found
+    if isinstance(config, ExperimentConfig):
+        return config
+    raise own.refused(name, config, "an ExperimentConfig, or a function that returns one")
 
 
 def field_type(field: str) -> type:
@@ -265,19 +287,29 @@ def resolve(name: str, overrides: Mapping[str, Any]) -> ExperimentConfig:
     return dataclasses.replace(config, **given)
 
 
-def sources(config: ExperimentConfig) -> dict[str, str]:
+def sources(config: ExperimentConfig, name: str = "") -> dict[str, str]:
     """Returns, for each field of the config, where its value comes from.
 
     That is a section of the paper or the release; `DEFAULT` for a field that the recipe does not
-    name; `override` for a value that the named experiment does not have.
+    name; the name of one's own experiment for what its file says; `override` for a value that the
+    named experiment does not have.
+
+    Args:
+      config: made from an experiment.
+      name: of that experiment, as `get` takes it; `config.name` by default.
     """
-    fields = [field.name for field in dataclasses.fields(config) if field.name != "name"]
-    if config.name not in EXPERIMENTS:
-        return dict.fromkeys(fields, "override")
-    recipe, named = _RECIPES[config.name], EXPERIMENTS[config.name]
-    found = {field: recipe.get(field, (None, DEFAULT))[1] for field in fields}
-    changed = [field for field in fields if getattr(config, field) != getattr(named, field)]
-    return found | dict.fromkeys(changed, "override")
+    named = get(name or config.name)
+    # What one's own experiment has from one of ours comes from where that has it from.
+    ours, recipe = EXPERIMENTS.get(config.name), _RECIPES.get(config.name, {})
+    found = {}
+    for field in (field.name for field in dataclasses.fields(config) if field.name != "name"):
+        found[field] = recipe.get(field, (None, DEFAULT))[1]
+        value = getattr(named, field)
+        if own.is_own(name) and (ours is None or value != getattr(ours, field)):
+            found[field] = name
+        if value != getattr(config, field):
+            found[field] = "override"
+    return found
 
 
 def paper_cost(config: ExperimentConfig) -> str | None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from tfmem import datasets, experiments
+from tfmem import datasets, experiments, own
 from tfmem.disk import atomic
 
 # A flag counts as defined by the program that defines it through this.
@@ -33,6 +33,10 @@ class _Dataset(PathParser):
     """Reads the name of a dataset, which may be a path: folder:PATH or npz:PATH."""
 
 
+class _Own(PathParser):
+    """Reads a name of ours, or an object of one's own: FILE.py:NAME."""
+
+
 class _OutPath(PathParser):
     """Reads where a file is to be written, which no work is done for in vain."""
 
@@ -52,7 +56,8 @@ def serialize(flag: flags.Flag) -> str:
     """Returns a flag as it is given, its path absolute."""
     if not isinstance(flag.parser, PathParser) or not flag.value:
         return flag.serialize()
-    absolute = datasets.located if isinstance(flag.parser, _Dataset) else atomic.absolute
+    located = {_Dataset: datasets.located, _Own: own.located}
+    absolute = located.get(type(flag.parser), atomic.absolute)
     return f"--{flag.name}={absolute(flag.value)}"
 
 
@@ -64,6 +69,11 @@ def define_path(name: str, text: str, required: bool = False, default: str | Non
 def define_dataset(text: str, default: str | None = None) -> None:
     """Defines --dataset; `text` says what it is for."""
     flags.DEFINE(_Dataset(), "dataset", default, f"{text}: {datasets.known()}.")
+
+
+def define_own(name: str, text: str, required: bool = False) -> None:
+    """Defines a flag for a name of ours, or for an object of one's own: FILE.py:NAME."""
+    flags.DEFINE(_Own(), name, None, text, required=required)
 
 
 def define_paths(name: str, text: str, required: bool = False) -> None:

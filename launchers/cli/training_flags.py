@@ -13,6 +13,7 @@ from tfmem import datasets, experiments, own, quiet
 from tfmem.config import (
     CROPS,
     INITIAL_WEIGHTS,
+    OPTIMIZERS,
     PRECISIONS,
     SCHEDULES,
     DynamicsConfig,
@@ -34,6 +35,7 @@ _CHOICES = {
     "crop": CROPS,
     "precision": PRECISIONS,
     "initial_weights": INITIAL_WEIGHTS,
+    "optimizer": OPTIMIZERS,
 }
 _DEFINE: Mapping[Any, Callable[..., Any]] = {
     bool: flags.DEFINE_bool,
@@ -52,8 +54,11 @@ def define_experiment(
       required: whether there has to be one.
     """
     with program.group("What is trained"):
-        text = f"One of {', '.join(names)}; tfmem experiments says what they are."
-        arguments.define_text("experiment", text, required)
+        text = (
+            f"One of {', '.join(names)}; tfmem experiments says what they are. Or one of your own, "
+            "FILE.py:NAME or MODULE:NAME: an ExperimentConfig, or a function that returns one."
+        )
+        arguments.define_own("experiment", text, required)
 
 
 def define_store(required: bool = True) -> None:
@@ -191,11 +196,11 @@ def experiment() -> ExperimentConfig:
     given = {field: _parsed(field, value) for field, value in values.items() if value is not None}
     config = experiments.resolve(FLAGS.experiment, given)
     datasets.require_known(config.dataset)
-    if own.is_own(config.model):
+    if config.has_own_model:
         quiet.import_tensorflow(find_devices=False)  # Which the file imports.
         model, source = own.located(config.model), own.load(config.model)[1]
         config = dataclasses.replace(config, model=model, model_source=source)
-    return config
+    return dataclasses.replace(config, dataset=datasets.located(config.dataset))
 
 
 def require_images(config: ExperimentConfig) -> None:
@@ -230,17 +235,15 @@ def condition_trials(config: RemovalConfig | DynamicsConfig) -> range:
 
 def _parsed(field: str, value: Any) -> Any:
     """Returns what a text flag says; ValueError if it is no such thing."""
-    if field == "dataset":
-        return datasets.located(value)
     if field in _FILES:
         return atomic.absolute(value)
-    if field == "model_options":
+    if field in ("model_options", "optimizer_options"):
         try:
             options = json.loads(value)
         except ValueError as error:
-            raise ValueError(f"--model_options={value} is not JSON: {error}") from error
+            raise ValueError(f"--{field}={value} is not JSON: {error}") from error
         if not isinstance(options, dict):
-            raise ValueError(f"--model_options={value}: expected a JSON object of names and values")
+            raise ValueError(f"--{field}={value}: expected a JSON object of names and values")
         return options
     if field == "decay_epochs":
         try:

@@ -49,7 +49,7 @@ def test_json_both_ways(config):
         ("momentum", 1.0, r"in \[0, 1\)"),
         ("weight_decay", -0.1, r"in \[0, 1\)"),
         ("seed", -1, "0 or more"),
-        ("schedule", "cosine", "one of"),
+        ("schedule", "square", "one of"),
         ("warmup_fraction", 1.0, r"in \(0, 1\)"),
         ("corrupted_labels", -1, "0 or more"),
         ("test_share", 1.0, r"in \[0, 1\)"),

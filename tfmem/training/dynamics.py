@@ -55,7 +55,9 @@ class DynamicsTrainer(FitTrainer):
         if gradient_batches:
             # Those of filters are taken one by one, which TensorFlow warns of each time.
             tf.get_logger().addFilter(lambda record: "while_loop" not in record.getMessage())
-            self._measure = gradients.Measurement(self._network)
+            self._measure = gradients.Measurement(
+                self._network, label_smoothing=problem.config.label_smoothing
+            )
 
     @property
     def observed(self) -> int:

@@ -16,7 +16,7 @@ from tfmem.models import settings, turnover
 from tfmem.store.epochs import Epoch
 from tfmem.store.trials import Trial
 from tfmem.subsets import Subsets
-from tfmem.training import batches, feeds
+from tfmem.training import batches, feeds, optimizers
 from tfmem.training.checkpoints import Checkpoint, Checkpoints
 from tfmem.training.executions import Executions
 from tfmem.training.failures import Failed
@@ -137,8 +137,8 @@ class FitTrainer:
       tensorboard: folder for TensorBoard logs, one in it for each trial; None writes none.
 
     Raises:
-      ValueError: Keras runs on another backend than TensorFlow, or the batch is not a multiple of
-        the number of replicas.
+      ValueError: Keras runs on another backend than TensorFlow, the batch is not a multiple of
+        the number of replicas, or the optimizer does not take its options.
     """
 
     def __init__(
@@ -159,6 +159,7 @@ class FitTrainer:
                 f"a batch of {config.batch_size} cannot be spread evenly over {replicas} "
                 "replicas: give a --batch_size that is a multiple of them"
             )
+        optimizers.require(config)
         self._strategy = strategy
         self._jit_compile = jit_compile
         self._tensorboard = tensorboard
@@ -167,18 +168,12 @@ class FitTrainer:
             self._network = problem.build_model()
             self._model = _Fed(self._network, self._feed)
             self._rates = tf.Variable(tf.zeros([1]), shape=[None], trainable=False)
-            optimizer = keras.optimizers.SGD(
-                _Rates(self._rates),
-                momentum=config.momentum,
-                weight_decay=config.weight_decay or None,
-            )
+            optimizer = optimizers.build(config, _Rates(self._rates))
             if config.precision == "mixed_float16":
                 optimizer = _LossScale(optimizer)
             self._model.compile(
                 optimizer=optimizer,
-                # A sum over examples that each weigh 1 / (examples in the batch): the mean over
-                # the global batch, however it is spread over replicas and however short it is.
-                loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction="sum"),
+                loss=optimizers.loss(config),
                 weighted_metrics=["accuracy"] if tensorboard else None,
                 jit_compile=jit_compile,
             )

@@ -20,6 +20,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfmem.training import batches
+from tfmem.training.optimizers import smoothed
 from tfmem.training.stacked import dense_layers
 
 _CHUNK_BYTES = 256 * 2**20  # Of per-example gradients that are in memory at once.
@@ -59,16 +60,22 @@ class Measurement:
     """Measures the gradients of one network's examples, in evaluation mode.
 
     Args:
-      network: images -> logits; its loss is the cross-entropy.
+      network: images -> logits; its loss is the cross-entropy. What a recipe adds to the gradient
+        of a batch, such as l2, is of no example.
       dense: whether gradients are never formed; None is wherever they need not be.
       chunk_bytes: memory for gradients that are formed.
+      label_smoothing: of the loss.
 
     Raises:
       ValueError: `dense` for a network that is not a dense ReLU network.
     """
 
     def __init__(
-        self, network: keras.Model, dense: bool | None = None, chunk_bytes: int = _CHUNK_BYTES
+        self,
+        network: keras.Model,
+        dense: bool | None = None,
+        chunk_bytes: int = _CHUNK_BYTES,
+        label_smoothing: float = 0.0,
     ):
         layers = dense_layers(network)
         if dense and layers is None:
@@ -76,7 +83,9 @@ class Measurement:
         # Takes images, labels and weights [g, b] of unit gradients; returns |v_i| [b], (v_i . g) /
         # |g| [b] and the weighted sums of unit gradients [g, parameters].
         self._of_batch: Callable[..., tuple] = (
-            _formed(network, chunk_bytes) if layers is None or dense is False else _factored(layers)
+            _formed(network, chunk_bytes, label_smoothing)
+            if layers is None or dense is False
+            else _factored(layers, label_smoothing)
         )
 
     def __call__(self, batches: Iterable[MiniBatch], groups: int) -> Statistics:
@@ -104,7 +113,7 @@ class Measurement:
         return Statistics(similarity, projected / np.where(seen > 0, seen, np.nan), seen)
 
 
-def _factored(layers: list[keras.layers.Dense]):
+def _factored(layers: list[keras.layers.Dense], smoothing: float):
     """Returns `Measurement._of_batch` of dense layers, ReLU between them."""
 
     @tf.function(reduce_retracing=True)
@@ -114,7 +123,7 @@ def _factored(layers: list[keras.layers.Dense]):
             outputs = inputs[-1] @ layer.kernel + layer.bias
             inputs.append(tf.nn.relu(outputs) if index + 1 < len(layers) else outputs)
         *inputs, logits = inputs
-        deltas = [tf.nn.softmax(logits) - tf.one_hot(labels, logits.shape[-1])]
+        deltas = [tf.nn.softmax(logits) - smoothed(labels, logits.shape[-1], smoothing)]
         for layer, x in zip(reversed(layers[1:]), reversed(inputs[1:]), strict=True):
             back = tf.matmul(deltas[0], layer.kernel, transpose_b=True)
             deltas.insert(0, tf.where(x > 0, back, 0.0))
@@ -141,7 +150,7 @@ def _factored(layers: list[keras.layers.Dense]):
     return of_batch
 
 
-def _formed(network: keras.Model, chunk_bytes: int):
+def _formed(network: keras.Model, chunk_bytes: int, smoothing: float):
     """Returns `Measurement._of_batch` of any network, whose gradients are formed in chunks."""
     variables = [weight.value for weight in network.trainable_weights]
     parameters = sum(int(np.prod(weight.shape)) for weight in network.trainable_weights)
@@ -150,7 +159,8 @@ def _formed(network: keras.Model, chunk_bytes: int):
     def gradient(images, labels) -> tf.Tensor:
         with tf.GradientTape() as tape:
             logits = tf.cast(network(images, training=False), tf.float32)
-            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits)
+            truth = smoothed(labels, logits.shape[-1], smoothing)
+            losses = tf.nn.softmax_cross_entropy_with_logits(labels=truth, logits=logits)
             loss = tf.reduce_mean(losses)
         found = tape.gradient(loss, variables, unconnected_gradients="zero")
         return tf.concat([tf.reshape(part, [-1]) for part in found], axis=0)

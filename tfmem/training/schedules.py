@@ -1,4 +1,4 @@
-"""The papers' learning-rate schedules, as Keras schedules over whole batches of steps.
+"""Learning-rate schedules, the papers' and a cosine, as Keras schedules over arrays of steps.
 
 A schedule maps a step, or an array of steps, to rates, so that `fit` and stacked training take the
 same float32 numbers from it.
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import keras
 from keras import ops
 
-from tfmem.config import ConstantSchedule, ExperimentConfig, StepSchedule
+from tfmem.config import ConstantSchedule, CosineSchedule, ExperimentConfig, StepSchedule
 
 
 class _Schedule(keras.optimizers.schedules.LearningRateSchedule):
@@ -66,6 +66,33 @@ class WarmupSteps(_Schedule):
 
 @keras.saving.register_keras_serializable(package="tfmem")
 @dataclasses.dataclass(eq=False)
+class WarmupCosine(_Schedule):
+    """Linear from 0 to the base rate over the first iterations, then half a cosine down to 0.
+
+    With T steps of which a share f warms up, the rate at step s is base * s / (f T) up to step f T
+    and base * (1 + cos(pi (s - f T) / ((1 - f) T))) / 2 from there on. The second part is Keras's
+    `CosineDecay`, whose own warm-up takes one step at a time alone.
+    """
+
+    base_learning_rate: float
+    total_steps: int
+    warmup_fraction: float
+
+    def __call__(self, step):
+        step = ops.cast(step, "float32")
+        warmup_steps = self.warmup_fraction * self.total_steps
+        decay = keras.optimizers.schedules.CosineDecay(
+            self.base_learning_rate, self.total_steps - warmup_steps
+        )
+        falling = decay(ops.maximum(step - warmup_steps, 0.0))
+        if not warmup_steps:
+            return falling
+        rising = self.base_learning_rate * step / warmup_steps
+        return ops.where(step < warmup_steps, rising, falling)
+
+
+@keras.saving.register_keras_serializable(package="tfmem")
+@dataclasses.dataclass(eq=False)
 class Constant(_Schedule):
     """The base rate at every step."""
 
@@ -89,4 +116,5 @@ def build(
             [epoch * steps_per_epoch for epoch in described.decay_epochs],
             described.decay_factor,
         )
-    return WarmupLinear(base, config.epochs * steps_per_epoch, described.warmup_fraction)
+    kind = WarmupCosine if isinstance(described, CosineSchedule) else WarmupLinear
+    return kind(base, config.epochs * steps_per_epoch, described.warmup_fraction)

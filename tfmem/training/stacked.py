@@ -22,7 +22,7 @@ import tensorflow as tf
 from tfmem.datasets import ArrayDataset
 from tfmem.store.trials import Trial
 from tfmem.subsets import Subsets
-from tfmem.training import batches
+from tfmem.training import batches, optimizers
 from tfmem.training.checkpoints import Checkpoints
 from tfmem.training.failures import Failed
 from tfmem.training.problem import Problem
@@ -72,7 +72,13 @@ class NotStackableError(ValueError):
 def _stackable(problem: Problem) -> tuple[ArrayDataset, keras.Model, list[keras.layers.Dense]]:
     """Returns a problem's dataset, model and layers; NotStackableError if it cannot be stacked."""
     config, dataset = problem.config, problem.dataset
-    if not isinstance(dataset, ArrayDataset):
+    optimizers.require(config)
+    others = [name for name in config.optimizer_options if name != "nesterov"]
+    if config.optimizer != "sgd":
+        reason = f"stacked training has sgd, not {config.optimizer}"
+    elif others:
+        reason = f"stacked training has no {', '.join(others)}"
+    elif not isinstance(dataset, ArrayDataset):
         reason = f"{config.dataset} does not fit into memory"
     elif config.precision != "float32":
         reason = f"stacked training computes in float32, not in {config.precision}"
@@ -285,7 +291,8 @@ class StackedTrainer:
         """Returns the gradients of the weighted cross-entropy, in the order of the weights."""
         images = tf.gather(self._images, index)
         *inputs, logits = self._forward(weights, self._problem.scaled(images))
-        truth = tf.one_hot(tf.gather(self._labels, index), logits.shape[-1])
+        labels, smoothing = tf.gather(self._labels, index), self._problem.config.label_smoothing
+        truth = optimizers.smoothed(labels, logits.shape[-1], smoothing)
         delta = (tf.nn.softmax(logits) - truth) * example_weights[:, None]
         gradients: list[tf.Tensor] = []
         for layer in reversed(range(len(inputs))):
@@ -321,17 +328,28 @@ class StackedTrainer:
     ):
         """Takes SGD steps on the first batches of `order`, as `keras.optimizers.SGD` does."""
         config = self._problem.config
+        nesterov = config.optimizer_options.get("nesterov") and config.momentum
 
         def step(number, weights, velocities):
             rate = rates[number]
             gradients = self._gradients(weights, order[:, number], example_weights[number])
-            velocities = [
-                config.momentum * velocity - rate * gradient
-                for velocity, gradient in zip(velocities, gradients, strict=True)
-            ]
+            if config.l2:
+                gradients = [
+                    gradient + config.l2 * weight
+                    for gradient, weight in zip(gradients, weights, strict=True)
+                ]
+
+            def moved(velocities):
+                return [
+                    config.momentum * velocity - rate * gradient
+                    for velocity, gradient in zip(velocities, gradients, strict=True)
+                ]
+
+            velocities = moved(velocities)
+            moves = moved(velocities) if nesterov else velocities
             if config.weight_decay:
                 weights = [weight - weight * config.weight_decay * rate for weight in weights]
-            return number + 1, list(map(operator.add, weights, velocities)), velocities
+            return number + 1, list(map(operator.add, weights, moves)), velocities
 
         end = tf.while_loop(lambda number, *_: number < steps, step, [0, weights, velocities])
         return end[1:]

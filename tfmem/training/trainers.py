@@ -79,6 +79,18 @@ def begin(cores: int | None) -> None:
     quiet.import_tensorflow()
 
 
+def require_optimizer(config: ExperimentConfig) -> None:
+    """Raises ValueError if Keras's optimizer does not take what the config gives it.
+
+    The trainers see to it themselves; this is for a process that makes none.
+    """
+    if config.optimizer_options:
+        quiet.import_tensorflow()
+        from tfmem.training import optimizers
+
+        optimizers.require(config)
+
+
 def make_trainer(
     config: ExperimentConfig,
     dataset: ImageDataset,
@@ -210,7 +222,7 @@ def _sound(problem: "Problem") -> "Problem":
     from tfmem.models import custom, turnover
 
     config, dataset = problem.config, problem.dataset
-    if not config.model_source:
+    if not config.has_own_model:
         return problem
     if isinstance(dataset, ArrayDataset):
         images = dataset.train.images[:_TRIED]

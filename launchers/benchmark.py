@@ -18,7 +18,7 @@ from absl import flags
 from analysis.cli import arguments, program
 from launchers.cli import launching, training_flags
 from tfmem import experiments, quiet
-from tfmem.config import ExperimentConfig
+from tfmem.recipe import ExperimentConfig
 from tfmem.words import duration, table
 
 FLAGS = flags.FLAGS

@@ -19,7 +19,7 @@ from analysis.estimates import estimators, files, pairs
 from analysis.page import report
 from launchers.cli import launching, progress
 from tfmem import datasets, experiments, quiet
-from tfmem.config import ExperimentConfig
+from tfmem.recipe import ExperimentConfig
 from tfmem.store import parts
 from tfmem.store.store import Store
 from tfmem.training import trainers

@@ -25,9 +25,10 @@ from analysis.cli import arguments, program
 from analysis.estimates import scores
 from launchers.cli import launching, training_flags
 from tfmem import datasets, experiments
-from tfmem.config import EVERYTHING, FOLLOWED, DynamicsConfig, ExperimentConfig
+from tfmem.config import EVERYTHING, FOLLOWED, DynamicsConfig
 from tfmem.datasets import Dataset
 from tfmem.disk import atomic, npz
+from tfmem.recipe import ExperimentConfig
 from tfmem.store import artifacts
 from tfmem.store.store import Store
 from tfmem.subsets import by_corruption, by_score, of_condition

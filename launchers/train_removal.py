@@ -19,8 +19,9 @@ from analysis.estimates import files
 from analysis.estimates.values import Estimates, Pairs
 from launchers.cli import launching, training_flags
 from tfmem import datasets, experiments
-from tfmem.config import ExperimentConfig, RemovalConfig
+from tfmem.config import RemovalConfig
 from tfmem.disk import atomic
+from tfmem.recipe import ExperimentConfig
 from tfmem.subsets import of_removal, useful_thresholds
 from tfmem.training import trainers
 from tfmem.words import table

@@ -18,7 +18,7 @@ from absl import flags
 from analysis.cli import arguments, program
 from launchers.cli import launching, training_flags
 from tfmem import experiments
-from tfmem.config import ExperimentConfig
+from tfmem.recipe import ExperimentConfig
 from tfmem.store.store import Store
 from tfmem.training import trainers
 from tfmem.words import table

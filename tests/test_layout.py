@@ -14,41 +14,46 @@ PACKAGES = ("tfmem", "launchers", "analysis")
 MAY_IMPORT = {
     "tfmem": ("tfmem",),
     "tfmem.words": (),
-    "tfmem.config": (),
+    "tfmem.recipe": (),
+    "tfmem.config": ("tfmem.recipe",),
     "tfmem.seeds": (),
     "tfmem.own": (),
-    "tfmem.subsets": ("tfmem.config", "tfmem.seeds"),
-    "tfmem.experiments": ("tfmem.config", "tfmem.own", "tfmem.words"),
+    "tfmem.subsets": ("tfmem.config", "tfmem.recipe", "tfmem.seeds"),
+    "tfmem.experiments": ("tfmem.config", "tfmem.recipe", "tfmem.own", "tfmem.words"),
     "tfmem.quiet": (),
     "tfmem.disk": (),
     "tfmem.datasets": (
-        *("tfmem.disk", "tfmem.config", "tfmem.quiet", "tfmem.seeds", "tfmem.words"),
+        *("tfmem.disk", "tfmem.config", "tfmem.recipe"),
+        *("tfmem.quiet", "tfmem.seeds", "tfmem.words"),
     ),
-    "tfmem.models": ("tfmem.config", "tfmem.own", "tfmem.seeds", "tfmem.words"),
+    "tfmem.models": ("tfmem.config", "tfmem.recipe", "tfmem.own", "tfmem.seeds", "tfmem.words"),
     "tfmem.store": (
         "tfmem.disk",
         "tfmem.datasets",
         "tfmem.models",  # Networks in files are made of them.
         "tfmem.config",
+        "tfmem.recipe",
         "tfmem.experiments",
         "tfmem.words",
     ),
     "tfmem.imports": (
         *("tfmem.disk", "tfmem.datasets", "tfmem.store"),
-        *("tfmem.config", "tfmem.experiments", "tfmem.words"),
+        *("tfmem.config", "tfmem.recipe", "tfmem.experiments", "tfmem.words"),
     ),
     "tfmem.training": (
         *("tfmem.disk", "tfmem.datasets", "tfmem.models", "tfmem.store"),
-        *("tfmem.config", "tfmem.experiments", "tfmem.quiet", "tfmem.seeds", "tfmem.subsets"),
+        *("tfmem.config", "tfmem.recipe", "tfmem.experiments"),
+        *("tfmem.quiet", "tfmem.seeds", "tfmem.subsets"),
         "tfmem.words",
     ),
     "tfmem.workers": (
         *("tfmem.disk", "tfmem.datasets", "tfmem.store", "tfmem.training"),
-        *("tfmem.config", "tfmem.words"),
+        *("tfmem.config", "tfmem.recipe", "tfmem.words"),
     ),
     "analysis": (
         *("analysis", "tfmem.disk", "tfmem.datasets", "tfmem.store"),
-        *("tfmem.config", "tfmem.experiments", "tfmem.quiet", "tfmem.seeds", "tfmem.words"),
+        *("tfmem.config", "tfmem.recipe", "tfmem.experiments"),
+        *("tfmem.quiet", "tfmem.seeds", "tfmem.words"),
         "tfmem.own",
     ),
     "launchers": ("launchers", "analysis", "tfmem"),
@@ -62,7 +67,14 @@ FLOORS = (
     ("analysis.page", "analysis.paper"),
 )
 WITHOUT_FLAGS = ("tfmem",)
-WITHOUT_TENSORFLOW = ("tfmem.disk", "tfmem.store", "tfmem.datasets", "tfmem.config", "tfmem.seeds")
+WITHOUT_TENSORFLOW = (
+    "tfmem.disk",
+    "tfmem.store",
+    "tfmem.datasets",
+    "tfmem.config",
+    "tfmem.recipe",
+    "tfmem.seeds",
+)
 
 
 class Module(NamedTuple):

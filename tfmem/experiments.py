@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tfmem import own, words
-from tfmem.config import DRAWN, ExperimentConfig
+from tfmem.recipe import DRAWN, ExperimentConfig
 
 SUBSET_RATIO = 0.7  # Sec. 2: m = 0.7 n in all experiments.
 MEM_THRESHOLD = 0.25  # Sec. 2: theta_mem, "a significant level of memorization".

@@ -15,7 +15,8 @@ from analysis.measures import agreement, removal
 from analysis.paper import numbers, published
 from analysis.paper.rows import Findings
 from tfmem import datasets, experiments, words
-from tfmem.config import ExperimentConfig, ImportConfig, LastLayerConfig, RemovalConfig
+from tfmem.config import ImportConfig, LastLayerConfig, RemovalConfig
+from tfmem.recipe import ExperimentConfig
 from tfmem.store import representations
 from tfmem.store.store import Store
 

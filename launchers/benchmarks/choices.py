@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 from launchers.benchmarks import speed
 from launchers.benchmarks.speed import Speed
-from tfmem.config import PRECISIONS, ExperimentConfig
+from tfmem.recipe import PRECISIONS, ExperimentConfig
 from tfmem.training import trainers
 
 _WORTH = 0.95  # What saves less than a twentieth of the time is left as it was.

@@ -85,7 +85,7 @@ def products(precision: str) -> float:
     """Returns this machine's rate of square matrix products, in operations a second.
 
     Args:
-      precision: one of `config.PRECISIONS`; what it computes in.
+      precision: one of `recipe.PRECISIONS`; what it computes in.
     """
     import keras
     import tensorflow as tf

@@ -12,9 +12,9 @@ import numpy as np
 from launchers.benchmarks import operations, timing
 from launchers.benchmarks.operations import Operations
 from tfmem import datasets
-from tfmem.config import ExperimentConfig
 from tfmem.datasets import ArrayDataset, ImageDataset, Split, StreamedDataset
 from tfmem.datasets.stream import ImageStream
+from tfmem.recipe import ExperimentConfig
 from tfmem.subsets import FixedSubset
 from tfmem.training import trainers
 from tfmem.training.checkpoints import Checkpoints

@@ -14,8 +14,9 @@ from absl import flags, logging
 from analysis.cli import arguments, program
 from launchers.cli import progress, training_flags
 from tfmem import datasets, quiet
-from tfmem.config import Config, ExperimentConfig, ImportConfig, TrainedConfig, with_digests
+from tfmem.config import Config, ImportConfig, TrainedConfig, with_digests
 from tfmem.datasets import Dataset, ImageDataset, Own, own
+from tfmem.recipe import ExperimentConfig
 from tfmem.store.store import Store
 from tfmem.subsets import Subsets, subset_size
 from tfmem.training import trainers

@@ -10,17 +10,9 @@ from absl import flags
 
 from analysis.cli import arguments, program
 from tfmem import datasets, experiments, own, quiet
-from tfmem.config import (
-    CROPS,
-    INITIAL_WEIGHTS,
-    OPTIMIZERS,
-    PRECISIONS,
-    SCHEDULES,
-    DynamicsConfig,
-    ExperimentConfig,
-    RemovalConfig,
-)
+from tfmem.config import DynamicsConfig, RemovalConfig
 from tfmem.disk import atomic
+from tfmem.recipe import CROPS, INITIAL_WEIGHTS, OPTIMIZERS, PRECISIONS, SCHEDULES, ExperimentConfig
 from tfmem.training import trainers
 from tfmem.workers import cluster
 

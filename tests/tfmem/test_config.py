@@ -6,13 +6,10 @@ import pytest
 
 from tfmem import experiments
 from tfmem.config import (
-    ConstantSchedule,
     DynamicsConfig,
     ImportConfig,
     LastLayerConfig,
-    LinearSchedule,
     RemovalConfig,
-    StepSchedule,
     TurnoverConfig,
     differences,
     digest,
@@ -21,6 +18,7 @@ from tfmem.config import (
     identity,
     to_dict,
 )
+from tfmem.recipe import ConstantSchedule, LinearSchedule, StepSchedule
 
 IMPORTED = ImportConfig("arrays", "trials.npz", "ab12", "", 7)
 TURNOVER = TurnoverConfig(experiments.get("digits_mlp"), test_examples=True)

@@ -4,8 +4,8 @@ import dataclasses
 
 import numpy as np
 
-from tfmem.config import ExperimentConfig
 from tfmem.datasets.base import ArrayDataset, ImageDataset
+from tfmem.recipe import ExperimentConfig
 
 
 def require_finite(values: np.ndarray, what: str) -> None:

@@ -15,10 +15,10 @@ import numpy as np
 from absl import logging
 from etils import epath
 
-from tfmem.config import ExperimentConfig
 from tfmem.datasets import labelling
 from tfmem.datasets.base import Dataset, Split
 from tfmem.disk import npz
+from tfmem.recipe import ExperimentConfig
 
 _FILE = re.compile(r"(?P<path>.+\.(?P<kind>npz|npy|csv|txt))(?::(?P<name>[^/:]+))?", re.IGNORECASE)
 # What arrays and columns are called where nothing says it.

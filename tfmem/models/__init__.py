@@ -14,7 +14,6 @@ import numpy as np
 from keras.src.random.seed_generator import global_seed_generator
 
 from tfmem import seeds, words
-from tfmem.config import PRECISIONS
 from tfmem.models import (
     cct,
     custom,
@@ -26,6 +25,7 @@ from tfmem.models import (
     settings,
     vgg,
 )
+from tfmem.recipe import PRECISIONS
 
 settings.pin()
 

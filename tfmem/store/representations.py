@@ -12,9 +12,10 @@ import json
 import numpy as np
 from etils import epath
 
-from tfmem.config import ExperimentConfig, LastLayerConfig, differences, from_dict, to_dict
+from tfmem.config import LastLayerConfig, differences, from_dict, to_dict
 from tfmem.datasets import ArrayDataset, Dataset
 from tfmem.disk import npz
+from tfmem.recipe import ExperimentConfig
 from tfmem.store import artifacts
 from tfmem.store.trials import Trial
 

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfmem import seeds
-from tfmem.config import ExperimentConfig
+from tfmem.recipe import ExperimentConfig
 
 # The authors' release, ImageNet. Evaluation sees the central square of size / (size + 32) of the
 # shorter side; `area_aspect` draws a part of this area and aspect that covers at least so much of

@@ -3,7 +3,7 @@
 import numpy as np
 
 from tfmem import seeds
-from tfmem.config import ExperimentConfig
+from tfmem.recipe import ExperimentConfig
 
 
 def steps_per_epoch(config: ExperimentConfig, subset_size: int) -> int:

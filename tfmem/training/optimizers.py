@@ -10,7 +10,7 @@ import keras
 import tensorflow as tf
 from keras import ops
 
-from tfmem.config import NOT_TAKEN, ExperimentConfig
+from tfmem.recipe import NOT_TAKEN, ExperimentConfig
 
 _CLIPS = ("clipnorm", "global_clipnorm", "clipvalue")
 

@@ -9,9 +9,9 @@ import numpy as np
 import tensorflow as tf
 
 from tfmem import models
-from tfmem.config import BUILT, ExperimentConfig
 from tfmem.datasets import ImageDataset
 from tfmem.models import initializers
+from tfmem.recipe import BUILT, ExperimentConfig
 from tfmem.store.epochs import Epoch
 from tfmem.store.trials import Predictions, Trial
 from tfmem.subsets import RandomSubsets, Subsets

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import keras
 from keras import ops
 
-from tfmem.config import ConstantSchedule, CosineSchedule, ExperimentConfig, StepSchedule
+from tfmem.recipe import ConstantSchedule, CosineSchedule, ExperimentConfig, StepSchedule
 
 
 class _Schedule(keras.optimizers.schedules.LearningRateSchedule):

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tfmem import datasets, quiet
-from tfmem.config import DynamicsConfig, ExperimentConfig
+from tfmem.config import DynamicsConfig
 from tfmem.datasets import ArrayDataset, ImageDataset, Own, StreamedDataset
+from tfmem.recipe import ExperimentConfig
 from tfmem.subsets import FixedSubset, Subsets, of_condition
 from tfmem.training.protocol import Trainer
 

@@ -6,8 +6,8 @@ import pytest
 
 from tests.networks import Twin, built, run, sizes, trained
 from tfmem import models
-from tfmem.config import PRECISIONS
 from tfmem.models import initializers, layers
+from tfmem.recipe import PRECISIONS
 
 FAMILIES = ["inception", "resnet18", "resnet50", "densenet100"]
 

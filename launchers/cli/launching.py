@@ -211,7 +211,7 @@ def on_ray(config: ExperimentConfig, dataset: Dataset, resources: cluster.Worker
     """Returns what trains and stores the config's trials on Ray, with one line for all of them."""
     # A worker may have another working directory, and on another machine another home.
     data_dir = os.path.abspath(os.path.expanduser(FLAGS.data_dir)) if FLAGS.data_dir else None
-    given = Own.of(dataset.train)
+    given = Own.of(dataset.train) if config.labels or config.candidates else None
     make_trainer = functools.partial(
         trainers.load_trainer, config, data_dir, given, training_flags.options()
     )

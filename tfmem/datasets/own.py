@@ -95,14 +95,15 @@ def read_labels(given: str, dataset: Dataset) -> np.ndarray:
       ValueError: they are no such labels; the message starts with the file.
     """
     found = _columns(given, _LABELS, _IDS)
-    labels, count = _classes(found, dataset), len(dataset.train)
-    if found.ids is not None and len(found.ids) != len(labels):
-        raise ValueError(f"{found.what} has {len(labels):,} labels and {len(found.ids):,} ids")
-    if len(labels) != count and (found.ids is None or len(labels) > count):
+    there, count = len(found.values), len(dataset.train)
+    if found.ids is not None and len(found.ids) != there:
+        raise ValueError(f"{found.what} has {there:,} labels and {len(found.ids):,} ids")
+    if there != count and (found.ids is None or there > count):
         raise ValueError(
-            f"{found.what} has {len(labels):,} labels, and {_name(dataset)} has {count:,} training "
+            f"{found.what} has {there:,} labels, and {_name(dataset)} has {count:,} training "
             "examples: expected one for each, in index order or with ids"
         )
+    labels = _classes(found, dataset)
     if found.ids is None:
         return labels
     places = _places(found.ids, found.what, dataset)
@@ -160,10 +161,10 @@ def _columns(given: str, names: Sequence[str], ids: Sequence[str] = ()) -> _Colu
     if kind == "npz":
         with npz.open_npz(path) as archive:
             chosen = _choose(path, archive.files, name, names, ids)
-            beside = next((archive[own] for own in ids if own in archive.files), None)
+            beside = next((_text(archive[own]) for own in ids if own in archive.files), None)
             return _Columns(f"{path}: {chosen}", _text(archive[chosen]), beside)
     if name and kind != "csv":
-        raise ValueError(f"{given}: a {kind} file has one array, which has no name")
+        raise ValueError(f"{given}: of a {kind} file there is but one array, without a name")
     if kind == "npy":
         return _Columns(str(path), _text(npz.open_npy(path).read()), None)
     rows = _rows(path, kind)
@@ -183,7 +184,9 @@ def _columns(given: str, names: Sequence[str], ids: Sequence[str] = ()) -> _Colu
 
 
 def _text(array: np.ndarray) -> np.ndarray:
-    return np.char.decode(array, "utf-8") if array.dtype.kind == "S" else array
+    """Returns [n, ...], bytes as texts; what is no text is no name that anybody knows."""
+    array = np.atleast_1d(array)
+    return np.char.decode(array, "utf-8", "replace") if array.dtype.kind == "S" else array
 
 
 def _choose(
@@ -209,7 +212,7 @@ def _rows(path: epath.Path, kind: str) -> list[list[str]]:
     if not path.exists():
         raise ValueError(f"{path} does not exist")
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = path.read_bytes().decode("utf-8-sig")
         lines = io.StringIO(text, newline="")
         cells = csv.reader(lines, strict=True) if kind == "csv" else ([line] for line in lines)
         rows = [[cell.strip() for cell in row] for row in cells]
@@ -237,16 +240,16 @@ def _classes(found: _Columns, dataset: Dataset) -> np.ndarray:
         if -1 not in numbers:
             return np.array(numbers, np.int64)
         if not np.char.isdecimal(labels).all():
-            # The first that is neither: a file of numbers may have one text too many.
-            bad = next(
-                text for text in labels.tolist() if text not in places and not text.isdecimal()
-            )
-            raise ValueError(f"{found.what} has the label {bad!r}, {unknown}")
+            bad = [text for text in labels.tolist() if text not in places]
+            # A file of numbers may have one text too many.
+            shown = next((text for text in bad if not text.isdecimal()), bad[0])
+            raise ValueError(f"{found.what} has the label {shown!r}, {unknown}")
         labels = np.array([min(int(text), len(names)) for text in labels.tolist()], np.int64)
     (labels,) = labelling.read({"labels": labels}, found.what).arrays.values()
     if (labels >= len(names)).any():
         index = int(np.argmax(labels >= len(names)))
-        raise ValueError(f"{found.what} has label {found.values[index]} at {index}, {unknown}")
+        shown = found.values[index] if found.values.ndim == 1 else labels[index]
+        raise ValueError(f"{found.what} has label {shown} at {index}, {unknown}")
     return labels
 
 
@@ -256,11 +259,11 @@ def _places(given: np.ndarray, what: str, dataset: Dataset) -> np.ndarray:
     Raises:
       ValueError: one is unknown, or is there twice.
     """
-    if given.ndim != 1 or given.dtype.kind not in "iuUS":
+    if given.ndim != 1 or given.dtype.kind not in "iuU":
         raise ValueError(
             f"{what} is {given.dtype} of shape {given.shape}, expected ids or indices [k]"
         )
-    texts, known = _text(given).astype(np.str_), dataset.train.ids
+    texts, known = given.astype(np.str_), dataset.train.ids
     if not len(texts):
         return np.zeros(0, np.int64)
     order = np.argsort(known)

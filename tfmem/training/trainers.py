@@ -48,7 +48,7 @@ class Options:
 def load_trainer(
     config: ExperimentConfig,
     data_dir: str | None,
-    given: Own,
+    given: Own | None,
     options: Options,
     cores: int | None,
 ) -> Trainer:
@@ -57,7 +57,8 @@ def load_trainer(
     Args:
       config: what a trial is.
       data_dir: where TFDS keeps its data; None is TFDS's own default.
-      given: what files of labels and candidates said, which need not be on this machine.
+      given: what files of labels and candidates said, which need not be on this machine; None if
+        the config names none.
       options: how it is trained.
       cores: CPU cores to compute on; None is all of them, or a GPU.
 

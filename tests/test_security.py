@@ -10,6 +10,8 @@ from tfmem.store.store import Store
 
 _PACKAGES = ("tfmem", "launchers", "analysis")
 _NEVER_IMPORTED = {"pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
+# Files of one's own, which their user names, are run; nothing else is.
+_RUNS_FILES = ("own.py", "exec")
 _NEVER_CALLED = {"eval", "exec", "system", "popen", "getoutput", "getstatusoutput", "extractall"}
 
 
@@ -30,7 +32,8 @@ def test_no_pickles_and_no_shells():
         elif isinstance(node, ast.Call):
             calls += 1
             name = getattr(node.func, "attr", getattr(node.func, "id", ""))
-            assert name not in _NEVER_CALLED, (path, node.lineno)
+            if (path.name, name) != _RUNS_FILES:
+                assert name not in _NEVER_CALLED, (path, node.lineno)
             given = {keyword.arg: keyword.value for keyword in node.keywords}
             assert "shell" not in given, (path, node.lineno)
             if "allow_pickle" in given:

@@ -47,6 +47,13 @@ def test_every_number_of_a_recipe_has_a_source(name):
         "labels_digest",
         "candidates",
         "candidates_digest",
+        "standardize",
+        "model_source",
+        "initial_weights",
+        "optimizer",
+        "optimizer_options",
+        "l2",
+        "label_smoothing",
     }
 
 

@@ -99,7 +99,7 @@ def test_turnover_dropout_on_a_table(table, tmp_path):
 def test_the_example_of_the_documentation(tmp_path, monkeypatch):
     """With 40 of its 1,000 trials: the code and the commands are those of the page."""
     page = (ROOT / "docs" / "your_data.md").read_text()
-    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    (code,) = re.findall(r"```python\n(import csv\n.*?)```", page, re.DOTALL)
     commands = re.findall(r"^    tfmem (.*(?:csv:cancer|cancer\b).*)$", page, re.MULTILINE)
     names = ["train_trials", "report", "estimate", "figures"]
     assert [command.split()[0] for command in commands] == names

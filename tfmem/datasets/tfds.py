@@ -13,6 +13,7 @@ from tfmem.datasets import base, damage, download, images, variants
 
 # Their examples carry the position in the original files, which TFDS shuffles.
 _ORIGINAL_ORDER = ("cifar10", "cifar100")
+_AT_ONCE = 256  # Images that are read, or bytes of all images that are put into order.
 # Does not fit into memory: `tfmem.datasets.imagenet` streams it.
 IMAGENET = "imagenet2012"
 
@@ -202,18 +203,46 @@ def _read(builder: Any, split_name: str, image_size: int | None) -> base.ArraySp
         pixels = images.stack(examples(), image_size, f"TFDS's {builder.name}")
         labels = np.array(numbers)
     else:
-        arrays = tfds.as_numpy(in_file_order(builder, split_name, wanted, batch_size=-1))
-        labels, keys = arrays["label"], arrays.get("id")
-        pixels = images.resize(arrays["image"], image_size)
+        pixels, labels, keys = _of_one_size(builder, split_name, wanted, image_size)
     ids = base.numbered_ids(split_name, len(labels))
     if has_id:
         own = np.array([key.decode() if isinstance(key, bytes) else str(key) for key in keys])
         if builder.name in _ORIGINAL_ORDER:
             order = _original_order(own, f"{builder.name} {split_name}")
-            return base.ArraySplit(labels[order], own[order], pixels[order])
+            columns = pixels.reshape(len(order), -1)
+            for first in range(0, columns.shape[1], _AT_ONCE):  # Without a second copy of all.
+                part = columns[:, first : first + _AT_ONCE]
+                part[:] = part[order]
+            return base.ArraySplit(labels[order], own[order], pixels)
         if len(np.unique(own)) == len(own):
             ids = own
     return base.ArraySplit(labels, ids, pixels)
+
+
+def _of_one_size(
+    builder: Any, split_name: str, wanted: tuple[str, ...], image_size: int | None
+) -> tuple[np.ndarray, np.ndarray, list]:
+    """Reads images of one size, their labels, and their ids if these are wanted.
+
+    They are read some at a time: all at once, TFDS takes three times the memory of the images.
+    """
+    import tensorflow_datasets as tfds
+
+    *sides, channels = builder.info.features["image"].shape
+    sides = sides if image_size is None else [image_size, image_size]
+    count = builder.info.splits[split_name].num_examples
+    pixels = np.empty((count, *sides, channels), np.uint8)
+    labels: list[np.ndarray] = []
+    ids: list[bytes] = []
+    start = 0
+    batches = in_file_order(builder, split_name, wanted, batch_size=_AT_ONCE)
+    for batch in tfds.as_numpy(batches):
+        stop = start + len(batch["label"])
+        pixels[start:stop] = images.resize(batch["image"], image_size)
+        labels.append(batch["label"])
+        ids.extend(batch.get("id", ()))
+        start = stop
+    return pixels[:start], np.concatenate(labels), ids
 
 
 def _original_order(ids: np.ndarray, what: str) -> np.ndarray:

@@ -73,6 +73,8 @@ def _define_overrides(without: Iterable[str]) -> None:
                 continue
             if field == "dataset":
                 arguments.define_dataset("Dataset")
+            elif field == "model":
+                arguments.define_own(field, text)
             elif field in _CHOICES:
                 flags.DEFINE_enum(field, None, _CHOICES[field], text)
             elif field in _FILES:

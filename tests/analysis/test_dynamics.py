@@ -12,7 +12,7 @@ from analysis.plots import gradients, style
 from analysis.plots.dynamics import corruption_figure, figure
 from tests.analysis.test_consistency import squeezed
 from tests.conftest import run_program
-from tfmem import experiments
+from tfmem import datasets, experiments
 from tfmem.config import FOLLOWED, DynamicsConfig
 from tfmem.disk import npz
 from tfmem.store import artifacts

@@ -16,8 +16,8 @@ from tfmem.store.store import Store
 
 # Flags that take a text which is no path.
 WORDS = {
-    *("trials", "shard", "experiment", "network", "feature_layer", "ray_address", "stack"),
-    *("model", "model_options", "decay_epochs", "thresholds", "conditions", "classes", "formats"),
+    *("trials", "shard", "network", "feature_layer", "ray_address", "stack", "model_options"),
+    *("optimizer_options", "decay_epochs", "thresholds", "conditions", "classes", "formats"),
 }
 
 

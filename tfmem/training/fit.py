@@ -181,10 +181,10 @@ class FitTrainer:
             self._build_losses(problem.dataset.num_classes)
             random = models.random_state(self._network)
         # All that training changes, in the order of a checkpoint's lists.
-        self._state = self._network.weights, self._model.optimizer.variables, random
+        self._state = self._network.weights, optimizers.state(self._model.optimizer), random
         # The state of a new optimizer: its step count, velocities and loss scale. The rate is a
         # schedule, never a variable.
-        self._new_optimizer = _values(self._model.optimizer.variables)
+        self._new_optimizer = _values(self._state[1])
 
         self._executions = Executions(self._model, self._feed, strategy, jit_compile)
         # What the predictions on each split come from.

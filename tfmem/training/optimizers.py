@@ -103,6 +103,15 @@ def build(config: ExperimentConfig, rates: Any) -> keras.optimizers.Optimizer:
     return optimizer
 
 
+def state(optimizer: keras.optimizers.Optimizer) -> list[keras.Variable]:
+    """Returns all that an optimizer keeps from step to step; Keras's Nadam does not list all."""
+    found = {id(variable): variable for variable in optimizer.variables}
+    for part in (optimizer, getattr(optimizer, "inner_optimizer", optimizer)):
+        own = (value for value in vars(part).values() if isinstance(value, keras.Variable))
+        found |= {id(variable): variable for variable in own}
+    return list(found.values())
+
+
 def require(config: ExperimentConfig) -> None:
     """Raises ValueError, in one line, if the optimizer cannot take a step with its options."""
     if not config.optimizer_options:

@@ -24,6 +24,8 @@ from tfmem.training import trainers
 from tfmem.words import table
 
 FLAGS = flags.FLAGS
+# Fields that the programs fill in: what files of one's own say.
+_FOLLOWS = ("model_source", "labels_digest", "candidates_digest")
 
 
 def describe(config: ExperimentConfig) -> str:
@@ -31,7 +33,7 @@ def describe(config: ExperimentConfig) -> str:
     rows = [
         (field, experiments.flag_value(getattr(config, field)), source)
         for field, source in experiments.sources(config, FLAGS.experiment).items()
-        if source != experiments.DEFAULT
+        if source != experiments.DEFAULT and field not in _FOLLOWS
     ]
     lines = [f"{config.name} (sections of Feldman & Zhang, 2020, unless they say otherwise)"]
     lines.append(textwrap.indent(table(rows, left=3), "  "))

@@ -31,7 +31,7 @@ def trained(problem, trials=(3,), **options):
     trainer = trainers.make_trainer(
         problem.config, problem.dataset, trainers.Options(**options), problem.given_subsets
     )
-    return list(trainer.train(trials))
+    return sorted(trainer.train(trials), key=lambda trial: trial.number)
 
 
 @pytest.mark.parametrize("stack", [2, "none"])

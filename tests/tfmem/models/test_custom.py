@@ -218,6 +218,7 @@ def test_models_of_keras_applications(name, tiny_config):
     dataset = datasets.ArrayDataset("tiny", *splits, ("a", "b", "c"), pixel_max=255)
     here = pathlib.Path(__file__)
     changes = dict(model_source=here.read_text(), model_options={"name": name}, epochs=1)
+    changes["base_learning_rate"] = 0.001  # On pictures of noise.
     config_ = dataclasses.replace(tiny_config, model=f"{here}:of_keras", **changes)
     problem = Problem(config_, dataset)
     first, other = (weights(problem, trial) for trial in (0, 1))

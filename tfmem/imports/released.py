@@ -101,19 +101,26 @@ class ReleasedRuns:
         in the zip file's directory. These tell files of different content apart, save by intent,
         without reading them (imports would read 40 GB of ImageNet twice), and do not change with
         compression or with the place of the folder. An array that is not what its CRC-32 says is
-        found out when it is read.
+        found out when it is read. They tell, too, when a run is there under two names.
         """
         digest = hashlib.sha256()
         unusable = []
+        names: dict[str, str] = {}
         for run in self.runs:
             digest.update(f"{epath.Path(run).name}\n".encode())
             try:
                 with npz.open_npz(self._path(run), _ARRAYS) as archive:
-                    for name in _ARRAYS:
-                        size, crc = archive.checksum(name)
-                        digest.update(f"{name} {size} {crc:08x}\n".encode())
+                    sums = [(name, *archive.checksum(name)) for name in _ARRAYS]
             except ValueError as error:
                 unusable.append(str(error))
+            else:
+                content = "".join(f"{name} {size} {crc:08x}\n" for name, size, crc in sums)
+                digest.update(content.encode())
+                if names.setdefault(content, run) != run:
+                    raise ValueError(
+                        f"{self._path(run)} is the run of {self._path(names[content])}: a run "
+                        "counts once, so leave the other out"
+                    )
             on_progress(1 / self.num_trials)
         if unusable:
             more = f"; and {len(unusable) - _MOST_NAMED} more" if unusable[_MOST_NAMED:] else ""

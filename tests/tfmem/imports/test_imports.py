@@ -184,6 +184,12 @@ def test_a_tree_is_known_by_the_content_of_its_runs(tmp_path, arrays, rng):
     np.savez(run, **content)
     assert check(released.ReleasedRuns(tmp_path / "a")) != digest
     shutil.copytree(tmp_path / "moved/here/0.7/5", tmp_path / "moved/here/0.7/6")
+    said = r"0.7/6/aux_arrays.npz is the run of .*0.7/5/aux_arrays.npz: a run counts once"
+    with pytest.raises(ValueError, match=said):
+        check(released.ReleasedRuns(tmp_path / "moved"))
+    shutil.rmtree(tmp_path / "moved/here/0.7/5")  # Now it is of another name.
+    assert check(released.ReleasedRuns(tmp_path / "moved")) != digest
+    shutil.rmtree(tmp_path / "moved/here/0.7/6")
     assert check(released.ReleasedRuns(tmp_path / "moved")) != digest
 
 

@@ -12,7 +12,7 @@ from analysis.plots import gradients, style
 from analysis.plots.dynamics import corruption_figure, figure
 from tests.analysis.test_consistency import squeezed
 from tests.conftest import run_program
-from tfmem import experiments
+from tfmem import datasets, experiments
 from tfmem.config import FOLLOWED, DynamicsConfig
 from tfmem.disk import npz
 from tfmem.store import artifacts
@@ -251,7 +251,8 @@ def test_incomplete_stores_and_several(tmp_path, tiny):
     """Without its second run, everything is right on all of the training examples at the end."""
     train = {name: SUBSETS[name] for name in ("tr_easy", "tr_difficult")}
     whole = make(tmp_path / "whole", tiny, ("everything",), train, gradient_batches=0)
-    part = make(tmp_path / "part", tiny, ("difficult", "everything"), corrupted_labels=8)
+    replaced = datasets.corrupt_labels(tiny, 8, 0)
+    part = make(tmp_path / "part", replaced, ("difficult", "everything"), corrupted_labels=8)
     for number in (0, 1, 3):
         part.trial_path(number).unlink()
     out = tmp_path / "stores.svg"

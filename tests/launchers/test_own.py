@@ -211,7 +211,6 @@ def test_wrong_labels_are_memorized_and_candidates_agree_with_the_full_run(files
     correlation = agreement.rank_correlation(
         memorization["own"][known], memorization["candidates"][known]
     )
-    print(areas, correlation)
     assert changed["own"].sum() == WRONG
     assert areas["own"] > 0.9
     assert abs(areas["own"] - areas["corrupted"]) < 0.05

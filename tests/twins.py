@@ -6,33 +6,7 @@ from tfmem import models
 from tfmem.training import batches
 
 
-def keras_sgd(config):
-    """Keras's update of SGD with momentum and decoupled weight decay, as `numpy_sgd` takes it."""
-
-    def update(weight, gradient, velocity, rate, step):
-        velocity = config.momentum * velocity - rate * gradient
-        return weight * (1 - config.weight_decay * rate) + velocity, velocity
-
-    return update
-
-
-def pytorch_sgd(config):
-    """The update of `torch.optim.SGD(momentum=..., weight_decay=l2, nesterov=...)`, as it says.
-
-    At a rate that changes it is another one than Keras's, whose velocity has the rate in it.
-    """
-
-    def update(weight, gradient, buffer, rate, step):
-        gradient = gradient + config.l2 * weight
-        buffer = config.momentum * buffer + gradient if step else gradient
-        if config.optimizer_options.get("nesterov"):
-            return weight - rate * (gradient + config.momentum * buffer), buffer
-        return weight - rate * buffer, buffer
-
-    return update
-
-
-def numpy_sgd(problem, trial, steps, order=None, view=None, update=None):
+def numpy_sgd(problem, trial, steps, order=None, view=None):
     """SGD on one trial of a dense network, example by example, in float64.
 
     Args:
@@ -41,8 +15,6 @@ def numpy_sgd(problem, trial, steps, order=None, view=None, update=None):
       steps: how many.
       order: (problem, trial, epoch) -> the examples of an epoch; the batch order by default.
       view: (problem, trial, epoch) -> (example -> image); the images as they are by default.
-      update: (weight, gradient, state, rate, step) -> weight, state, which is 0 at first; Keras's
-        SGD by default.
 
     Returns:
       The weights, in the order of the model's.
@@ -53,7 +25,7 @@ def numpy_sgd(problem, trial, steps, order=None, view=None, update=None):
         weight.astype(np.float64)
         for weight in models.initial_weights(problem.build_model(), config.seed, trial)
     ]
-    update, states = update or keras_sgd(config), [np.zeros_like(weight) for weight in weights]
+    velocities = [np.zeros_like(weight) for weight in weights]
     scale = dataset.pixel_max or 1
     order = order or (lambda _, trial, epoch: batches.batch_order(config, subset, trial, epoch))
     view = view or (lambda *_: lambda example: dataset.train.images[example])
@@ -69,13 +41,13 @@ def numpy_sgd(problem, trial, steps, order=None, view=None, update=None):
                 z = outputs[-1] @ weights[layer] + weights[layer + 1]
                 outputs.append(np.maximum(z, 0) if layer < len(weights) - 2 else z)
             delta = np.exp(outputs[-1]) / np.exp(outputs[-1]).sum()
-            delta -= config.label_smoothing / len(delta)
-            delta[dataset.train.labels[example]] -= 1 - config.label_smoothing
+            delta[dataset.train.labels[example]] -= 1
             for layer in range(len(weights) - 2, -1, -2):
                 gradients[layer] += np.outer(outputs[layer // 2], delta) / len(examples)
                 gradients[layer + 1] += delta / len(examples)
                 delta = (weights[layer] @ delta) * (outputs[layer // 2] > 0)
         rate = float(problem.schedule()(step))
         for i, gradient in enumerate(gradients):
-            weights[i], states[i] = update(weights[i], gradient, states[i], rate, step)
+            velocities[i] = config.momentum * velocities[i] - rate * gradient
+            weights[i] = weights[i] * (1 - config.weight_decay * rate) + velocities[i]
     return weights

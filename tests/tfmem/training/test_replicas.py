@@ -217,7 +217,10 @@ def run():
         _TURNOVER,
         _UNEVEN,
     ],
-    ids=["weights", "augmented", "accuracy", "empty", "continues", "float16", "clipped", "turnover", "uneven"],
+    ids=[
+        *("weights", "augmented", "accuracy", "empty", "continues", "float16", "clipped"),
+        *("turnover", "uneven"),
+    ],
 )
 def test_replicas(script, run):
     devices = 2 if script in _ON_TWO else 8

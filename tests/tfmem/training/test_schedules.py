@@ -1,4 +1,3 @@
-import keras
 import numpy as np
 import pytest
 
@@ -31,29 +30,8 @@ def test_warmup_steps_at_every_corner():
     np.testing.assert_allclose(np.asarray(schedule(steps)), 0.7 * steps / 150, rtol=1e-6)
 
 
-def test_cosine_at_every_corner():
-    """0.4 after 40 of 200 steps; then cos(pi / 3) = 1/2 after a third of 160 steps, and so on."""
-    schedule = schedules.WarmupCosine(0.4, total_steps=200, warmup_fraction=0.2)
-    by_hand = {0: 0.0, 10: 0.1, 39: 0.39, 40: 0.4, 80: 0.2 * (1 + 2**-0.5), 120: 0.2}
-    by_hand |= {160: 0.2 * (1 - 2**-0.5), 200: 0.0, 300: 0.0}
-    for step, expected in by_hand.items():
-        assert rate(schedule, step) == pytest.approx(expected, abs=1e-7)
-    at_once = schedules.WarmupCosine(0.4, total_steps=160, warmup_fraction=0.0)
-    for step in (0, 40, 80, 120, 160, 170):
-        assert rate(at_once, step) == pytest.approx(rate(schedule, step + 40), abs=1e-7)
-
-
-def test_cosine_is_that_of_keras():
-    """Keras's own warm-up takes one step at a time."""
-    config = experiments.resolve("digits_mlp", dict(schedule="cosine", warmup_fraction=0.25))
-    ours = np.asarray(schedules.build(config, steps_per_epoch=4)(np.arange(121)))
-    theirs = keras.optimizers.schedules.CosineDecay(0.0, 90, warmup_target=0.1, warmup_steps=30)
-    np.testing.assert_allclose(ours, [rate(theirs, step) for step in range(121)], atol=1e-8)
-
-
-@pytest.mark.parametrize("kind", [schedules.WarmupLinear, schedules.WarmupCosine])
-def test_an_array_of_steps_gives_the_same_numbers(kind):
-    schedule = kind(0.1, total_steps=420, warmup_fraction=0.15)
+def test_an_array_of_steps_gives_the_same_numbers():
+    schedule = schedules.WarmupLinear(0.1, total_steps=420, warmup_fraction=0.15)
     one_by_one = np.array([rate(schedule, step) for step in range(420)], np.float32)
     np.testing.assert_array_equal(np.asarray(schedule(np.arange(420))), one_by_one)
     assert one_by_one.argmax() == 63
@@ -73,7 +51,6 @@ def test_build_takes_the_configs_schedule():
         schedules.Constant(0.1),
         schedules.WarmupLinear(0.1, 9, 0.3),
         schedules.WarmupSteps(0.1, 3, [4, 6], 0.5),
-        schedules.WarmupCosine(0.1, 9, 0.3),
     ],
 )
 def test_config_both_ways(schedule):

@@ -254,7 +254,10 @@ def test_the_cifar_recipes_run(name, tmp_path, rng):
         (["--schedule=warmup_steps"], "decay_factor is 0.0, expected in (0, 1)"),
         (["--warmup_epochs=3"], "expected none: the warmup_linear schedule has no warm-up over ep"),
         (["--decay_epochs=a,b"], "--decay_epochs=a,b: expected epochs like 30,60,90"),
-        (['--optimizer_options={"nestrov": true}'], "no argument 'nestrov', only nesterov, clipnorm"),
+        (
+            ['--optimizer_options={"nestrov": true}'],
+            "no argument 'nestrov', only nesterov, clipnorm",
+        ),
         (
             ["--engine=ray", '--optimizer_options={"nestrov": true}'],
             "no argument 'nestrov', only nesterov, clipnorm",

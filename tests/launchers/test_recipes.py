@@ -43,6 +43,10 @@ def test_every_number_of_a_recipe_has_a_source(name):
         "decay_factor",
         "corrupted_labels",
         "test_share",
+        "optimizer",
+        "optimizer_options",
+        "l2",
+        "label_smoothing",
     }
 
 

@@ -46,7 +46,7 @@ def _part(source: str, **fields: Any) -> _Part:
 
 _COMMON = (
     _part("Sec. 2: m = 0.7 n in all experiments", subset_ratio=SUBSET_RATIO)
-    | _part("Sec. B: SGD with momentum 0.9 throughout", momentum=0.9)
+    | _part("Sec. B: SGD with momentum 0.9 throughout", optimizer="sgd", momentum=0.9)
     | _part("named neither in the paper nor in the release", weight_decay=0.0)
     | _part("the release", precision="float32")
 )

@@ -265,6 +265,14 @@ def test_the_cifar_recipes_run(name, tmp_path, rng):
         (["--schedule=warmup_steps"], "decay_factor is 0.0, expected in (0, 1)"),
         (["--warmup_epochs=3"], "expected none: the warmup_linear schedule has no warm-up over ep"),
         (["--decay_epochs=a,b"], "--decay_epochs=a,b: expected epochs like 30,60,90"),
+        (
+            ['--optimizer_options={"nestrov": true}'],
+            "no argument 'nestrov', only nesterov, clipnorm",
+        ),
+        (
+            ["--engine=ray", '--optimizer_options={"nestrov": true}'],
+            "no argument 'nestrov', only nesterov, clipnorm",
+        ),
         (["--crop=padded"], "crop_padding is 0, expected at least 1"),
         (["--crop_padding=3"], "crop_padding is 3, expected 0 with crop none"),
         (["--precision=float16"], "value should be one of <float32|mixed_bfloat16|mixed_float16>"),

@@ -4,6 +4,7 @@ import inspect
 import json
 import re
 import textwrap
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import keras
@@ -84,12 +85,13 @@ def build(config: ExperimentConfig, rates: Any) -> keras.optimizers.Optimizer:
     Raises:
       ValueError: Keras does not take the config's optimizer_options.
     """
-    options = dict(config.optimizer_options)
+    of_fields: dict[str, Any] = {}
     if config.optimizer == "sgd":
-        options |= {"momentum": config.momentum, "weight_decay": config.weight_decay or None}
+        of_fields = {"momentum": config.momentum, "weight_decay": config.weight_decay or None}
+    options = {**of_fields, **config.optimizer_options}
     try:
         kind = type(keras.optimizers.get(config.optimizer))
-        _require_known(kind, options)
+        _require_known(kind, config.optimizer_options, ("kwargs", *NOT_TAKEN, *of_fields))
         if config.l2 or any(options.get(name) is not None for name in _CLIPS):
             kind = type(f"{kind.__name__}OfWholeBatch", (_OfWholeBatch, kind), {})
         optimizer = kind(learning_rate=rates, **options)
@@ -126,14 +128,16 @@ def require(config: ExperimentConfig) -> None:
         raise _refused(config, error) from error
 
 
-def _require_known(kind: type[keras.optimizers.Optimizer], options: dict[str, Any]) -> None:
+def _require_known(
+    kind: type[keras.optimizers.Optimizer], options: Mapping[str, Any], others: Collection[str]
+) -> None:
     """Raises ValueError if an option is not of the optimizer, or of no type that it can have."""
-    arguments = inspect.signature(kind).parameters
+    arguments = inspect.signature(kind).parameters.items()
+    defaults = {name: argument.default for name, argument in arguments if name not in others}
     for name, value in options.items():
-        if name not in arguments or name == "kwargs":
-            known = [argument for argument in arguments if argument not in ("kwargs", *NOT_TAKEN)]
-            raise ValueError(f"it has no argument {name!r}, only {', '.join(known)}")
-        if isinstance(arguments[name].default, bool) and not isinstance(value, bool):
+        if name not in defaults:
+            raise ValueError(f"it has no argument {name!r}, only {', '.join(defaults)}")
+        if isinstance(defaults[name], bool) and not isinstance(value, bool):
             raise ValueError(f"{name} is {value!r}, expected true or false")
         if name in _CLIPS and value is not None and not value > 0:
             raise ValueError(f"{name} is {value!r}, expected above 0")

@@ -154,6 +154,19 @@ for one, two in zip(mirrored.network.get_weights(), before):
 shares = mirrored._strategy.experimental_local_results(optimizer.dynamic_scale.value)
 assert [float(share) for share in shares] == [2.0**14] * 2, shares
 """
+_WHOLE_BATCH = """
+recipe = dict(l2=0.01, optimizer_options={"global_clipnorm": 0.2}, label_smoothing=0.1)
+config = dataclasses.replace(config, schedule="constant", warmup_fraction=0.0, **recipe)
+plain = trainer(dataclasses.replace(config, optimizer_options={}), "default").weights_after(1, 14)
+config = dataclasses.replace(config, precision=precision)
+mirrored, single = trainer(config, "mirrored"), trainer(config, "default")
+close = 1e-6 if precision == "float32" else 1e-3
+for one, two, other in zip(mirrored.weights_after(1, 14), single.weights_after(1, 14), plain):
+    np.testing.assert_allclose(one, two, rtol=0, atol=close)
+    assert np.abs(two - other).max() > 1e-3  # It was clipped.
+"""
+_CLIPPED = "precision = 'float32'" + _WHOLE_BATCH
+_CLIPPED_FLOAT16 = "precision = 'mixed_float16'" + _WHOLE_BATCH
 _TURNOVER = """
 from tfmem.subsets import FixedSubset
 from tfmem.training.turnover import TurnoverTrainer
@@ -179,7 +192,8 @@ for batch in (66, 4):
 
 
 # What is the same for two and for many, and slow to trace on many.
-_ON_TWO = (_FLOAT16, _CONTINUES, _TURNOVER, _SAME_WEIGHTS_AUGMENTED, _OWN_MODEL)
+_ON_TWO = (_FLOAT16, _CLIPPED, _CLIPPED_FLOAT16, _CONTINUES, _TURNOVER, _SAME_WEIGHTS_AUGMENTED)
+_ON_TWO += (_OWN_MODEL,)
 
 
 @pytest.fixture(scope="module")
@@ -215,13 +229,15 @@ def run():
         _REPLICAS_LEFT_EMPTY,
         _CONTINUES,
         _FLOAT16,
+        _CLIPPED,
+        _CLIPPED_FLOAT16,
         _TURNOVER,
         _UNEVEN,
         _OWN_MODEL,
     ],
     ids=[
-        *("weights", "augmented", "accuracy", "empty", "continues", "float16", "turnover"),
-        *("uneven", "own_model"),
+        *("weights", "augmented", "accuracy", "empty", "continues", "float16", "clipped"),
+        *("clipped_float16", "turnover", "uneven", "own_model"),
     ],
 )
 def test_replicas(script, run):

@@ -28,7 +28,7 @@ from analysis.estimates import files
 from analysis.estimates.values import Estimates, Pairs
 from analysis.measures import examples
 from tfmem import datasets
-from tfmem.datasets import ImageDataset, own, variants
+from tfmem.datasets import ImageDataset, annotations, variants
 
 if TYPE_CHECKING:  # Its imports take a second that --help does not need.
     from matplotlib.figure import Figure
@@ -47,7 +47,7 @@ def _load_dataset() -> ImageDataset | None:
     dataset = datasets.load(FLAGS.dataset, FLAGS.data_dir, FLAGS.image_size, FLAGS.test_share)
     if not FLAGS.labels:
         return dataset
-    return variants.replace_labels(dataset, own.read_labels(FLAGS.labels, dataset))
+    return variants.replace_labels(dataset, annotations.read_labels(FLAGS.labels, dataset))
 
 
 def _read_estimates(path: str, dataset: ImageDataset | None) -> Estimates:

@@ -136,8 +136,8 @@ class ExperimentConfig:
         all trials (`tfmem.datasets.corrupt_labels`).
       standardize: whether features are standardized by the training set
         (`tfmem.datasets.features.ready`); images are not.
-      labels: FILE[:NAME] of one's own training labels, for the reader (`tfmem.datasets.own`); a
-        moved file is still the same file. "" where the dataset's are taken.
+      labels: FILE[:NAME] of one's own training labels, for the reader; a moved file is still the
+        same file (`tfmem.datasets.annotations`). "" where the dataset's are taken.
       labels_digest: SHA-256, in hexadecimal, of what it says of the dataset's examples.
       candidates: FILE[:NAME] of the training examples of which trials leave some out, for the
         reader; `subset_ratio` is then the share of these that a trial sees, and all others are in

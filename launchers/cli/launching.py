@@ -15,7 +15,7 @@ from analysis.cli import arguments, program
 from launchers.cli import progress, training_flags
 from tfmem import datasets, quiet
 from tfmem.config import Config, ImportConfig, TrainedConfig, with_digests
-from tfmem.datasets import Dataset, ImageDataset, Own, own
+from tfmem.datasets import Annotations, Dataset, ImageDataset, annotations
 from tfmem.recipe import ExperimentConfig
 from tfmem.store.store import Store
 from tfmem.subsets import Subsets, subset_size
@@ -91,13 +91,13 @@ def load(config: _Config) -> tuple[_Config, ImageDataset]:
     if candidates is not None:
         count = int(np.count_nonzero(candidates))
         subset_size(count, config.experiment.subset_ratio, "candidates")
-    return with_digests(config, *Own.of(dataset.train).digests()), dataset
+    return with_digests(config, *Annotations.of(dataset.train).digests()), dataset
 
 
-def _given(experiment: ExperimentConfig) -> Own | None:
+def _given(experiment: ExperimentConfig) -> Annotations | None:
     """Returns what a store keeps of files that are not there any more; None if they are."""
     files = [name for name in (experiment.labels, experiment.candidates) if name]
-    gone = [name for name in files if not own.path_of(name).exists()]
+    gone = [name for name in files if not annotations.path_of(name).exists()]
     if not gone or "store" not in FLAGS or not FLAGS.store or not Store.exists(FLAGS.store):
         return None
     store = Store.open(FLAGS.store)
@@ -107,7 +107,7 @@ def _given(experiment: ExperimentConfig) -> Own | None:
     if (known.labels, known.candidates) != (experiment.labels, experiment.candidates):
         return None
     logging.warning("%s is not there: what it said is in %s", gone[0], FLAGS.store)
-    return Own.of(store.dataset.train)
+    return Annotations.of(store.dataset.train)
 
 
 def train_missing(
@@ -211,7 +211,7 @@ def on_ray(config: ExperimentConfig, dataset: Dataset, resources: cluster.Worker
     """Returns what trains and stores the config's trials on Ray, with one line for all of them."""
     # A worker may have another working directory, and on another machine another home.
     data_dir = os.path.abspath(os.path.expanduser(FLAGS.data_dir)) if FLAGS.data_dir else None
-    given = Own.of(dataset.train) if config.labels or config.candidates else None
+    given = Annotations.of(dataset.train) if config.labels or config.candidates else None
     make_trainer = functools.partial(
         trainers.load_trainer, config, data_dir, given, training_flags.options()
     )

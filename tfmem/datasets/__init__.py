@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 from tfmem import words
 from tfmem.config import Config, LastLayerConfig
-from tfmem.datasets import arrays, digits, features, folder, imagenet, own, tables, tfds
+from tfmem.datasets import annotations, arrays, digits, features, folder, imagenet, tables, tfds
+from tfmem.datasets.annotations import Annotations
 from tfmem.datasets.base import (
     ArrayDataset,
     ArraySplit,
@@ -19,7 +20,6 @@ from tfmem.datasets.base import (
     require_same_ids,
     require_same_labels,
 )
-from tfmem.datasets.own import Own
 from tfmem.datasets.variants import (
     corrupt_labels,
     limit_candidates,
@@ -29,7 +29,7 @@ from tfmem.datasets.variants import (
 from tfmem.disk import atomic
 
 __all__ = ["LOADERS", "SOURCES", "ArrayDataset", "ArraySplit", "Dataset", "ImageDataset"]
-__all__ += ["Own", "Source", "Split", "StreamedDataset", "corrupt_labels", "known", "load"]
+__all__ += ["Annotations", "Source", "Split", "StreamedDataset", "corrupt_labels", "known", "load"]
 __all__ += ["load_for", "located", "needs_download", "numbered_ids", "require_in_memory"]
 __all__ += ["require_known", "require_same_ids", "require_same_labels", "short_name"]
 __all__ += ["train_on_test_too"]
@@ -182,7 +182,9 @@ def load(
     return features.ready(found, standardize)
 
 
-def load_for(config: Config, data_dir: str | None = None, given: Own | None = None) -> ImageDataset:
+def load_for(
+    config: Config, data_dir: str | None = None, given: Annotations | None = None
+) -> ImageDataset:
     """Returns the dataset of a config: its labels replaced, its splits joined as it says.
 
     Args:
@@ -192,8 +194,8 @@ def load_for(config: Config, data_dir: str | None = None, given: Own | None = No
         as a store's. None: the files that the config names are read.
 
     Raises:
-      ValueError: as `load`, `corrupt_labels`, `train_on_test_too`, `own.read_labels` and
-        `own.read_candidates`, or images of features are to be cropped or flipped.
+      ValueError: as `load`, `corrupt_labels`, `train_on_test_too`, `annotations.read_labels` and
+        `annotations.read_candidates`, or images of features are to be cropped or flipped.
     """
     how = config.image_size, config.test_share, config.standardize
     dataset = load(config.dataset, data_dir, *how)
@@ -203,7 +205,7 @@ def load_for(config: Config, data_dir: str | None = None, given: Own | None = No
     features.require_suited(trained, dataset)
     experiment = config.experiment
     dataset = corrupt_labels(dataset, experiment.corrupted_labels, experiment.seed)
-    given = given or own.read(experiment, dataset)
+    given = given or annotations.read(experiment, dataset)
     if given.labels is not None and experiment.labels:
         dataset = replace_labels(dataset, given.labels[: len(dataset.train)])
     if given.candidates is not None and experiment.candidates:

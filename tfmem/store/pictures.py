@@ -19,7 +19,9 @@ def load_pictures(store: Store, data_dir: str | None) -> ImageDataset:
     name = store.config.dataset
     if not name:
         raise ValueError("the store does not know which dataset its examples belong to")
-    dataset = datasets.load_for(store.config, data_dir, datasets.Own.of(store.dataset.train))
+    dataset = datasets.load_for(
+        store.config, data_dir, datasets.Annotations.of(store.dataset.train)
+    )
     if not _same_examples(dataset, store):
         raise ValueError(f"the {name} found here is not the one that the trials were made on")
     return dataset

@@ -7,7 +7,7 @@ import numpy as np
 
 from tfmem import datasets, quiet
 from tfmem.config import DynamicsConfig
-from tfmem.datasets import ArrayDataset, ImageDataset, Own, StreamedDataset
+from tfmem.datasets import Annotations, ArrayDataset, ImageDataset, StreamedDataset
 from tfmem.recipe import ExperimentConfig
 from tfmem.subsets import FixedSubset, Subsets, of_condition
 from tfmem.training.protocol import Trainer
@@ -48,7 +48,7 @@ class Options:
 def load_trainer(
     config: ExperimentConfig,
     data_dir: str | None,
-    given: Own | None,
+    given: Annotations | None,
     options: Options,
     cores: int | None,
 ) -> Trainer:

@@ -9,7 +9,7 @@ from analysis.estimates import scores
 from analysis.measures import agreement
 from tests.conftest import assert_refused, run_program
 from tests.trials import assert_same_trial
-from tfmem.datasets import Own
+from tfmem.datasets import Annotations
 from tfmem.store.store import Store
 from tfmem.training import trainers
 
@@ -104,7 +104,7 @@ def test_a_worker_needs_no_files(made):
     """What the files said goes with the work, to machines where they are not."""
     away = {"labels": "/nowhere/labels.csv", "candidates": "/nowhere/candidates.txt"}
     config = dataclasses.replace(made.config, **away)
-    given = Own.of(made.dataset.train)
+    given = Annotations.of(made.dataset.train)
     trainer = trainers.load_trainer(config, None, given, trainers.Options(), None)
     (trial,) = trainer.train([2], lambda amount: None)
     np.testing.assert_array_equal(trial.subset, made.read(2).subset)

@@ -27,7 +27,7 @@ _IDS = ("id", "ids", "index", "indices")
 _CANDIDATES = ("candidates", *_IDS)
 
 
-class Own(NamedTuple):
+class Annotations(NamedTuple):
     """What files of one's own say of the training examples.
 
     Attributes:
@@ -39,7 +39,7 @@ class Own(NamedTuple):
     candidates: np.ndarray | None
 
     @classmethod
-    def of(cls, split: Split) -> "Own":
+    def of(cls, split: Split) -> "Annotations":
         """Returns what such files said of the training examples of a dataset."""
         return cls(split.labels, split.candidates)
 
@@ -61,13 +61,13 @@ class _Columns(NamedTuple):
     ids: np.ndarray | None
 
 
-def read(experiment: ExperimentConfig, dataset: Dataset) -> Own:
+def read(experiment: ExperimentConfig, dataset: Dataset) -> Annotations:
     """Returns what the files of an experiment say of the examples of its dataset.
 
     Raises:
       ValueError: as `read_labels` and `read_candidates`.
     """
-    return Own(
+    return Annotations(
         read_labels(experiment.labels, dataset) if experiment.labels else None,
         read_candidates(experiment.candidates, dataset) if experiment.candidates else None,
     )

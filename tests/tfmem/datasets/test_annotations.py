@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tfmem import config, datasets, experiments
-from tfmem.datasets import Own, own
+from tfmem.datasets import Annotations, annotations
 from tfmem.datasets.variants import limit_candidates, replace_labels
 from tfmem.store.store import Store
 
@@ -55,7 +55,7 @@ LABEL_FILES = {
 @pytest.mark.parametrize("name", LABEL_FILES)
 def test_labels(tiny, tmp_path, name):
     write(tmp_path / name.partition(":")[0], LABEL_FILES[name])
-    np.testing.assert_array_equal(own.read_labels(str(tmp_path / name), tiny), MINE)
+    np.testing.assert_array_equal(annotations.read_labels(str(tmp_path / name), tiny), MINE)
 
 
 CANDIDATE_FILES = {
@@ -74,7 +74,7 @@ CANDIDATE_FILES = {
 @pytest.mark.parametrize("name", CANDIDATE_FILES)
 def test_candidates(tiny, tmp_path, name):
     write(tmp_path / name.partition(":")[0], CANDIDATE_FILES[name])
-    found = own.read_candidates(str(tmp_path / name), tiny)
+    found = annotations.read_candidates(str(tmp_path / name), tiny)
     assert found.dtype == bool
     assert np.flatnonzero(found).tolist() == [3, 7, 20]
 
@@ -83,12 +83,12 @@ def test_numbers_are_ids_where_these_are_numbers(tiny, tmp_path, caplog):
     train = dataclasses.replace(tiny.train, ids=np.arange(100, 121).astype(str))
     numbered = dataclasses.replace(tiny, train=train)
     (tmp_path / "ids.txt").write_text("103\n107\n120\n")
-    found = own.read_candidates(str(tmp_path / "ids.txt"), numbered)
+    found = annotations.read_candidates(str(tmp_path / "ids.txt"), numbered)
     assert np.flatnonzero(found).tolist() == [3, 7, 20]
     assert "these numbers are ids of tiny, not indices" in caplog.text
     (tmp_path / "indices.txt").write_text("3\n7\n20\n")
     np.testing.assert_array_equal(
-        own.read_candidates(str(tmp_path / "indices.txt"), numbered), found
+        annotations.read_candidates(str(tmp_path / "indices.txt"), numbered), found
     )
 
 
@@ -97,9 +97,9 @@ def test_names_that_are_numbers_are_names(digits, tmp_path):
     train = datasets.Split(np.array([0, 1]), IDS[:2])
     dataset = datasets.Dataset("two", train, train, ("1", "10"))
     (tmp_path / "labels.txt").write_text("10\n1\n")
-    assert own.read_labels(str(tmp_path / "labels.txt"), dataset).tolist() == [1, 0]
+    assert annotations.read_labels(str(tmp_path / "labels.txt"), dataset).tolist() == [1, 0]
     (tmp_path / "labels.txt").write_text("0\n1\n")
-    assert own.read_labels(str(tmp_path / "labels.txt"), dataset).tolist() == [0, 1]
+    assert annotations.read_labels(str(tmp_path / "labels.txt"), dataset).tolist() == [0, 1]
 
 
 TWENTY = "has 20 labels, and tiny has 21 training examples: expected one for each, in index order"
@@ -163,8 +163,8 @@ BAD_CANDIDATES = [
 @pytest.mark.parametrize(
     ("read", "name", "content", "words"),
     [
-        *((own.read_labels, *row) for row in BAD_LABELS),
-        *((own.read_candidates, *row) for row in BAD_CANDIDATES),
+        *((annotations.read_labels, *row) for row in BAD_LABELS),
+        *((annotations.read_candidates, *row) for row in BAD_CANDIDATES),
     ],
 )
 def test_bad_files_are_one_line_that_names_them(tiny, tmp_path, read, name, content, words):
@@ -216,7 +216,7 @@ def test_the_content_of_files_tells_experiments_apart(tmp_path):
         given = {field: str(tmp_path / name) for field, name in given.items()}
         found = experiments.resolve("digits_mlp", given)
         dataset = datasets.load_for(found)
-        found = config.with_digests(found, *Own.of(dataset.train).digests())
+        found = config.with_digests(found, *Annotations.of(dataset.train).digests())
         return found, config.digest(found, dataset.fingerprint)
 
     plain = made()
@@ -241,7 +241,7 @@ def test_a_store_keeps_both(tiny, tiny_config, tmp_path):
     candidates = np.isin(np.arange(21), [3, 7, 20])
     dataset = limit_candidates(replace_labels(tiny, MINE), candidates)
     Store.create(tmp_path, tiny_config, dataset)
-    found = Own.of(Store.open(tmp_path).dataset.train)
+    found = Annotations.of(Store.open(tmp_path).dataset.train)
     np.testing.assert_array_equal(found.labels, MINE)
     np.testing.assert_array_equal(found.candidates, candidates)
     assert Store.open(tmp_path).dataset.test.candidates is None

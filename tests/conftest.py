@@ -73,18 +73,9 @@ def digits():
 @pytest.fixture(scope="session")
 def tiny():
     """A dataset of 21 training and 9 test images of 4x4 pixels in 3 classes."""
-    from tfmem import datasets
+    from tests.sources import random_dataset
 
-    rng = np.random.default_rng(7)
-    train, test = (
-        datasets.ArraySplit(
-            np.arange(count) % 3,
-            datasets.numbered_ids(name, count),
-            rng.integers(0, 256, (count, 4, 4, 1), dtype=np.uint8),
-        )
-        for name, count in (("train", 21), ("test", 9))
-    )
-    return datasets.ArrayDataset("tiny", train, test, ("a", "b", "c"), pixel_max=255)
+    return random_dataset(np.random.default_rng(7), (21, 9), (4, 4, 1))
 
 
 @pytest.fixture(scope="session")

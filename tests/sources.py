@@ -1,4 +1,4 @@
-"""Tiny datasets in the files that the real ones come in."""
+"""Tiny datasets, in memory and in the files that the real ones come in."""
 
 import io
 import tarfile
@@ -6,9 +6,24 @@ import tarfile
 import numpy as np
 from PIL import Image
 
+from tfmem import datasets
+
 
 def random_image(rng, height, width, channels=3):
     return rng.integers(0, 256, (height, width, channels), dtype=np.uint8)
+
+
+def random_dataset(rng, counts, shape, name="tiny"):
+    """Returns so many training and test images of three classes, in memory."""
+    train, test = (
+        datasets.ArraySplit(
+            np.arange(count) % 3,
+            datasets.numbered_ids(split, count),
+            rng.integers(0, 256, (count, *shape), dtype=np.uint8),
+        )
+        for split, count in zip(("train", "test"), counts, strict=True)
+    )
+    return datasets.ArrayDataset(name, train, test, ("a", "b", "c"), pixel_max=255)
 
 
 def write_tfds(folder, name, version, features, splits, shards=1):

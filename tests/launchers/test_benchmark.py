@@ -15,6 +15,7 @@ from launchers.benchmarks.choices import Choice
 from launchers.benchmarks.operations import Operations
 from launchers.benchmarks.speed import Rate, Speed
 from tests.programs import run_process, run_program
+from tests.sources import random_dataset
 from tfmem import datasets, experiments
 from tfmem.datasets.stream import ImageStream
 from tfmem.subsets import FixedSubset, RandomSubsets
@@ -52,16 +53,7 @@ def test_operations_of_a_dense_layer_by_hand():
 @pytest.fixture(scope="module")
 def big():
     """1,000 training and 100 test examples of three classes."""
-    rng = np.random.default_rng(0)
-    train, test = (
-        datasets.ArraySplit(
-            np.arange(count) % 3,
-            datasets.numbered_ids(split, count),
-            rng.integers(0, 256, (count, 2, 2, 1), dtype=np.uint8),
-        )
-        for split, count in (("train", 1000), ("test", 100))
-    )
-    return datasets.ArrayDataset("big", train, test, ("a", "b", "c"), pixel_max=255)
+    return random_dataset(np.random.default_rng(0), (1000, 100), (2, 2, 1))
 
 
 def size(training, evaluation, at_once=8192):

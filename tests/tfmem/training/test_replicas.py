@@ -77,6 +77,19 @@ for one, two in zip(mirrored.weights_after(1, 14), single.weights_after(1, 14)):
 one, two = next(iter(mirrored.train([1]))), next(iter(single.train([1])))
 assert np.mean(one.test.predicted == two.test.predicted) > 0.99
 """
+_OF_KERAS = """
+import pathlib
+from tests.sources import random_dataset
+from tests.tfmem.models import test_custom
+file = pathlib.Path(test_custom.__file__)
+own = dict(model=f"{file}:of_keras", model_options=dict(name="ConvNeXtTiny"))
+config = dataclasses.replace(config, model_source=file.read_text(), batch_size=4, **own)
+config = dataclasses.replace(config, base_learning_rate=0.001)
+pictures = random_dataset(np.random.default_rng(0), (12, 6), (32, 32, 3))
+mirrored, single = (trainer(config, name, pictures) for name in ("mirrored", "default"))
+for one, two in zip(mirrored.weights_after(1, 2), single.weights_after(1, 2)):
+    np.testing.assert_allclose(one, two, rtol=0, atol=1e-5)
+"""
 _SAME_WEIGHTS_AUGMENTED = """
 config = dataclasses.replace(config, crop="padded", crop_padding=1, flip=True)
 mirrored, single = trainer(config, "mirrored"), trainer(config, "default")
@@ -193,7 +206,7 @@ for batch in (66, 4):
 
 # What is the same for two and for many, and slow to trace on many.
 _ON_TWO = (_FLOAT16, _CLIPPED, _CLIPPED_FLOAT16, _CONTINUES, _TURNOVER, _SAME_WEIGHTS_AUGMENTED)
-_ON_TWO += (_OWN_MODEL,)
+_ON_TWO += (_OWN_MODEL, _OF_KERAS)
 
 
 @pytest.fixture(scope="module")
@@ -234,10 +247,11 @@ def run():
         _TURNOVER,
         _UNEVEN,
         _OWN_MODEL,
+        pytest.param(_OF_KERAS, marks=pytest.mark.slow),
     ],
     ids=[
         *("weights", "augmented", "accuracy", "empty", "continues", "float16", "clipped"),
-        *("clipped_float16", "turnover", "uneven", "own_model"),
+        *("clipped_float16", "turnover", "uneven", "own_model", "of_keras"),
     ],
 )
 def test_replicas(script, run):

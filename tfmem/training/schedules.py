@@ -20,24 +20,31 @@ class _Schedule(keras.optimizers.schedules.LearningRateSchedule):
         return dict(vars(self))
 
 
-@keras.saving.register_keras_serializable(package="tfmem")
 @dataclasses.dataclass(eq=False)
-class WarmupLinear(_Schedule):
+class _Warmup(_Schedule):
+    """A schedule that warms up over a share of its steps."""
+
+    base_learning_rate: float
+    total_steps: int
+    warmup_fraction: float
+
+    @property
+    def warmup_steps(self) -> float:
+        return self.warmup_fraction * self.total_steps
+
+
+@keras.saving.register_keras_serializable(package="tfmem")
+class WarmupLinear(_Warmup):
     """Linear from 0 to the base rate over the first iterations, then linearly back to 0 (Sec. B).
 
     With T steps of which a share f warms up, the rate at step s is
     base * min(s / (f T), (T - s) / ((1 - f) T)): 0 at step 0, base at step f T, 0 at step T.
     """
 
-    base_learning_rate: float
-    total_steps: int
-    warmup_fraction: float
-
     def __call__(self, step):
         step = ops.cast(step, "float32")
-        warmup_steps = self.warmup_fraction * self.total_steps
-        rising = step / warmup_steps
-        falling = (self.total_steps - step) / (self.total_steps - warmup_steps)
+        rising = step / self.warmup_steps
+        falling = (self.total_steps - step) / (self.total_steps - self.warmup_steps)
         return self.base_learning_rate * ops.clip(ops.minimum(rising, falling), 0.0, 1.0)
 
 
@@ -65,8 +72,7 @@ class WarmupSteps(_Schedule):
 
 
 @keras.saving.register_keras_serializable(package="tfmem")
-@dataclasses.dataclass(eq=False)
-class WarmupCosine(_Schedule):
+class WarmupCosine(_Warmup):
     """Linear from 0 to the base rate over the first iterations, then half a cosine down to 0.
 
     With T steps of which a share f warms up, the rate at step s is base * s / (f T) up to step f T
@@ -74,13 +80,8 @@ class WarmupCosine(_Schedule):
     `CosineDecay`, whose own warm-up takes one step at a time alone.
     """
 
-    base_learning_rate: float
-    total_steps: int
-    warmup_fraction: float
-
     def __call__(self, step):
-        step = ops.cast(step, "float32")
-        warmup_steps = self.warmup_fraction * self.total_steps
+        step, warmup_steps = ops.cast(step, "float32"), self.warmup_steps
         decay = keras.optimizers.schedules.CosineDecay(
             self.base_learning_rate, self.total_steps - warmup_steps
         )

@@ -59,7 +59,7 @@ def main() -> int:
     with launching.without_gpus() if room else contextlib.nullcontext():
         config, dataset = launching.load(config)
         if room and not Store.exists(FLAGS.store):  # The trainers are made elsewhere, and later.
-            trainers.require_model(config, dataset)
+            trainers.require_trainable(config, dataset)
     return launching.train_missing(
         config,
         dataset,

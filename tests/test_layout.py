@@ -14,7 +14,7 @@ PACKAGES = ("tfmem", "launchers", "analysis")
 MAY_IMPORT = {
     "tfmem": ("tfmem",),
     "tfmem.words": (),
-    "tfmem.recipe": (),
+    "tfmem.recipe": ("tfmem.own",),
     "tfmem.config": ("tfmem.recipe",),
     "tfmem.seeds": (),
     "tfmem.own": (),

@@ -85,12 +85,17 @@ def refused(text: str, value: Any, expected: str) -> ValueError:
       value: of another type.
       expected: what was expected, in words.
     """
+    name = text.rpartition(":")[2]
+    return ValueError(f"{where(text)}: {name} gives {_described(value)}, expected {expected}")
+
+
+def where(text: str) -> str:
+    """Returns the file and the line of the object that a text names, as `load` took it."""
     place, _, name = text.rpartition(":")
     path = _absolute(place) if _is_file(place) else sys.modules[place].__file__ or ""
     source = importlib.util.decode_source(pathlib.Path(path).read_bytes())
     found = re.search(rf"^(?:(?:async )?def |class |from .* )?\b{name}\b", source, re.MULTILINE)
-    where = f"{path}, line {source[: found.start()].count(chr(10)) + 1}" if found else path
-    return ValueError(f"{where}: {name} gives {_described(value)}, expected {expected}")
+    return f"{path}, line {source[: found.start()].count(chr(10)) + 1}" if found else path
 
 
 def _described(value: Any) -> str:

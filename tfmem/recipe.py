@@ -6,6 +6,8 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, Literal
 
+from tfmem import own
+
 CROPS = ("none", "padded", "area_aspect")
 DRAWN, BUILT = INITIAL_WEIGHTS = ("drawn", "built")
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
@@ -249,7 +251,7 @@ class ExperimentConfig:
     @property
     def has_own_model(self) -> bool:
         """Whether the model is built by a function in a file of one's own."""
-        return ":" in self.model
+        return own.is_own(self.model)
 
     @property
     def learning_rates(self) -> Schedule:

@@ -160,9 +160,6 @@ def train_missing(
     if missing and not train:
         quiet.import_tensorflow()
         train = functools.partial(_train_here, make_trainer(), conditions or {})
-    elif missing and config.kind == "experiment":
-        with without_gpus():
-            trainers.require_optimizer(config)
     store = store or opened()
     store.ask_for(asked)
     code = 0

@@ -13,7 +13,7 @@ import keras
 import numpy as np
 from keras.src.random.seed_generator import global_seed_generator
 
-from tfmem import seeds, words
+from tfmem import own, seeds, words
 from tfmem.models import (
     cct,
     custom,
@@ -51,7 +51,7 @@ def builder_of(name: str, source: str = "") -> Callable[..., keras.Model]:
     Raises:
       ValueError: there is no such name, or the file is another version.
     """
-    return custom.builder(name, source) if custom.is_own(name) else _known(name)
+    return custom.builder(name, source) if own.is_own(name) else _known(name)
 
 
 def _known(name: str) -> Callable[..., keras.Model]:
@@ -125,7 +125,7 @@ def build_with(
         require_turnover(name, source)
         options = {**options, "turnover": True}
     with settings.dtype_policy(precision), initializers.noted():
-        if custom.is_own(name):
+        if own.is_own(name):
             return custom.build(builder, name, tuple(input_shape), num_classes, options)
         try:
             return builder(tuple(input_shape), num_classes, **options)

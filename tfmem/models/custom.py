@@ -11,11 +11,6 @@ from tfmem import own
 _TOLERANCE = 1e-3  # Of probabilities that add up to 1.
 
 
-def is_own(name: str) -> bool:
-    """Returns whether a model is one's own, and none of ours."""
-    return own.is_own(name)
-
-
 def builder(name: str, source: str) -> Callable[..., Any]:
     """Returns the function of that name; ValueError if its file is not the one expected.
 
@@ -58,8 +53,8 @@ def build(
     shapes = [tuple(tensor.shape) for tensor in keras.tree.flatten(model.outputs)]
     if shapes != [(None, num_classes)]:
         raise ValueError(
-            f"{name} returns a model whose output is of shape {_listed(shapes)}, expected logits "
-            f"of shape (None, {num_classes})"
+            f"{own.where(name)}: the model's output is of shape {_listed(shapes)}, expected "
+            f"logits of shape (None, {num_classes})"
         )
     if model.outputs[0].dtype == "float32":
         return model
@@ -99,11 +94,12 @@ def require_logits(name: str, source: str, apply: Callable[[], np.ndarray]) -> N
         outputs = apply()
     if not np.isfinite(outputs).all():
         raise ValueError(
-            f"{name} gives {outputs[~np.isfinite(outputs)][0]} for training examples before it is "
-            "trained, expected numbers: look for a division by 0, or a logarithm of it"
+            f"{own.where(name)}: the model gives {outputs[~np.isfinite(outputs)][0]} for training "
+            "examples before it is trained, expected numbers: look for a division by 0, or a "
+            "logarithm of it"
         )
     if outputs.min() >= 0 and np.abs(outputs.sum(axis=-1) - 1).max() < _TOLERANCE:
         raise ValueError(
-            f"{name} gives probabilities, expected logits, which the loss takes: remove the "
-            "softmax at its end"
+            f"{own.where(name)}: the model gives probabilities, expected logits, which the loss "
+            "takes: remove the softmax at its end"
         )

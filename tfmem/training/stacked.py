@@ -2,8 +2,8 @@
 
 K trials of a multi-layer perceptron, or of a linear model on representations (Sec. 3.6), are one
 batch of K matrix products. Several such stacks run side by side, one per CPU core, because a stack
-whose state fits into a core's cache is faster than one large stack over all cores (README.md, "What
-we measured"). A trial too large for that is a stack of its own.
+whose state fits into a core's cache is faster than one large stack over all cores
+(docs/measured.md). A trial too large for that is a stack of its own.
 """
 
 import concurrent.futures

@@ -81,18 +81,6 @@ def begin(cores: int | None) -> None:
     quiet.import_tensorflow()
 
 
-def require_optimizer(config: ExperimentConfig) -> None:
-    """Raises ValueError if Keras's optimizer does not take what the config gives it.
-
-    The trainers see to it themselves; this is for a process that makes none.
-    """
-    if config.optimizer_options:
-        quiet.import_tensorflow()
-        from tfmem.training import optimizers
-
-        optimizers.require(config)
-
-
 def make_trainer(
     config: ExperimentConfig,
     dataset: ImageDataset,
@@ -207,15 +195,18 @@ def make_dynamics_trainer(
     )
 
 
-def require_model(config: ExperimentConfig, dataset: ImageDataset) -> None:
-    """Builds a model; ValueError if it does not take what the dataset has, or gives no logits.
+def require_trainable(config: ExperimentConfig, dataset: ImageDataset) -> None:
+    """Checks what a trainer checks when it is made, for a process that makes none.
 
-    What makes a trainer need not ask: it sees it before the first trial. A launcher on Ray makes
-    none.
+    Raises:
+      ValueError: the model does not take what the dataset has, or gives no logits; Keras's
+        optimizer does not take its options.
     """
     quiet.import_tensorflow()
+    from tfmem.training import optimizers
     from tfmem.training.problem import Problem
 
+    optimizers.require(config)
     _sound(Problem(config, dataset)).build_model()
 
 
@@ -234,7 +225,7 @@ def _sound(problem: "Problem") -> "Problem":
 
     def logits() -> np.ndarray:
         if problem.turnover:
-            return np.array(turnover.apply(network, scaled, np.arange(_TRIED), turnover.FULL))
+            return np.array(turnover.apply(network, scaled, np.arange(len(images)), turnover.FULL))
         return np.array(network(scaled, training=False))
 
     custom.require_logits(config.model, config.model_source, logits)

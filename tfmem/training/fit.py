@@ -186,6 +186,7 @@ class FitTrainer:
         # schedule, never a variable.
         self._new_optimizer = _values(self._state[1])
 
+        self._evaluated_at_once = feeds.evaluated_at_once(self._network)
         self._executions = Executions(self._model, self._feed, strategy, jit_compile)
         # What the predictions on each split come from.
         self._logits = dict.fromkeys(("train", "test"), self._on_replicas(self._network))
@@ -393,7 +394,7 @@ class FitTrainer:
     ) -> Iterator[np.ndarray]:
         """Yields what `apply` makes of a split's examples, in index order, without the padding."""
         left = len(getattr(self._problem.dataset, split))
-        for given in self._feed.evaluation(split, feeds.evaluated_at_once(self._network)):
+        for given in self._feed.evaluation(split, self._evaluated_at_once):
             shares = self._strategy.experimental_local_results(apply(given))
             output = np.concatenate([share.numpy() for share in shares])[:left]
             left -= len(output)

@@ -5,13 +5,14 @@ examples, which no trial sees, all trials vote.
 """
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
 from tfmem.store.trials import Predictions, Trial
 
 COLUMNS = ("suggested_label", "votes", "label_issue")
+_MOST_COUNTS = 2**28  # In memory at once, 1 GiB: ImageNet's training set needs five times as many.
 
 
 class NoPredictionsError(ValueError):
@@ -46,6 +47,11 @@ class Votes:
         label = np.where(own == most, labels, counts.argmax(axis=1))
         votes = np.where(total > 0, total, np.nan)
         return cls(np.where(total > 0, label, -1), most / votes, own / votes)
+
+    @classmethod
+    def unknown(cls, count: int) -> "Votes":
+        """Returns those of m examples for whom nobody voted."""
+        return cls(np.full(count, -1), np.full(count, np.nan), np.full(count, np.nan))
 
     def issues(self, labels: np.ndarray) -> np.ndarray:
         """Returns bool [m], who is called something else than its label, int [m]."""
@@ -82,6 +88,33 @@ def test_votes(
     """Returns what test examples, int [n'] labels, are called by all; else as `held_out_votes`."""
     counts = test_counts(trials, num_classes, chosen)
     return Votes.of(counts, labels if chosen is None else labels[chosen])
+
+
+def in_blocks(
+    votes_of: Callable[..., Votes],
+    read: Callable[[], Iterable[Trial]],
+    labels: np.ndarray,
+    num_classes: int,
+    chosen: np.ndarray,
+    most_counts: int = _MOST_COUNTS,
+) -> Votes:
+    """Returns the votes for chosen examples in bounded memory: it reads the trials several times.
+
+    Args:
+      votes_of: `held_out_votes` or `test_votes`.
+      read: returns the trials, from the first on.
+      labels: int [m], of all examples.
+      num_classes: K.
+      chosen: int [k], those that are asked for; for the others nobody votes.
+      most_counts: how many counts are in memory at once; each example has K.
+    """
+    found, size = Votes.unknown(len(labels)), max(1, most_counts // num_classes)
+    for start in range(0, len(chosen), size):
+        block = chosen[start : start + size]
+        votes = votes_of(read(), labels, num_classes, block)
+        for field in dataclasses.fields(Votes):
+            getattr(found, field.name)[block] = getattr(votes, field.name)
+    return found
 
 
 def held_out_counts(

@@ -69,6 +69,26 @@ def test_chosen_examples_are_in_the_order_that_they_are_asked_for():
     assert votes.held_out_votes(trials(), LABELS, 3, np.array([], np.int64)).label.shape == (0,)
 
 
+@pytest.mark.parametrize("most_counts", [1, 6, 100])
+def test_votes_in_blocks_are_the_same(most_counts):
+    chosen = np.array([1, 2, 3])
+    read = []
+
+    def again():
+        read.append(1)
+        return trials()
+
+    found = votes.in_blocks(votes.held_out_votes, again, LABELS, 3, chosen, most_counts)
+    every = votes.held_out_votes(trials(), LABELS, 3)
+    for field in dataclasses.fields(votes.Votes):
+        np.testing.assert_array_equal(getattr(found, field.name), getattr(every, field.name))
+    assert len(read) == {1: 3, 6: 2, 100: 1}[most_counts]
+    # For who is not chosen nobody votes.
+    some = votes.in_blocks(votes.held_out_votes, again, LABELS, 3, chosen[:1], most_counts)
+    assert some.label.tolist() == [-1, 2, -1, -1]
+    np.testing.assert_array_equal(np.isnan(some.share), [True, False, True, True])
+
+
 def test_trials_without_predictions_say_what_is_missing():
     found = next(trials())
     unknown = dataclasses.replace(found, train=Predictions(found.train.correct))

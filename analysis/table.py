@@ -53,7 +53,7 @@ def _vote(found: stores.Parts, labels: np.ndarray | None) -> dict[str, Votes]:
     def read() -> Iterator[Trial]:
         pairs = zip(found.stores, found.numbers, strict=True)
         return itertools.chain.from_iterable(
-            stores.read(store, numbers, "predictions") for store, numbers in pairs
+            stores.read(store, numbers, "predictions", delay=1) for store, numbers in pairs
         )
 
     there, lacking = {}, {}

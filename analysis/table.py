@@ -1,4 +1,4 @@
-r"""A table of examples, what deserves a look first: wrong labels, memorization, influence.
+r"""A table of examples with what is known of each, what deserves a look first.
 
     tfmem table --store=STORE --out=examples.csv
     tfmem table --store=STORE --out=cats.csv --class=cat --split=train --top=20

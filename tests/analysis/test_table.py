@@ -7,6 +7,7 @@ import shutil
 
 import numpy as np
 import pytest
+from cleanlab.filter import find_label_issues
 
 from analysis.estimates import estimators
 from analysis.measures import votes
@@ -182,3 +183,26 @@ def test_parquet_without_its_library_says_how_to_have_it(random_subsets, tmp_pat
     )
     done = table(tmp_path / "t.parquet", random_subsets.store.path, check=False)
     assert_refused(done, "a parquet file needs pyarrow: pip install -e '.[pandas]'")
+
+
+def held_out_probabilities(store):
+    """Returns which share of the trials that left it out calls each training example what."""
+    trials = map(store.read, store.numbers())
+    counts = votes.held_out_counts(trials, store.dataset.num_classes)
+    return counts, counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+
+
+def test_issues_are_what_another_library_calls_predicted_unlike_given(random_subsets):
+    """But for equals, of which cleanlab takes the lowest, and examples never left out."""
+    store = random_subsets.store
+    labels = store.dataset.train.labels
+    counts, probabilities = held_out_probabilities(store)
+    ordered = np.sort(counts, axis=1)
+    clear = ordered[:, -1] > ordered[:, -2]
+    assert 1000 < np.count_nonzero(clear) < 1257
+    theirs = find_label_issues(
+        labels[clear], probabilities[clear], filter_by="predicted_neq_given", n_jobs=1
+    )
+    ours = votes.Votes.of(counts, labels).issues(labels)
+    assert theirs.any()
+    np.testing.assert_array_equal(ours[clear], theirs)

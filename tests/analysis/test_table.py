@@ -12,7 +12,9 @@ from cleanlab.filter import find_label_issues
 from analysis.estimates import estimators
 from analysis.measures import votes
 from tests.conftest import assert_refused, run_program
+from tests.programs import run_process
 from tfmem.disk import atomic
+from tfmem.store.store import Store
 
 
 def table(out, *stores, flags=(), check=True):
@@ -206,3 +208,36 @@ def test_issues_are_what_another_library_calls_predicted_unlike_given(random_sub
     ours = votes.Votes.of(counts, labels).issues(labels)
     assert theirs.any()
     np.testing.assert_array_equal(ours[clear], theirs)
+
+
+@pytest.mark.slow  # Trains 200 trials.
+def test_planted_wrong_labels_are_found_beside_another_library(digits, tmp_path):
+    """As docs/your_data.md says; the bounds leave room for other machines' arithmetic."""
+    labels, rng = digits.train.labels.copy(), np.random.default_rng(0)
+    planted = rng.permutation(len(labels))[:100]
+    labels[planted] = (labels[planted] + rng.integers(1, 10, 100)) % 10
+    np.savez(tmp_path / "planted.npz", labels=labels)
+    path, out = tmp_path / "store", tmp_path / "planted.jsonl"
+    how = ("--experiment=digits_mlp", f"--labels={tmp_path / 'planted.npz'}", "--epochs=150")
+    run_process("launchers.train_trials", *how, "--trials=0:200", f"--store={path}")
+    table(out, path, flags=["--split=train"])
+    found = rows(out)
+    is_wrong = np.array([row["class"] != row["true_label"] for row in found])
+    issue = np.array([row["label_issue"] for row in found])
+    assert np.count_nonzero(is_wrong) == 100
+    is_true = [row["suggested_label"] == row["true_label"] for row in found]
+    assert np.count_nonzero(is_true & is_wrong) >= 93  # Measured: 96.
+    precision, recall = quality(issue, is_wrong)
+    assert precision > 0.6  # 0.66
+    assert recall > 0.97  # 1.00
+    _, probabilities = held_out_probabilities(Store.open(path))
+    theirs = find_label_issues(labels, probabilities, n_jobs=1)
+    precision, recall = quality(theirs, labels != digits.train.labels)
+    assert precision > 0.85  # 0.89
+    assert 0.88 < recall < 0.98  # 0.93
+
+
+def quality(found, wrong):
+    """Returns precision and recall, of bool [n] and bool [n]."""
+    both = np.count_nonzero(found & wrong)
+    return both / np.count_nonzero(found), both / np.count_nonzero(wrong)

@@ -25,7 +25,7 @@ from analysis.measures import table, table_files, votes
 from analysis.measures.examples import named_classes
 from analysis.measures.votes import Votes
 from tfmem.store import parts
-from tfmem.store.trials import Trial
+from tfmem.store.trials import Trial, TrialSet
 from tfmem.words import counted, of_expected
 
 FLAGS = flags.FLAGS
@@ -36,10 +36,11 @@ def _estimate(found: stores.Parts) -> tuple[Estimates, np.ndarray]:
     dataset = found.stores[0].dataset
     right = np.zeros(len(dataset.test), np.int64)
 
-    def blocks() -> Iterator:
+    def blocks() -> Iterator[TrialSet]:
         for block in parts.blocks(found.stores, found.numbers, lambda number: progress(1)):
             right[:] += block.test_correct.transposed.row_sums()
             yield block
+            del block  # Before the next one is read.
 
     with program.progress_bar(found.count, "trials read") as progress:
         estimates = estimators.estimate_in_blocks(blocks(), found.count, dataset)
@@ -96,10 +97,10 @@ def main() -> None:
     rows = len(columns["id"])
     said = f"{of_expected(found.count, found.expected)} trials, {counted(rows, 'example')}"
     if there:
-        issues = np.count_nonzero(columns[table.LABEL_ISSUE] == np.True_)
+        issues = np.count_nonzero(columns[table.LABEL_ISSUE])
         said += f", {issues:,} of them called something else than their label when left out"
     print(f"{said}; table: {FLAGS.out}")
-    for line in estimates.unknown_lines():
+    for line in estimates.unknown_lines() if FLAGS.split != table.TEST else ():
         print(line)
 
 

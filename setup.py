@@ -9,6 +9,7 @@ HERE = pathlib.Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+)"', (HERE / "tfmem" / "__init__.py").read_text())[1]
 
 CLUSTER = ["ray>=2.60"]  # Of earlier ones nobody has looked at what they listen on.
+PANDAS = ["pandas>=2.2", "pyarrow>=16"]
 
 setup(
     name="tfmem",
@@ -42,13 +43,16 @@ setup(
     extras_require={
         "gpu": ["tensorflow[and-cuda]>=2.20,<2.22"],
         "cluster": CLUSTER,
+        "pandas": PANDAS,
         "dev": [
+            "cleanlab>=2.7",
             "hypothesis>=6.100",
             "mypy>=1.15",
             "pytest>=8",
             "pytest-xdist>=3.6",
             "ruff>=0.14",
             *CLUSTER,
+            *PANDAS,
         ],
     },
     entry_points={"console_scripts": ["tfmem = launchers.cli.command:main"]},

@@ -10,7 +10,6 @@ experiment and seed, whose trials were made apart, count as one.
 """
 
 import dataclasses
-from collections.abc import Sequence
 
 import numpy as np
 from absl import flags
@@ -20,49 +19,34 @@ from analysis.estimates import estimators, files
 from analysis.estimates.values import CORRECTNESS, ESTIMATORS, PROBABILITY, Estimates
 from tfmem import experiments
 from tfmem.store import parts
-from tfmem.store.store import Store
 from tfmem.words import of_expected
 
 FLAGS = flags.FLAGS
 
 
-def _numbers(opened: Sequence[Store], wanted: range | None) -> list[list[int]]:
-    """Returns the wanted trials that each store has; ValueError if none has one."""
-    numbers = [stores.usable(store, FLAGS.allow_missing, wanted) for store in opened]
-    if wanted and not any(numbers):
-        where = ", ".join(str(store.path) for store in opened)
-        raise ValueError(f"--trials={FLAGS.trials}: {where} has none of these")
-    return numbers
-
-
-def _estimate(opened: Sequence[Store], numbers: Sequence[Sequence[int]]) -> Estimates:
+def _estimate(found: stores.Parts) -> Estimates:
     """Estimates from trials of stores; of all, only counts are in memory where these will do."""
-    count, dataset = sum(map(len, numbers)), opened[0].dataset
-    with program.progress_bar(count, "trials read") as progress:
+    dataset = found.stores[0].dataset
+    with program.progress_bar(found.count, "trials read") as progress:
 
         def on_trial(number: int) -> None:
             progress(1)
 
         if FLAGS.influence != estimators.FULL and FLAGS.estimator == CORRECTNESS:
-            blocks = parts.blocks(opened, numbers, on_trial)
-            return estimators.estimate_in_blocks(blocks, count, dataset, FLAGS.influence)
-        trials = parts.load(opened, numbers, on_trial, FLAGS.estimator == PROBABILITY)
+            blocks = parts.blocks(found.stores, found.numbers, on_trial)
+            return estimators.estimate_in_blocks(blocks, found.count, dataset, FLAGS.influence)
+        probabilities = FLAGS.estimator == PROBABILITY
+        trials = parts.load(found.stores, found.numbers, on_trial, probabilities)
     return estimators.estimate(trials, dataset, FLAGS.influence, FLAGS.estimator)
 
 
 def main() -> None:
-    wanted = arguments.chosen_trials()
-    opened = [Store.open(path) for path in FLAGS.store]
-    for store in opened:
-        stores.require_random_subsets(store)
-    parts.require_parts(opened, wanted)
-    numbers = _numbers(opened, wanted)
-    expected = parts.num_expected(opened, wanted)
-    estimates = dataclasses.replace(_estimate(opened, numbers), num_trials_expected=expected)
+    found = stores.open_parts(FLAGS.store, FLAGS.allow_missing, arguments.chosen_trials())
+    estimates = dataclasses.replace(_estimate(found), num_trials_expected=found.expected)
     files.write(FLAGS.out, estimates)
     memorized = int((estimates.memorization >= experiments.MEM_THRESHOLD).sum())
     print(
-        f"{of_expected(sum(map(len, numbers)), expected)} trials: {memorized:,} of "
+        f"{of_expected(found.count, found.expected)} trials: {memorized:,} of "
         f"{np.count_nonzero(estimates.known):,} training examples have mem >= "
         f"{experiments.MEM_THRESHOLD:g}; estimates: {FLAGS.out}"
     )

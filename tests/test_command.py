@@ -30,6 +30,7 @@ REQUIRED = {
     "analysis.removal": ["store"],
     "analysis.report": ["store"],
     "analysis.select_pairs": ["estimates", "out"],
+    "analysis.table": ["store", "out"],
     "analysis.turnover": ["store"],
     "launchers.benchmark": [],
     "launchers.check_store": ["store"],

@@ -81,9 +81,11 @@ def define_paths(name: str, text: str, required: bool = False) -> None:
     flags.DEFINE_multi(PathParser(), _SERIALIZER, name, None, text, required=required)
 
 
-def define_out(text: str, required: bool = False, default: str | None = None) -> None:
-    """Defines --out, of a file that is written."""
-    flags.DEFINE(_OutPath(), "out", default, text, required=required)
+def define_out(
+    text: str, required: bool = False, default: str | None = None, suffixes: Sequence[str] = ()
+) -> None:
+    """Defines --out, of a file that is written; it ends in one of the suffixes if any are given."""
+    flags.DEFINE(_OutPath(suffixes), "out", default, text, required=required)
 
 
 def define_outs(text: str, suffixes: Sequence[str]) -> None:

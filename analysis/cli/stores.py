@@ -1,10 +1,12 @@
 """What a store holds, as the programs ask that read stores of one kind."""
 
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TypeVar
 
 from analysis.cli import program
 from tfmem.config import DynamicsConfig, RemovalConfig, TurnoverConfig
+from tfmem.store import parts
 from tfmem.store.store import Store
 from tfmem.store.trials import Trial, TrialSet
 from tfmem.words import counted, runs
@@ -61,6 +63,49 @@ def usable(store: Store, allow_missing: bool, wanted: range | None = None) -> li
         left_out = f"{counted(len(unusable), 'damaged trial')}, {runs(sorted(unusable))}"
         print(f"left out: {left_out}: {first}{more}")
     return [number for number in numbers if number not in unusable]
+
+
+@dataclasses.dataclass(frozen=True)
+class Parts:
+    """Stores that count as one, and their trials that a program reads.
+
+    Attributes:
+      stores: one, or parts of one experiment.
+      numbers: of each store, its trials.
+      expected: how many trials there should be.
+    """
+
+    stores: Sequence[Store]
+    numbers: Sequence[Sequence[int]]
+    expected: int
+
+    @property
+    def count(self) -> int:
+        """How many trials are read."""
+        return sum(map(len, self.numbers))
+
+
+def open_parts(paths: Sequence[str], allow_missing: bool, wanted: range | None = None) -> Parts:
+    """Opens stores of trials on random subsets, and says what it leaves out.
+
+    Args:
+      paths: where they are.
+      allow_missing: whether damaged trials are left out.
+      wanted: which trials count; all by default.
+
+    Raises:
+      ValueError: a store is of another kind, they do not fit together, or none has a wanted trial.
+      DamagedFileError: as `Store.usable`, unless damaged ones are to be left out.
+    """
+    opened = [Store.open(path) for path in paths]
+    for store in opened:
+        require_random_subsets(store)
+    parts.require_parts(opened, wanted)
+    numbers = [usable(store, allow_missing, wanted) for store in opened]
+    if wanted and not any(numbers):
+        where = ", ".join(str(store.path) for store in opened)
+        raise ValueError(f"--trials={wanted.start}:{wanted.stop}: {where} has none of these")
+    return Parts(opened, numbers, parts.num_expected(opened, wanted))
 
 
 def read(store: Store, numbers: Sequence[int], what: str, delay: float = 0.0) -> Iterator[Trial]:

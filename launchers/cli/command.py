@@ -35,7 +35,12 @@ _JOBS: Mapping[str, tuple[str, ...]] = {
         "analysis.turnover",
         "analysis.dynamics",
     ),
-    "Figures, tables, pages": ("analysis.figures", "analysis.paper_tables", "analysis.report"),
+    "Figures, tables, pages": (
+        "analysis.table",
+        "analysis.figures",
+        "analysis.paper_tables",
+        "analysis.report",
+    ),
     "Speed": ("launchers.benchmark",),
 }
 PROGRAMS = {module.partition(".")[2]: module for modules in _JOBS.values() for module in modules}

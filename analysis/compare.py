@@ -54,7 +54,8 @@ def _compare_consistency(a: Estimates, name: str, path: str) -> None:
         )
     consistency = files.read_consistency_scores(path, a.train_labels, a.train_ids)
     heldout = a.details.heldout_accuracy
-    known = (a.details.num_out > 0) & ~np.isnan(heldout)  # Not of an example that every trial saw.
+    # Not of an example that every trial saw, here or there.
+    known = (a.details.num_out > 0) & ~np.isnan(heldout + consistency)
     heldout, consistency = heldout[known], consistency[known]
     print(consistency_report(heldout, consistency, FLAGS.max_score))
     if FLAGS.out:

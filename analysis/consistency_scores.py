@@ -1,4 +1,4 @@
-r"""Consistency scores of the training examples, from stores of several subset ratios.
+r"""Consistency scores: P[correct | left out], averaged over subset ratios.
 
     tfmem consistency_scores --store=A --store=B ... --out=scores.npz [--figure=profile.png]
     tfmem consistency_scores --store=A ... --out=scores.npz --published=C.npy [--max_score=0.999]

@@ -10,12 +10,13 @@ from matplotlib.ticker import MaxNLocator
 from analysis.estimates.consistency_scores import Profile
 from analysis.measures import profiles
 from analysis.measures.profiles import Group
-from analysis.plots import style
+from analysis.plots import pictures, style
 
 _ACCURACY = "P[correct | left out]"
 _WHO = "subset ratio"
 _ALL = (style.INK, None, "-")
 _PALE = (style.MEMORIZATION_PALE, None, "-")
+_NAME = 80  # Points that the name of a class may take.
 
 
 def draw_groups(ax: Axes, ratios: np.ndarray, overall: np.ndarray, groups: Sequence[Group]) -> None:
@@ -34,8 +35,7 @@ def draw_groups(ax: Axes, ratios: np.ndarray, overall: np.ndarray, groups: Seque
         style.curve(ax, ratios, group.value, look, label)
     style.curve(ax, ratios, overall, _ALL, "all", width=2.4)
     ax.set_ylim(0, 1)
-    title = "examples by score, the lowest first"
-    _finish(ax, ratios, 3, title)
+    _finish(ax, 3, "examples from the lowest score to the highest")
 
 
 def draw_classes(ax: Axes, ratios: np.ndarray, classes: np.ndarray, names: Sequence[str]) -> None:
@@ -55,17 +55,19 @@ def draw_classes(ax: Axes, ratios: np.ndarray, classes: np.ndarray, names: Seque
         if index not in highlighted:
             style.curve(ax, ratios, classes[index], _PALE, width=1.2)
     for index, look in zip(highlighted, style.CURVES, strict=False):
-        style.curve(ax, ratios, classes[index], look, f"class {names[index]}")
+        name = pictures.shortened(f"class {names[index]}", _NAME, style.SMALL_TEXT)
+        style.curve(ax, ratios, classes[index], look, name)
     if len(order) > len(highlighted):
         ax.plot([], [], color=_PALE[0], linewidth=1.2, label="other classes")
     ax.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
-    _finish(ax, ratios, 1, None)
+    _finish(ax, 2, "classes, the easiest and the hardest by name")
 
 
-def _finish(ax: Axes, ratios: np.ndarray, columns: int, title: str | None) -> None:
+def _finish(ax: Axes, columns: int, title: str) -> None:
     style.in_percent(ax.yaxis)
     ax.set_xlim(0, 1)
-    style.legend_above(ax, columns, title=title, fontsize=style.SMALL_TEXT)
+    small = dict(fontsize=style.SMALL_TEXT, title_fontsize=style.SMALL_TEXT)
+    style.legend_above(ax, columns, title=title, **small)
 
 
 def figure(profile: Profile, names: Sequence[str]) -> Figure:

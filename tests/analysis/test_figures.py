@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from analysis.estimates import files
+from analysis.estimates.consistency_scores import Profile
 from analysis.estimates.values import ClassInfluence, Estimates, Memorization
 from analysis.measures.agreement import Curve
 from analysis.measures.comparison import Comparison, PairValues
@@ -25,6 +26,7 @@ from analysis.measures.turnover import Accuracies, EarlyStopping
 from analysis.plots import (
     comparison,
     consistency,
+    consistency_profile,
     convergence,
     dynamics,
     early_stopping,
@@ -69,6 +71,15 @@ PAIRS = PairValues(
     np.array([0.4, 0.1, 0.6]),
     np.array([True, True, False]),
     np.array([True, False, True]),
+)
+# Ratios, trials, times left out, accuracy when left out; four examples of three classes.
+PROFILE = Profile(
+    np.array([0.25, 0.75]),
+    np.array([9, 9]),
+    np.array([[7, 7, 7, 7], [1, 2, 0, 1]]),
+    np.array([[0.5, 1.0, 0.25, 0.0], [1.0, 0.5, math.nan, 0.5]]),
+    np.array([0, 0, 1, 2]),
+    np.array(list("abcd")),
 )
 NO_RUNS = Mean(math.nan, math.nan, 0)
 
@@ -157,6 +168,14 @@ ROWS = {
         lambda: consistency.figure(COMPARISONS, "ResNet50"),
         lambda fig: [line.get_ydata().tolist() for ax in fig.axes for line in ax.lines],
         [[0.5, 0.7], [0.1, 0.05], [0.5, 0.8], [0.1, 0.05]],
+    ),
+    "consistency_profile": (
+        lambda: consistency_profile.figure(PROFILE, ("bee", "2", "x")),
+        lambda fig: [_lines(ax) for ax in fig.axes],
+        [
+            {"25% to 100%": [0.75, 0.75], "10% to 25%": [0.0, 0.5], "all": [0.4375, 2 / 3]},
+            {"class bee": [0.75, 0.75], "class x": [0.0, 0.5]},
+        ],
     ),
     "convergence": (
         lambda: convergence.figure(HALVES),
@@ -256,6 +275,12 @@ AWKWARD = {
     ),
     "comparison, nothing known": lambda: comparison.methods_figure(
         Values(np.zeros(0), np.zeros(0), None, None), ("a", "b"), {}
+    ),
+    "profile, one ratio": lambda: consistency_profile.figure(
+        Profile(
+            *[part[:1] for part in dataclasses.astuple(PROFILE)[:4]], PROFILE.labels, PROFILE.ids
+        ),
+        (LONG, LONG, "x"),
     ),
     "convergence, narrow": lambda: convergence.figure(HALVES, style.NARROW),
     "convergence, one half": lambda: convergence.figure(HALVES[:1]),

@@ -77,18 +77,25 @@ def _opened(wanted: range | None) -> Mapping[_Key, Sequence[Store]]:
     return dict(sorted(found.items()))
 
 
-def _counts(ratio: float, opened: Sequence[Store], wanted: range | None) -> tuple[int, np.ndarray]:
-    """Returns how many trials parts of a store have, and the sums of their `train_counts`."""
+def _numbers(opened: Sequence[Store], wanted: range | None) -> list[list[int]]:
+    """Returns the wanted trials that each part of a store has; ValueError if none has one."""
     numbers = [stores.usable(store, FLAGS.allow_missing, wanted) for store in opened]
-    if wanted and not any(numbers):
+    if any(numbers):
+        return numbers
+    if wanted:
         where = ", ".join(str(store.path) for store in opened)
         raise ValueError(f"--trials={FLAGS.trials}: {where} has none of these")
-    count, total = sum(map(len, numbers)), np.zeros((3, len(opened[0].dataset.train)), np.int64)
-    with program.progress_bar(count, f"trials at {ratio:g} read") as progress:
+    raise opened[0].without_trials()
+
+
+def _counts(ratio: float, opened: Sequence[Store], numbers: Sequence[Sequence[int]]) -> np.ndarray:
+    """Returns the sums of `train_counts` over trials of the parts of a store."""
+    total = np.zeros((3, len(opened[0].dataset.train)), np.int64)
+    with program.progress_bar(sum(map(len, numbers)), f"trials at {ratio:g} read") as progress:
         for block in parts.blocks(opened, numbers, lambda number: progress(1)):
             total += estimators.train_counts(block)
             del block  # Before the next one is read.
-    return count, total
+    return total
 
 
 def main() -> None:
@@ -101,13 +108,14 @@ def main() -> None:
     if FLAGS.published is not None:
         of = dataset.train.labels, dataset.train.ids, "the stores"
         published = files.read_consistency_scores(FLAGS.published, *of)
+    numbers = {key: _numbers(together, wanted) for key, together in opened.items()}
     counts: dict[float, np.ndarray] = {}
     trials: collections.Counter[float] = collections.Counter()
     expected: collections.Counter[float] = collections.Counter()
-    for (ratio, _), together in opened.items():
-        count, total = _counts(ratio, together, wanted)
-        counts[ratio] = total + counts.get(ratio, 0)
-        trials[ratio] += count
+    for key, together in opened.items():
+        ratio, _ = key
+        counts[ratio] = _counts(ratio, together, numbers[key]) + counts.get(ratio, 0)
+        trials[ratio] += sum(map(len, numbers[key]))
         expected[ratio] += parts.num_expected(together, wanted)
     of_ratios = list(counts), list(trials.values()), list(counts.values())
     profile = consistency_scores.from_counts(*of_ratios, dataset)

@@ -1,0 +1,97 @@
+"""Pairs of a test and a training example that people have judged to show the same."""
+
+import csv
+import io
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from etils import epath
+
+# By number, what people call a pair (Barz & Denzler, 2020).
+JUDGMENTS = ("exact duplicate", "near-duplicate", "very similar")
+_COLUMNS = ("TestID", "TrainID", "Judgment")
+
+
+class KnownPairs(NamedTuple):
+    """p judged pairs, in the order of their file.
+
+    Attributes:
+      test_index: int64 [p].
+      train_index: int64 [p], of the same class.
+      judgment: int64 [p], of `JUDGMENTS`.
+    """
+
+    test_index: np.ndarray
+    train_index: np.ndarray
+    judgment: np.ndarray
+
+
+def read(path: epath.PathLike, train_labels: np.ndarray, test_labels: np.ndarray) -> KnownPairs:
+    """Reads judged pairs from a csv file as Barz & Denzler (2020) publish them for CIFAR.
+
+    Its columns `TestID` and `TrainID` are indices from 0 in the original order; `Judgment` is 0, 1
+    or 2; others, such as `Distance`, are not read.
+
+    Args:
+      path: where it is.
+      train_labels: int [n], of the training examples in that order.
+      test_labels: int [n'], of the test examples.
+
+    Raises:
+      ValueError: it is no such file, or of another dataset: an index is out of range, a pair is
+        there twice, or its examples are of different classes. The message names the line.
+    """
+    path = epath.Path(path)
+    if not path.exists():
+        raise ValueError(f"{path} does not exist")
+    reader = csv.reader(io.StringIO(path.read_text("utf-8-sig"), newline=""))
+    heads = [head.strip() for head in next(reader, [])]
+    lacking = [name for name in _COLUMNS if name not in heads]
+    if lacking:
+        raise ValueError(
+            f"{path} lacks the columns {', '.join(lacking)}; it has {', '.join(heads) or 'none'}; "
+            "expected known pairs: a csv file of TestID, TrainID, Judgment"
+        )
+    places = [heads.index(name) for name in _COLUMNS]
+    ends = len(test_labels), len(train_labels), len(JUDGMENTS)
+    lines: dict[tuple[int, int], int] = {}
+    judgments = []
+    for cells in reader:
+        if not any(cells):
+            continue
+        line = f"{path}, line {reader.line_num}"
+        row = [cells[place] if place < len(cells) else "" for place in places]
+        test, train, judgment = _numbers(line, row, ends)
+        if (test, train) in lines:
+            raise ValueError(
+                f"{line}: the pair of test example {test} and training example {train} is in line "
+                f"{lines[test, train]} too"
+            )
+        if test_labels[test] != train_labels[train]:
+            raise ValueError(
+                f"{line}: test example {test} is of class {test_labels[test]} and training example "
+                f"{train} of class {train_labels[train]}, expected one class: another dataset, or "
+                "another order?"
+            )
+        lines[test, train] = reader.line_num
+        judgments.append(judgment)
+    if not lines:
+        raise ValueError(f"{path} has no pairs")
+    test_index, train_index = np.array(list(lines), np.int64).T
+    return KnownPairs(test_index, train_index, np.array(judgments, np.int64))
+
+
+def _numbers(line: str, row: Sequence[str], ends: Sequence[int]) -> list[int]:
+    """Returns the numbers of a row, each in 0 ... end - 1; ValueError if one is not."""
+    found = []
+    for name, cell, end in zip(_COLUMNS, row, ends, strict=True):
+        text = cell.strip()
+        if not re.fullmatch(r"[0-9]{1,18}", text) or int(text) >= end:
+            expected = f"a whole number from 0 to {end - 1:,}"
+            if name == "Judgment":
+                expected = ", ".join(f"{number} ({name})" for number, name in enumerate(JUDGMENTS))
+            raise ValueError(f"{line}: {name} is {text!r}, expected {expected}")
+        found.append(int(text))
+    return found

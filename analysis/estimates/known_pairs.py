@@ -3,7 +3,7 @@
 import csv
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -44,10 +44,9 @@ def read(path: epath.PathLike, train_labels: np.ndarray, test_labels: np.ndarray
         there twice, or its examples are of different classes. The message names the line.
     """
     path = epath.Path(path)
-    if not path.exists():
-        raise ValueError(f"{path} does not exist")
-    reader = csv.reader(io.StringIO(path.read_text("utf-8-sig"), newline=""))
-    heads = [head.strip() for head in next(reader, [])]
+    rows = _rows(path)
+    _, first = next(rows, (1, []))
+    heads = [head.strip() for head in first]
     lacking = [name for name in _COLUMNS if name not in heads]
     if lacking:
         raise ValueError(
@@ -58,10 +57,10 @@ def read(path: epath.PathLike, train_labels: np.ndarray, test_labels: np.ndarray
     ends = len(test_labels), len(train_labels), len(JUDGMENTS)
     lines: dict[tuple[int, int], int] = {}
     judgments = []
-    for cells in reader:
+    for number, cells in rows:
         if not any(cells):
             continue
-        line = f"{path}, line {reader.line_num}"
+        line = f"{path}, line {number}"
         row = [cells[place] if place < len(cells) else "" for place in places]
         test, train, judgment = _numbers(line, row, ends)
         if (test, train) in lines:
@@ -75,12 +74,28 @@ def read(path: epath.PathLike, train_labels: np.ndarray, test_labels: np.ndarray
                 f"{train} of class {train_labels[train]}, expected one class: another dataset, or "
                 "another order?"
             )
-        lines[test, train] = reader.line_num
+        lines[test, train] = number
         judgments.append(judgment)
     if not lines:
         raise ValueError(f"{path} has no pairs")
     test_index, train_index = np.array(list(lines), np.int64).T
     return KnownPairs(test_index, train_index, np.array(judgments, np.int64))
+
+
+def _rows(path: epath.Path) -> Iterator[tuple[int, list[str]]]:
+    """Yields the number and the cells of each line; ValueError if it is no such file."""
+    if not path.exists():
+        raise ValueError(f"{path} does not exist")
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is no csv file in UTF-8 ({error.reason})") from error
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    try:
+        for cells in reader:
+            yield reader.line_num, cells
+    except csv.Error as error:
+        raise ValueError(f"{path}, line {reader.line_num}: {error}") from error
 
 
 def _numbers(line: str, row: Sequence[str], ends: Sequence[int]) -> list[int]:

@@ -12,6 +12,7 @@ from etils import epath
 # By number, what people call a pair (Barz & Denzler, 2020).
 JUDGMENTS = ("exact duplicate", "near-duplicate", "very similar")
 _COLUMNS = ("TestID", "TrainID", "Judgment")
+_MOST_LISTED = 20  # Lines that an error names.
 
 
 class KnownPairs(NamedTuple):
@@ -68,18 +69,25 @@ def read(path: epath.PathLike, train_labels: np.ndarray, test_labels: np.ndarray
                 f"{line}: the pair of test example {test} and training example {train} is in line "
                 f"{lines[test, train]} too"
             )
-        if test_labels[test] != train_labels[train]:
-            raise ValueError(
-                f"{line}: test example {test} is of class {test_labels[test]} and training example "
-                f"{train} of class {train_labels[train]}, expected one class: another dataset, or "
-                "another order?"
-            )
         lines[test, train] = number
         judgments.append(judgment)
     if not lines:
         raise ValueError(f"{path} has no pairs")
     test_index, train_index = np.array(list(lines), np.int64).T
+    other = test_labels[test_index] != train_labels[train_index]
+    if other.any():
+        raise _of_two_classes(path, [n for n, o in zip(lines.values(), other, strict=True) if o])
     return KnownPairs(test_index, train_index, np.array(judgments, np.int64))
+
+
+def _of_two_classes(path: epath.Path, lines: Sequence[int]) -> ValueError:
+    more = f" and {len(lines) - _MOST_LISTED:,} more" if len(lines) > _MOST_LISTED else ""
+    listed = ", ".join(map(str, lines[:_MOST_LISTED]))
+    return ValueError(
+        f"{path}, {'line' if len(lines) == 1 else 'lines'} {listed}{more}: test and training "
+        "example are of different classes, expected one, within which influence is estimated: "
+        "another dataset, or another order? If it is this one, remove the lines"
+    )
 
 
 def _rows(path: epath.Path) -> Iterator[tuple[int, list[str]]]:

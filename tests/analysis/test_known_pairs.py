@@ -202,10 +202,8 @@ def test_the_table_of_the_papers_numbers(given):
             LISTED + "\n0,1,0.1,3\n",
             "line 7: Judgment is '3', expected 0 (exact duplicate), 1 (near-duplicate), 2 (very",
         ),
-        (
-            LISTED + "0,3,0.1,1\n",
-            "line 6: test example 0 is of class 0 and training example 3 of class 1, expected one",
-        ),
+        (LISTED + "0,3,0.1,1\n", "line 6: test and training example are of different classes"),
+        (LISTED + "0,3,0.1,1\n1,4,0.1,1\n", "lines 6, 7: test and training example are of differ"),
         (
             LISTED + "2,4,0.9,0\n",
             "line 6: the pair of test example 2 and training example 4 is in line 4 too",

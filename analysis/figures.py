@@ -1,4 +1,4 @@
-r"""The figures of one estimates file: what was memorized, and who influences whom.
+r"""Figures of one estimates file: what was memorized, and who influences whom.
 
     tfmem figures --estimates=estimates.npz --out=DIR [--dataset=NAME]
 

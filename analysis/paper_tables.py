@@ -10,8 +10,9 @@ others too, and these also where none was given. What no input answers says "no 
 are the paper's: mem >= 0.25, infl >= 0.15.
 
 "measured here": ± is a standard error over trials or runs, where the input tells; sd is a standard
-deviation over them, as the paper's own deviations are. The influencers of a test example are the
-training examples that it is in a pair with.
+deviation over them, as the paper's own deviations are. The share of known duplicates has an
+interval of 95% (Clopper & Pearson), and is a lower bound: nobody has listed all duplicates. The
+influencers of a test example are the training examples that it is in a pair with.
 
 "compared": "equal" to as many digits as the paper has; of a bound, "holds" or "does not hold". Else
 how many standard errors (s.e.) ours is above or below. Ours, the paper's (its sd over the root of

@@ -21,6 +21,7 @@ from tfmem import experiments
 REQUIRED = {
     "analysis.compare": ["estimates_a"],
     "analysis.consistency": ["estimates_a", "estimates_b"],
+    "analysis.consistency_scores": ["store", "out"],
     "analysis.convergence": ["store"],
     "analysis.dynamics": ["store"],
     "analysis.estimate": ["store", "out"],
@@ -165,7 +166,7 @@ def test_the_experiments(tfmem_says):
 @pytest.mark.parametrize(
     ("word", "nearest"),
     [
-        ("nonsense", "convergence"),
+        ("nonsense", "consistency_scores"),
         ("train_trails", "train_trials"),
         ("launchers.train_trials", "train_trials"),
         ("experimnts", "experiments"),

@@ -20,6 +20,7 @@ READING = {
     "analysis.table": "--store={trials} --out={out}/t.parquet",
     "analysis.report": "--store={trials} --out={out}/r.html",
     "analysis.consistency": "--estimates_a=a={estimates} --estimates_b={estimates}",
+    "analysis.consistency_scores": "--store={trials} --out={out}/s.npz",
     "analysis.last_layer": "--estimates={estimates} --last_layer={estimates}",
     "analysis.compare": "--estimates_a=a={estimates} --estimates_b={estimates}",
     "analysis.figures": "--estimates={estimates} --dataset=digits --out={out} --formats=png",

@@ -40,6 +40,7 @@ _MNIST_SCRIPT = ("memorization", "influence")
 _KINDS = {
     "an estimates file": _ESTIMATES,
     "a pairs file": tuple(_PAIRS.values()),
+    "consistency scores": ("scores", "labels"),
     "memorization and influence as the release's MNIST script writes them": _MNIST_SCRIPT,
     "trials, which tfmem import_trials reads": ("subset_mask", "train_correct"),
     "one run, of which tfmem import_trials reads many": ("subsample_idx", "index_train"),
@@ -262,20 +263,26 @@ def read_pairs(path: epath.PathLike) -> Pairs:
 
 
 def read_consistency_scores(
-    path: epath.PathLike, labels: np.ndarray | None = None, ids: np.ndarray | None = None
+    path: epath.PathLike,
+    labels: np.ndarray | None = None,
+    ids: np.ndarray | None = None,
+    whose: str = "the estimates",
 ) -> np.ndarray:
-    """Reads the consistency scores that Jiang et al. (2021) publish.
+    """Reads the consistency scores that Jiang et al. (2021) publish, or ours.
 
     Those of MNIST are an npy file; those of CIFAR are an npz file with `scores` and `labels`, which
-    are checked; that of ImageNet has `filenames` too, by which scores are found if ids are known.
+    are checked; that of ImageNet has `filenames` too, and ours have `ids`, by which scores are
+    found if ids are known.
 
     Args:
       path: where they are.
       labels: of the training examples that they belong to, int [n]; None if that is not known.
       ids: of these, text [n], or None; without ids or `filenames`, scores are in their order.
+      whose: what messages say the labels are of.
 
     Returns:
-      float64 [n] in [0, 1]: high for an example that models get right without having seen it.
+      float64 [n] in [0, 1]: high for an example that models get right without having seen it. In
+      a file of ours, nan for an example that has no score.
 
     Raises:
       ValueError: it is not such a file, or of other examples.
@@ -286,10 +293,12 @@ def read_consistency_scores(
         with npz.open_npz(path) as archive:
             expected = "consistency scores: an npy file, or an npz file that has these"
             _require(path, archive.files, ("scores", "labels"), expected)
-            scores = _scores(archive.array("scores"))
+            # Of those that say how often an example was left out, nan says never.
+            scores = _scores(archive.array("scores"), "num_out" in archive.files)
             own = _read(archive, "labels", "iu", scores.shape)
-            if "filenames" in archive.files and ids is not None:
-                names = _as_text(_read(archive, "filenames", "SU", scores.shape))
+            named = [name for name in ("filenames", "ids") if name in archive.files]
+            if named and ids is not None:
+                names = _as_text(_read(archive, named[0], "SU", scores.shape))
                 places = _places(names, ids, path)
                 scores, own = scores[places], own[places]
     else:
@@ -304,21 +313,21 @@ def read_consistency_scores(
     if own is not None and not np.array_equal(own, labels):
         first = int(np.argmax(own != labels))
         raise ValueError(
-            f"{path} labels training example {first} {own[first]}, and the estimates "
+            f"{path} labels training example {first} {own[first]}, and {whose} "
             f"{labels[first]}: another dataset, or another order?"
         )
     return scores
 
 
-def _scores(array: npz.Array) -> np.ndarray:
-    """Reads float64 [n] in [0, 1]; ValueError if it is something else."""
+def _scores(array: npz.Array, may_lack: bool = False) -> np.ndarray:
+    """Reads float64 [n] in [0, 1], or nan if some may lack; ValueError if it is something else."""
     if len(array.shape) != 1 or array.dtype.kind != "f":
         raise ValueError(
             f"{array.what} is {array.dtype} {list(array.shape)}, expected scores: floats [n] in "
             "[0, 1]"
         )
     scores = array.read().astype(np.float64)
-    bad = ~((scores >= 0) & (scores <= 1))
+    bad = ~((scores >= 0) & (scores <= 1) | (may_lack & np.isnan(scores)))
     if bad.any():
         first = int(np.argmax(bad))
         raise ValueError(f"{array.what}: score {first} is {scores[first]:g}, expected [0, 1]")

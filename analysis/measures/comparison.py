@@ -147,14 +147,18 @@ def report(
 
 
 def consistency_report(
-    heldout_accuracy: np.ndarray, consistency: np.ndarray, max_score: float | None
+    heldout_accuracy: np.ndarray,
+    consistency: np.ndarray,
+    max_score: float | None,
+    what_is_compared: str = "P[correct | left out] and score",
 ) -> str:
     """Returns how consistency scores agree with P[correct | left out], which they estimate.
 
     Args:
-      heldout_accuracy: float [k].
+      heldout_accuracy: float [k], or scores.
       consistency: float [k], the scores of Jiang et al. (2021).
       max_score: scores below this one are compared too, if it is given.
+      what_is_compared: both, in words.
     """
     parts = [("", np.ones(len(consistency), bool))]
     if max_score is not None:
@@ -163,7 +167,7 @@ def consistency_report(
     for what, chosen in parts:
         correlation = agreement.rank_correlation(heldout_accuracy[chosen], consistency[chosen])
         lines.append(
-            f"P[correct | left out] and score: rank correlation {number(correlation)} "
+            f"{what_is_compared}: rank correlation {number(correlation)} "
             f"over {np.count_nonzero(chosen):,} examples{what}"
         )
     return "\n".join(lines)

@@ -9,7 +9,7 @@ from absl import logging
 from etils import epath
 
 from analysis.cli.stores import HOLDS, config_of, load, read, usable
-from analysis.estimates import files
+from analysis.estimates import files, known_pairs
 from analysis.estimates.values import CORRECTNESS, Estimates, Pairs
 from analysis.measures import agreement, removal
 from analysis.paper import numbers, published
@@ -33,6 +33,11 @@ INPUTS = {
     "estimates": ("DATASET=PATH", "Estimates file: memorization, pairs, test accuracy."),
     "pairs": ("DATASET=PATH", "Pairs file, where there are no estimates of the influence."),
     "store": ("DATASET=STORE", "Store of trials: test accuracy, time of a trial."),
+    "known_pairs": (
+        "DATASET=PATH",
+        "Pairs that people judged to be duplicates, a csv file: with --estimates, how many of the "
+        "pairs of very high influence are known.",
+    ),
     "removal": ("DATASET=STORE", "Store of tfmem train_removal: what examples are worth."),
     "runs": ("DATASET=PATH,PATH", "Two estimates files of different trials: how they agree."),
     "architecture": (
@@ -156,6 +161,21 @@ class _Collector:
         found = self._read_pairs(dataset, path, source)
         _, num_test = self._sizes.get(dataset, (None, None))
         self._add(dataset, numbers.pair_numbers(found, num_test=num_test), source)
+
+    def known_pairs(self, dataset: str, path: str, source: str) -> None:
+        given = self._named["estimates"].get(dataset)
+        if given is None:
+            raise ValueError(
+                f"{source} is compared with estimates of {dataset}: --estimates={dataset}=PATH "
+                "gives them"
+            )
+        estimates = self._read_estimates(dataset, *given)
+        estimates.require_influences(given[1])
+        try:
+            known = known_pairs.read(path, estimates.train_labels, estimates.test_labels)
+        except ValueError as error:
+            raise ValueError(f"{source}: {error}") from error
+        self._add(dataset, numbers.known_numbers(estimates, known), given[1], source)
 
     def removal(self, dataset: str, path: str, source: str) -> None:
         store = self._open(dataset, path, source, [RemovalConfig.kind])

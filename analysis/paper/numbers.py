@@ -20,9 +20,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from scipy import special
 
+from analysis.estimates.known_pairs import KnownPairs
 from analysis.estimates.pairs import select
 from analysis.estimates.values import Estimates, Pairs
-from analysis.measures import agreement, removal
+from analysis.measures import agreement, duplicates, removal
 from analysis.measures.removal import Mean, Runs
 from analysis.paper import published
 from tfmem import experiments
@@ -44,12 +45,14 @@ class Measured:
       standard_error: nan where the source does not tell.
       deviation: standard deviation over runs or trials, of a mean; or nan.
       count: of runs or trials, of a mean; or 0.
+      interval: of 95%, of a share that has one instead of a standard error; or None.
     """
 
     value: float
     standard_error: float = math.nan
     deviation: float = math.nan
     count: int = 0
+    interval: tuple[float, float] | None = None
 
 
 Numbers = Mapping[str, Measured]
@@ -200,6 +203,17 @@ def estimates_numbers(estimates: Estimates) -> Numbers:
         trials_accuracy=_trials_accuracy(estimates),
         **_selected(estimates),
     )
+
+
+def known_numbers(estimates: Estimates, known: KnownPairs) -> Numbers:
+    """Returns which share of the pairs of very high influence is known (Sec. 3.4), in percent."""
+    shares = duplicates.measure(estimates, known, _MEM, _INFL).shares
+    listed, pairs = shares.at_or_above(_DUPLICATES)
+    if not pairs:
+        return {}
+    low, high = duplicates.interval(listed, pairs)
+    share = Measured(100 * listed / pairs, interval=(100 * low, 100 * high))
+    return {"known_duplicates": share}
 
 
 def removal_numbers(groups: Sequence[Runs], pairs: Pairs | None) -> Numbers:

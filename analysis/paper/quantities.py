@@ -71,6 +71,12 @@ QUANTITIES: Mapping[str, Quantity] = {
     "below_near_duplicates": _percent(
         f"share of pairs with infl < {experiments.NEAR_DUPLICATES:g}"
     ),
+    "known_duplicates": Quantity(
+        f"share of pairs with infl >= {experiments.NEAR_DUPLICATES:g} that are known duplicates "
+        "(Sec. 3.4: almost always)",
+        "%",
+        1,
+    ),
     "high_influence_whole": _percent("test accuracy with all training examples, S"),
     "high_influence_without": _percent("test accuracy without those of the pairs, S_h"),
     "high_influence_difference": _percent("difference of these two"),

@@ -83,8 +83,11 @@ def paper_text(stated: Stated) -> str:
 
 
 def measured_text(measured: Measured, quantity: Quantity) -> str:
-    """Returns a measured number with its standard error and deviation, as far as they are known."""
+    """Returns a measured number with its interval, or its error and deviation, if known."""
     error, unit = measured.standard_error, quantity.unit
+    if measured.interval is not None:
+        low, high = (f"{end:,.{quantity.decimals}f}" for end in measured.interval)
+        return f"{measured.value:,.{quantity.decimals}f}{unit} (95%: {low} to {high}{unit})"
     if math.isnan(error):
         text = f"{measured.value:,.{quantity.decimals}f}{unit}"
     else:

@@ -30,6 +30,7 @@ _JOBS: Mapping[str, tuple[str, ...]] = {
     "Compare and judge": (
         "analysis.consistency",
         "analysis.compare",
+        "analysis.consistency_scores",
         "analysis.last_layer",
         "analysis.removal",
         "analysis.turnover",

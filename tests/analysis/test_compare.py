@@ -152,7 +152,7 @@ def test_what_cannot_be_compared_gets_one_line(tmp_path):
             "scores.npy has 2 scores, expected one for each of the",
         ),
         ([f"--estimates_b={named}"], "training example 0 has the id a in a and d in named"),
-        ([], "give one of --estimates_b, --consistency_scores and --turnover"),
+        ([], "give one of --estimates_b, --consistency_scores, --turnover and --known_pairs"),
         ([f"--estimates_b={b}", "--max_score=0.9"], "--max_score is of --consistency_scores"),
     ):
         done = run_program("analysis.compare", f"--estimates_a={a}", *flags, check=False)
@@ -196,7 +196,7 @@ def test_the_program_compares_methods(tmp_path):
         (
             path,
             (*words, f"--estimates_b={other}"),
-            "give one of --estimates_b, --consistency_scores and",
+            "give one of --estimates_b, --consistency_scores, --turnover and",
         ),
         (path, (f"--turnover=x={path}",), "is not a scores file (tfmem turnover makes one)"),
     ):

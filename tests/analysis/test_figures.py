@@ -13,9 +13,11 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from analysis.estimates import files
+from analysis.estimates.consistency_scores import Profile
 from analysis.estimates.values import ClassInfluence, Estimates, Memorization
 from analysis.measures.agreement import Curve
 from analysis.measures.comparison import Comparison, PairValues
+from analysis.measures.duplicates import Found, Shares
 from analysis.measures.dynamics import Curves
 from analysis.measures.examples import GalleryRow, PanelRow
 from analysis.measures.methods import Values
@@ -25,7 +27,9 @@ from analysis.measures.turnover import Accuracies, EarlyStopping
 from analysis.plots import (
     comparison,
     consistency,
+    consistency_profile,
     convergence,
+    duplicates,
     dynamics,
     early_stopping,
     gallery,
@@ -69,6 +73,25 @@ PAIRS = PairValues(
     np.array([0.4, 0.1, 0.6]),
     np.array([True, True, False]),
     np.array([True, False, True]),
+)
+# Ratios, trials, times left out, accuracy when left out; four examples of three classes.
+PROFILE = Profile(
+    np.array([0.25, 0.75]),
+    np.array([9, 9]),
+    np.array([[7, 7, 7, 7], [1, 2, 0, 1]]),
+    np.array([[0.5, 1.0, 0.25, 0.0], [1.0, 0.5, math.nan, 0.5]]),
+    np.array([0, 0, 1, 2]),
+    np.array(list("abcd")),
+)
+# Two judged pairs and none else; in two bins 3 of 4 and 1 of 1 known.
+DUPLICATES = Found(
+    np.array([0, 1]),
+    np.array([0.75, 0.5]),
+    np.zeros(2, int),
+    np.zeros((2, 2)),
+    np.zeros(20_001, int),
+    math.nan,
+    Shares(np.array([0.15, 0.2]), np.array([4, 1]), np.array([3, 1])),
 )
 NO_RUNS = Mean(math.nan, math.nan, 0)
 
@@ -158,10 +181,26 @@ ROWS = {
         lambda fig: [line.get_ydata().tolist() for ax in fig.axes for line in ax.lines],
         [[0.5, 0.7], [0.1, 0.05], [0.5, 0.8], [0.1, 0.05]],
     ),
+    "consistency_profile": (
+        lambda: consistency_profile.figure(PROFILE, ("bee", "2", "x")),
+        lambda fig: [_lines(ax) for ax in fig.axes],
+        [
+            {"25% to 100%": [0.75, 0.75], "10% to 25%": [0.0, 0.5], "all": [0.4375, 2 / 3]},
+            {"class bee": [0.75, 0.75], "class x": [0.0, 0.5]},
+        ],
+    ),
     "convergence": (
         lambda: convergence.figure(HALVES),
         lambda fig: [_lines(ax)["memorization"] for ax in fig.axes],
         [[0.5, 0.75, 0.875], [0.25, 0.125, 0.0625]],
+    ),
+    "duplicates": (
+        lambda: duplicates.figure(DUPLICATES),
+        lambda fig: [
+            [line.get_xydata().tolist() for line in fig.axes[0].lines],
+            [bar.get_height() for bar in fig.axes[1].patches],
+        ],
+        [[[[-1, 1], [0.75, 1], [0.75, 0]], [[-1, 1], [0.5, 1], [0.5, 0]]], [0.75, 1]],
     ),
     "dynamics": (
         lambda: dynamics.figure(DYNAMICS),
@@ -257,8 +296,28 @@ AWKWARD = {
     "comparison, nothing known": lambda: comparison.methods_figure(
         Values(np.zeros(0), np.zeros(0), None, None), ("a", "b"), {}
     ),
+    "profile, one ratio": lambda: consistency_profile.figure(
+        Profile(
+            *[part[:1] for part in dataclasses.astuple(PROFILE)[:4]], PROFILE.labels, PROFILE.ids
+        ),
+        (LONG, LONG, "x"),
+    ),
     "convergence, narrow": lambda: convergence.figure(HALVES, style.NARROW),
     "convergence, one half": lambda: convergence.figure(HALVES[:1]),
+    "duplicates, no estimate and no pair": lambda: duplicates.figure(
+        dataclasses.replace(
+            DUPLICATES,
+            influence=np.full(2, math.nan),
+            shares=Shares(np.array([-1, -0.9]), *np.zeros((2, 2), int)),
+        )
+    ),
+    "duplicates, millions": lambda: duplicates.figure(
+        dataclasses.replace(
+            DUPLICATES,
+            others=np.full(20_001, 999_999),
+            shares=Shares(np.array([0.15, 0.2]), *np.full((2, 2), 1_234_567)),
+        )
+    ),
     "dynamics, control and subsets": lambda: dynamics.figure(
         [dataclasses.replace(DYNAMICS[0], condition=name) for name in FOLLOWED]
     ),

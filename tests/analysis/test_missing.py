@@ -14,6 +14,7 @@ from tfmem.store.store import Store
 # By the store that it reads: a program and its flags, with what stands for the store and a folder.
 PROGRAMS = {
     "estimate": ("random_subsets", "--store={}", "--out={}/estimates.npz"),
+    "consistency_scores": ("random_subsets", "--store={}", "--out={}/scores.npz"),
     "convergence": ("random_subsets", "--store={}"),
     "table": ("random_subsets", "--store={}", "--out={}/examples.csv"),
     "report": ("random_subsets", "--store={}", "--out={}/report.html"),

@@ -15,7 +15,7 @@ and the profiles beside it (docs/formats.md). --published is a file of others to
 
 import collections
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 from absl import flags
@@ -51,7 +51,7 @@ def _config(store: Store) -> ExperimentConfig:
     return config
 
 
-def _opened(wanted: range | None) -> Mapping[_Key, Sequence[Store]]:
+def _opened(wanted: range | None) -> Mapping[_Key, stores.Parts]:
     """Opens the stores, the parts of each ratio and seed together, by ascending ratio."""
     paths = [atomic.absolute(path) for path in FLAGS.store]
     for index, path in enumerate(paths):
@@ -72,27 +72,17 @@ def _opened(wanted: range | None) -> Mapping[_Key, Sequence[Store]]:
     for store in opened:
         config = _config(store)
         found.setdefault((config.subset_ratio, config.seed), []).append(store)
-    for together in found.values():
-        parts.require_parts(together, wanted)
-    return dict(sorted(found.items()))
+    return {
+        key: stores.parts_of(together, FLAGS.allow_missing, wanted)
+        for key, together in sorted(found.items())
+    }
 
 
-def _numbers(opened: Sequence[Store], wanted: range | None) -> list[list[int]]:
-    """Returns the wanted trials that each part of a store has; ValueError if none has one."""
-    numbers = [stores.usable(store, FLAGS.allow_missing, wanted) for store in opened]
-    if any(numbers):
-        return numbers
-    if wanted:
-        where = ", ".join(str(store.path) for store in opened)
-        raise ValueError(f"--trials={FLAGS.trials}: {where} has none of these")
-    raise opened[0].without_trials()
-
-
-def _counts(ratio: float, opened: Sequence[Store], numbers: Sequence[Sequence[int]]) -> np.ndarray:
+def _counts(ratio: float, found: stores.Parts) -> np.ndarray:
     """Returns the sums of `train_counts` over trials of the parts of a store."""
-    total = np.zeros((3, len(opened[0].dataset.train)), np.int64)
-    with program.progress_bar(sum(map(len, numbers)), f"trials at {ratio:g} read") as progress:
-        for block in parts.blocks(opened, numbers, lambda number: progress(1)):
+    total = np.zeros((3, len(found.stores[0].dataset.train)), np.int64)
+    with program.progress_bar(found.count, f"trials at {ratio:g} read") as progress:
+        for block in parts.blocks(found.stores, found.numbers, lambda number: progress(1)):
             total += estimators.train_counts(block)
             del block  # Before the next one is read.
     return total
@@ -103,20 +93,18 @@ def main() -> None:
         raise ValueError("--max_score is of --published, and there are none")
     wanted = arguments.chosen_trials()
     opened = _opened(wanted)
-    dataset = next(iter(opened.values()))[0].dataset
+    dataset = next(iter(opened.values())).stores[0].dataset
     published = None
     if FLAGS.published is not None:
         of = dataset.train.labels, dataset.train.ids, "the stores"
         published = files.read_consistency_scores(FLAGS.published, *of)
-    numbers = {key: _numbers(together, wanted) for key, together in opened.items()}
     counts: dict[float, np.ndarray] = {}
     trials: collections.Counter[float] = collections.Counter()
     expected: collections.Counter[float] = collections.Counter()
-    for key, together in opened.items():
-        ratio, _ = key
-        counts[ratio] = _counts(ratio, together, numbers[key]) + counts.get(ratio, 0)
-        trials[ratio] += sum(map(len, numbers[key]))
-        expected[ratio] += parts.num_expected(together, wanted)
+    for (ratio, _), found in opened.items():
+        counts[ratio] = _counts(ratio, found) + counts.get(ratio, 0)
+        trials[ratio] += found.count
+        expected[ratio] += found.expected
     of_ratios = list(counts), list(trials.values()), list(counts.values())
     profile = consistency_scores.from_counts(*of_ratios, dataset)
     consistency_scores.write(FLAGS.out, profile)

@@ -94,15 +94,27 @@ def open_parts(paths: Sequence[str], allow_missing: bool, wanted: range | None =
       wanted: which trials count; all by default.
 
     Raises:
-      ValueError: a store is of another kind, they do not fit together, or none has a wanted trial.
-      DamagedFileError: as `Store.usable`, unless damaged ones are to be left out.
+      ValueError: a store is of another kind; otherwise as `parts_of`.
+      DamagedFileError: as `parts_of`.
     """
     opened = [Store.open(path) for path in paths]
     for store in opened:
         require_random_subsets(store)
+    return parts_of(opened, allow_missing, wanted)
+
+
+def parts_of(opened: Sequence[Store], allow_missing: bool, wanted: range | None = None) -> Parts:
+    """Returns stores as one, as `open_parts` does.
+
+    Raises:
+      ValueError: they do not fit together, or none has a wanted trial.
+      DamagedFileError: as `Store.usable`, unless damaged ones are to be left out.
+    """
     parts.require_parts(opened, wanted)
     numbers = [usable(store, allow_missing, wanted) for store in opened]
-    if wanted and not any(numbers):
+    if not any(numbers):
+        if not wanted:
+            raise opened[0].without_trials()
         where = ", ".join(str(store.path) for store in opened)
         raise ValueError(f"--trials={wanted.start}:{wanted.stop}: {where} has none of these")
     return Parts(opened, numbers, parts.num_expected(opened, wanted))

@@ -3,8 +3,9 @@
 import pytest
 
 from tests.conftest import assert_refused
-from tests.programs import run_program
+from tests.programs import ROOT, run_program
 from tests.trials import assert_same_trial
+from tfmem import experiments, models
 from tfmem.store.store import Store
 
 RECIPE = """
@@ -79,3 +80,15 @@ def test_what_is_no_recipe_leaves_no_store(words, message, recipe, tmp_path):
     words = [word.format(recipe) for word in words]
     done = train(*words, "--trials=0:1", f"--store={store}", check=False)
     assert_refused(done, message, store)
+
+
+def test_the_recipe_that_the_pages_take(tmp_path):
+    """docs/cifar10_small.py: its network at CIFAR's size, and both programs, on digits."""
+    recipe = f"{ROOT / 'docs' / 'cifar10_small.py'}:recipe"
+    network = models.build(experiments.get(recipe).model, (32, 32, 3), 10)
+    assert network.count_params() == (3 * 4 * 4 + 1) * 32 + (8 * 8 * 32 + 1) * 128 + 129 * 10
+    on_digits = f"--experiment={recipe}", "--dataset=digits", "--epochs=1", "--trials=0:1"
+    train(*on_digits, f"--store={tmp_path / 'trials'}")
+    run_program("launchers.train_turnover", *on_digits, f"--store={tmp_path / 'turnover'}")
+    for name in ("trials", "turnover"):
+        assert Store.open(tmp_path / name).numbers() == [0]

@@ -1,6 +1,7 @@
 """What estimates say, for a notebook: tables, neighbours, figures."""
 
 import abc
+import contextlib
 import dataclasses
 import difflib
 import functools
@@ -195,8 +196,13 @@ class Findings:
         chosen, accuracy = [], None
         for name, of_split in (("train", self.dataset.train), ("test", self.dataset.test)):
             wanted = of_split.labels >= 0 if label is None else of_split.labels == label
-            is_shown = split in (name, table.BOTH)
-            chosen.append(self._votes(name, np.flatnonzero(wanted)) if is_shown else None)
+            found = None
+            if split in (name, table.BOTH):
+                try:
+                    found = self._votes(name, np.flatnonzero(wanted))
+                except votes.NoPredictionsError as error:
+                    warnings.warn(str(error), stacklevel=2)
+            chosen.append(found)
         if self._trials is not None and split != table.TRAIN:
             accuracy = self._trials.test_accuracy()
         columns = table.table(
@@ -206,12 +212,12 @@ class Findings:
             test_accuracy=accuracy,
             split=split,
             labels=None if label is None else np.array([label]),
-            top=top,
+            top=None if top is None else _at_least_one("top", top),
         )
-        found = pandas.DataFrame(columns)
-        if table.LABEL_ISSUE in found:  # So that it is a mask, in which what is not known is False.
-            found[table.LABEL_ISSUE] = found[table.LABEL_ISSUE].astype("boolean")
-        return found
+        frame = pandas.DataFrame(columns)
+        if table.LABEL_ISSUE in frame:  # So that it is a mask, in which what is not known is False.
+            frame[table.LABEL_ISSUE] = frame[table.LABEL_ISSUE].astype("boolean")
+        return frame
 
     def show(self, class_: str | int | None = None, top: int = 20) -> "Figure":
         """Returns a figure of the training examples with the highest memorization, those first.
@@ -236,8 +242,10 @@ class Findings:
         order = np.argsort(-self.memorization[index], kind="stable")
         index = index[order[: _at_least_one("top", top)]]
         labels = self.dataset.train.labels
-        called = self._votes("train", index)
-        suspect = np.zeros(len(labels), bool) if called is None else called.issues(labels)
+        called: dict[int, int] = {}
+        with contextlib.suppress(votes.NoPredictionsError):
+            if found := self._votes("train", index):
+                called = {i: found.label[i] for i in np.flatnonzero(found.issues(labels)).tolist()}
         with (
             folder.examples(self._pictures, "train", index.tolist()) as images,
             fonts.showing(self.dataset.class_names) as names,
@@ -247,7 +255,7 @@ class Findings:
                     Picture(images[i], float(self.memorization[i])),
                     i,
                     names[labels[i]],
-                    names[called.label[i]] if called is not None and suspect[i] else None,
+                    names[called[i]] if i in called else None,
                 )
                 for i in index.tolist()
             ]
@@ -283,16 +291,16 @@ class Findings:
         return int(named_classes([str(class_)], self.dataset.class_names)[0])
 
     def _votes(self, split_name: str, chosen: np.ndarray) -> Votes | None:
-        """Returns votes for chosen examples, int [k]; None where the predictions are not known."""
+        """Returns votes for chosen examples, int [k]; None without trials.
+
+        Raises:
+          NoPredictionsError: the trials do not know their predictions.
+        """
         if self._trials is None:
             return None
         votes_of = votes.held_out_votes if split_name == table.TRAIN else votes.test_votes
         labels, classes = getattr(self.dataset, split_name).labels, self.dataset.num_classes
-        try:
-            return votes.in_blocks(votes_of, self._trials.read, labels, classes, chosen)
-        except votes.NoPredictionsError as error:
-            warnings.warn(str(error), stacklevel=3)
-            return None
+        return votes.in_blocks(votes_of, self._trials.read, labels, classes, chosen)
 
     @functools.cached_property
     def _pictures(self) -> Dataset:

@@ -16,9 +16,8 @@ _WIDEST = 2  # Sides that a column may have for its text.
 _STEP = 2 / 8  # Sides by which columns are wider than a picture, so that both margins are dots.
 # What stands above and below an example, and its colour.
 _NOTES = {"memorization": style.MEMORIZATION, "index, class": style.QUIET}
-_CALLED = "index, class → what trials without it call it"
+_CALLED = "index, class, → what trials without it call it"
 _TOP = len(_NOTES) * pictures.LINE + 2 * pictures.GAP
-_ROW_HEIGHT = pictures.LINE + 1 + 2 * pictures.LINE + pictures.GAP
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,15 +30,17 @@ class Example:
     called: str | None = None
 
     @property
-    def text(self) -> str:
-        return self.name if self.called is None else f"{self.name} → {self.called}"
+    def lines(self) -> list[str]:
+        """What stands below the example."""
+        return [str(self.index), self.name] + ([] if self.called is None else [f"→ {self.called}"])
 
 
 class _Grid(NamedTuple):
-    """How many columns there are; their width, and that of the whole, are in sides of a picture."""
+    """How many columns there are; all else is in sides of a picture."""
 
     columns: int
     column_width: float
+    row_height: float
     width: float
     height: float
 
@@ -53,16 +54,19 @@ def _notes(examples: Sequence[Example]) -> dict[str, str]:
 
 def _grid(examples: Sequence[Example], points: float) -> _Grid:
     """Returns the grid of pictures whose side is so many points."""
-    texts = [text for each in examples for text in (each.text, str(each.index))]
-    needed = max((pictures.text_width(each, style.SMALL_TEXT) for each in texts), default=0)
+    texts = {text for each in examples for text in each.lines}
+    needed = max((pictures.text_width(text, style.SMALL_TEXT) for text in texts), default=0)
     steps = max(0, math.ceil((needed / points - 1) / _STEP))
     column_width = min(1 + _STEP * steps, _WIDEST)
+    lines = 1 + max((len(each.lines) for each in examples), default=0)
+    row_height = 1 + lines * pictures.LINE + pictures.GAP
     rows = max(1, math.ceil(len(examples) / _COLUMNS))
     columns = max(1, math.ceil(len(examples) / rows))
     of_columns = columns * (column_width + pictures.GAP) + pictures.GAP
     notes = max(pictures.text_width(note, style.SMALL_TEXT) for note in _notes(examples)) / points
     of_notes = math.ceil(8 * notes) / 8 + 2 * pictures.GAP
-    return _Grid(columns, column_width, max(of_columns, of_notes), _TOP + rows * _ROW_HEIGHT)
+    height = _TOP + rows * row_height
+    return _Grid(columns, column_width, row_height, max(of_columns, of_notes), height)
 
 
 def _side(examples: Sequence[Example]) -> float:
@@ -85,9 +89,9 @@ def draw(ax: Axes, examples: Sequence[Example]) -> None:
     for place, example in enumerate(examples):
         row, column = divmod(place, grid.columns)
         middle = pictures.GAP + column * (grid.column_width + pictures.GAP) + grid.column_width / 2
-        y = _TOP + row * _ROW_HEIGHT
+        y = _TOP + row * grid.row_height
         pictures.show(ax, example.picture, middle - 0.5, y, style.MEMORIZATION)
-        for line, text in enumerate((str(example.index), example.text)):
+        for line, text in enumerate(example.lines):
             shown = pictures.shortened(text, grid.column_width * points, style.SMALL_TEXT)
             below = y + (line + 1.5) * pictures.LINE + 1
             pictures.write(ax, middle, below, shown, **small)

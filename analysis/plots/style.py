@@ -93,11 +93,11 @@ def number(value: float | None, digits: int = 2) -> str:
 class NotebookFigure(Figure):
     """A figure that a notebook shows as a picture, although pyplot does not know of it."""
 
-    def _repr_png_(self) -> tuple[bytes, dict[str, float]]:
+    def _repr_png_(self) -> tuple[bytes, dict[str, int]]:
         """Returns the picture and its size in the notebook, of half as many pixels as it has."""
         content = io.BytesIO()
         self.savefig(content, format="png", dpi=DPI, facecolor="white")
-        width, height = (inches * DPI / 2 for inches in self.get_size_inches())
+        width, height = (round(inches * DPI / 2) for inches in self.get_size_inches().tolist())
         return content.getvalue(), {"width": width, "height": height}
 
 

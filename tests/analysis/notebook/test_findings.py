@@ -377,4 +377,4 @@ def test_histogram_is_a_picture_in_a_notebook(est):
     assert f"{above:,} at or above 0.5" in texts(fig)
     content, size = fig._repr_png_()
     assert content.startswith(b"\x89PNG")
-    assert size == {"width": pytest.approx(740), "height": pytest.approx(320)}
+    assert size == {"width": 740, "height": 320}

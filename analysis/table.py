@@ -1,4 +1,4 @@
-r"""A table of examples, what deserves a look first: wrong labels, memorization, influence.
+r"""A table of examples with what is known of each, what deserves a look first.
 
     tfmem table --store=STORE --out=examples.csv
     tfmem table --store=STORE --out=cats.csv --class=cat --split=train --top=20
@@ -53,7 +53,7 @@ def _vote(found: stores.Parts, labels: np.ndarray | None) -> dict[str, Votes]:
     def read() -> Iterator[Trial]:
         pairs = zip(found.stores, found.numbers, strict=True)
         return itertools.chain.from_iterable(
-            stores.read(store, numbers, "predictions") for store, numbers in pairs
+            stores.read(store, numbers, "predictions", delay=1) for store, numbers in pairs
         )
 
     there, lacking = {}, {}

@@ -17,6 +17,7 @@ READING = {
     "analysis.estimate": "--store={trials} --out={out}/e.npz --influence=full",
     "analysis.select_pairs": "--estimates={estimates} --out={out}/p.npz",
     "analysis.convergence": "--store={trials}",
+    "analysis.table": "--store={trials} --out={out}/t.parquet",
     "analysis.report": "--store={trials} --out={out}/r.html",
     "analysis.consistency": "--estimates_a=a={estimates} --estimates_b={estimates}",
     "analysis.last_layer": "--estimates={estimates} --last_layer={estimates}",

@@ -15,6 +15,7 @@ from tfmem.store.store import Store
 PROGRAMS = {
     "estimate": ("random_subsets", "--store={}", "--out={}/estimates.npz"),
     "convergence": ("random_subsets", "--store={}"),
+    "table": ("random_subsets", "--store={}", "--out={}/examples.csv"),
     "report": ("random_subsets", "--store={}", "--out={}/report.html"),
     "removal": ("removal_runs", "--store={}", "--estimates={}/estimates.npz"),
     "turnover": ("turnover_models", "--store={}"),

@@ -1,11 +1,13 @@
 """`import analysis`: what it answers is counted by hand, or what the programs write."""
 
 import dataclasses
+import difflib
 import pathlib
 import re
 import subprocess
 import sys
 import warnings
+from unittest import mock
 
 import numpy as np
 import pandas
@@ -15,6 +17,7 @@ from etils import epath
 import analysis
 from analysis.estimates import files
 from analysis.estimates.values import ClassInfluence
+from analysis.notebook import findings
 from analysis.notebook.findings import Influence
 from analysis.plots import style
 from tests.conftest import ROOT, run_program
@@ -175,6 +178,23 @@ def test_bad_input_is_one_line(ask, message):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("given", "nearest"),
+    [
+        ("n01440764_17043.JPG", "n01440764_17043.JPEG"),
+        ("N01440764_17043.JPEG", "n01440764_17043.JPEG"),
+        ("", "n"),
+        ("zebra", "n"),
+    ],
+)
+def test_the_nearest_of_very_many_ids(given, nearest):
+    """ImageNet's are not compared one by one, which would take minutes."""
+    ids = [f"n{1440764 + i % 1000:08d}_{17043 + i // 1000}.JPEG" for i in range(20_000)]
+    with mock.patch("difflib.get_close_matches", wraps=difflib.get_close_matches) as compare:
+        assert findings._nearest(given, ids).startswith(nearest)
+    assert len(compare.call_args.args[1]) <= 2_000
+
+
 def test_without_influence():
     est = found(dataclasses.replace(ESTIMATES, influences=()))
     for ask in (lambda: est.influencers(0), lambda: est.influenced(0), est.pairs):
@@ -319,6 +339,21 @@ def test_a_published_file(tmp_path):
     assert est.influenced("2")[0].id == "2"
     assert "trials" not in repr(est)
     assert list(est.to_pandas(split="train", top=2)["id"]) == ["4", "0"]
+
+
+def test_what_the_mnist_script_of_the_release_writes(tmp_path):
+    """It has no labels: those are the dataset's, and influence is [test, train]."""
+    influence = np.arange(5 * 6).reshape(5, 6) / 100
+    path = tmp_path / "a.npz"
+    np.savez(path, memorization=ESTIMATES.memorization, influence=influence)
+    with pytest.raises(ValueError, match="--dataset says whose they are"):
+        analysis.open_estimates(path)
+    est = analysis.open_estimates(path, DATASET)
+    # v4, of class 0, and of that class t0, t1, t5: 0.24, 0.25, 0.29.
+    assert [(row.id, row.influence) for row in est.influencers("v4")] == [
+        *(("t5", 0.29), ("t1", 0.25), ("t0", 0.24))
+    ]
+    assert [row.id for row in est.influenced("t5")] == ["v4", "v1", "v0"]
 
 
 def test_show_draws_the_most_memorized():

@@ -47,7 +47,10 @@ setup(
         "dev": [
             "cleanlab>=2.7",
             "hypothesis>=6.100",
+            "ipykernel>=6.29",
             "mypy>=1.15",
+            "nbclient>=0.10",
+            "nbformat>=5.10",
             "pytest>=8",
             "pytest-xdist>=3.6",
             "ruff>=0.14",

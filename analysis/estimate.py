@@ -9,40 +9,23 @@ but an example that was in all of them, or in none, has no estimate. Several sto
 experiment and seed, whose trials were made apart, count as one.
 """
 
-import dataclasses
-
 import numpy as np
 from absl import flags
 
 from analysis.cli import arguments, program, stores
-from analysis.estimates import estimators, files
-from analysis.estimates.values import CORRECTNESS, ESTIMATORS, PROBABILITY, Estimates
+from analysis.estimates import estimators, files, sources
+from analysis.estimates.values import CORRECTNESS, ESTIMATORS
 from tfmem import experiments
-from tfmem.store import parts
 from tfmem.words import of_expected
 
 FLAGS = flags.FLAGS
 
 
-def _estimate(found: stores.Parts) -> Estimates:
-    """Estimates from trials of stores; of all, only counts are in memory where these will do."""
-    dataset = found.stores[0].dataset
-    with program.progress_bar(found.count, "trials read") as progress:
-
-        def on_trial(number: int) -> None:
-            progress(1)
-
-        if FLAGS.influence != estimators.FULL and FLAGS.estimator == CORRECTNESS:
-            blocks = parts.blocks(found.stores, found.numbers, on_trial)
-            return estimators.estimate_in_blocks(blocks, found.count, dataset, FLAGS.influence)
-        probabilities = FLAGS.estimator == PROBABILITY
-        trials = parts.load(found.stores, found.numbers, on_trial, probabilities)
-    return estimators.estimate(trials, dataset, FLAGS.influence, FLAGS.estimator)
-
-
 def main() -> None:
     found = stores.open_parts(FLAGS.store, FLAGS.allow_missing, arguments.chosen_trials())
-    estimates = dataclasses.replace(_estimate(found), num_trials_expected=found.expected)
+    with program.progress_bar(found.count, "trials read") as progress:
+        how = FLAGS.influence, FLAGS.estimator
+        estimates = sources.of_stores(found, *how, lambda number: progress(1))
     files.write(FLAGS.out, estimates)
     memorized = int((estimates.memorization >= experiments.MEM_THRESHOLD).sum())
     print(

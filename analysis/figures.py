@@ -24,7 +24,7 @@ import numpy as np
 from absl import flags
 
 from analysis.cli import arguments, program
-from analysis.estimates import files
+from analysis.estimates import files, sources
 from analysis.estimates.values import Estimates, Pairs
 from analysis.measures import examples
 from tfmem import datasets
@@ -48,20 +48,6 @@ def _load_dataset() -> ImageDataset | None:
     if not FLAGS.labels:
         return dataset
     return variants.replace_labels(dataset, annotations.read_labels(FLAGS.labels, dataset))
-
-
-def _read_estimates(path: str, dataset: ImageDataset | None) -> Estimates:
-    """Reads estimates, which must be of the dataset; of a file without labels it has them."""
-    try:
-        found = files.read(path)
-    except ValueError:
-        if dataset is None:
-            raise
-        found = files.read(path, (dataset.train.labels, dataset.test.labels))
-    if dataset is not None:
-        datasets.require_same_labels(dataset, found.train_labels, found.test_labels, path)
-        datasets.require_same_ids(dataset, found.train_ids, found.test_ids, path)
-    return found
 
 
 def _require_pictures(dataset: ImageDataset | None) -> ImageDataset:
@@ -104,7 +90,7 @@ def main() -> None:
 
     out, kinds = folder.require(FLAGS.out, "out", FLAGS.formats)
     dataset = _load_dataset()
-    estimates = _read_estimates(FLAGS.estimates, dataset)
+    estimates = sources.read_for(FLAGS.estimates, dataset)
     memorization, mem, infl = estimates.memorization, FLAGS.mem_threshold, FLAGS.infl_threshold
     labels = _gallery_labels(dataset, estimates)
     pairs = functools.cache(lambda: _require_pairs(estimates))

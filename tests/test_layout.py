@@ -64,7 +64,7 @@ FLOORS = (
     ("analysis.estimates",),
     ("analysis.measures",),
     ("analysis.plots",),
-    ("analysis.page", "analysis.paper"),
+    ("analysis.page", "analysis.paper", "analysis.notebook"),
 )
 WITHOUT_FLAGS = ("tfmem",)
 WITHOUT_TENSORFLOW = (

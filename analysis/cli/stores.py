@@ -4,6 +4,8 @@ import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TypeVar
 
+from etils import epath
+
 from analysis.cli import program
 from tfmem.config import DynamicsConfig, RemovalConfig, TurnoverConfig
 from tfmem.store import parts
@@ -85,7 +87,9 @@ class Parts:
         return sum(map(len, self.numbers))
 
 
-def open_parts(paths: Sequence[str], allow_missing: bool, wanted: range | None = None) -> Parts:
+def open_parts(
+    paths: Sequence[epath.PathLike], allow_missing: bool, wanted: range | None = None
+) -> Parts:
     """Opens stores of trials on random subsets, and says what it leaves out.
 
     Args:

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from analysis.cli import program
 from analysis.plots import fonts, pictures, style
-from tfmem.datasets import ImageDataset, StreamedDataset
+from tfmem.datasets import Dataset, ImageDataset, StreamedDataset
 
 
 class LeftOut(Exception):
@@ -82,16 +82,16 @@ def require_drawable(dataset: ImageDataset) -> None:
 
 @contextlib.contextmanager
 def examples(
-    dataset: ImageDataset, split: str, index: Iterable[int]
+    dataset: Dataset, split: str, index: Iterable[int]
 ) -> Iterator[Mapping[int, np.ndarray | str]]:
     """Figures that are made inside can show these examples: what is yielded is a `Picture.image`.
 
     Yields:
       By index, uint8 images from 0 to 255, of which no others are read; or ids, where examples
-      have features in place of images.
+      have features in place of images, or neither.
     """
     wanted = sorted(set(index))
-    if dataset.has_images:
+    if isinstance(dataset, ImageDataset) and dataset.has_images:
         yield _images(dataset, split, wanted)
         return
     with fonts.showing(getattr(dataset, split).ids[wanted].tolist()) as names:

@@ -126,7 +126,7 @@ def wrapped(text: str, width: float, size: float) -> str:
 
 def canvas(width: float, height: float, inches: float) -> tuple[Figure, Axes]:
     """Returns a figure of width x height sides of that many inches, and axes that fill it."""
-    fig = Figure(figsize=(width * inches, height * inches))
+    fig = style.NotebookFigure(figsize=(width * inches, height * inches))
     return fig, fig.add_axes((0, 0, 1, 1))
 
 

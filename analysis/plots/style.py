@@ -90,6 +90,17 @@ def number(value: float | None, digits: int = 2) -> str:
     return text.removeprefix("-") if is_zero else text.replace("-", "−")
 
 
+class NotebookFigure(Figure):
+    """A figure that a notebook shows as a picture, although pyplot does not know of it."""
+
+    def _repr_png_(self) -> tuple[bytes, dict[str, int]]:
+        """Returns the picture and its size in the notebook, of half as many pixels as it has."""
+        content = io.BytesIO()
+        self.savefig(content, format="png", dpi=DPI, facecolor="white")
+        width, height = (round(inches * DPI / 2) for inches in self.get_size_inches().tolist())
+        return content.getvalue(), {"width": width, "height": height}
+
+
 def figure(
     width: float, height: float, wspace: float | None = None, hspace: float | None = None
 ) -> Figure:
@@ -101,7 +112,8 @@ def figure(
       wspace: between axes side by side, as a share of their width; None is matplotlib's.
       hspace: between axes one above the other, as a share of their height.
     """
-    return Figure((width, height), layout=ConstrainedLayoutEngine(wspace=wspace, hspace=hspace))
+    layout = ConstrainedLayoutEngine(wspace=wspace, hspace=hspace)
+    return NotebookFigure((width, height), layout=layout)
 
 
 def alone(draw: Callable[..., None], height: float) -> Callable[..., Figure]:

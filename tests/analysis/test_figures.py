@@ -39,6 +39,7 @@ from analysis.plots import (
     memorization_histogram,
     panels,
     pictures,
+    ranking,
     removal,
     scores_gallery,
     scores_histogram,
@@ -113,6 +114,10 @@ PANEL = (
 COLUMNS = (
     ClassColumn("bee", (Example(picture(1, 3.21), 4, 4, 9), Example(picture(2, -0.004), 4, 4, 4))),
     ClassColumn("2", ()),
+)
+RANKED = (
+    ranking.Example(picture(1, 0.98), 42, "bee", "a wasp"),
+    ranking.Example(picture(2, 0.25), 7, "a$b$"),
 )
 EPOCHS = np.array([1, 2, 5])
 # Two conditions and three epochs: accuracy of all, easy and difficult examples, and gradients.
@@ -249,6 +254,15 @@ ROWS = {
         lambda fig: _greys(fig.axes[0]),
         {1: "0.50", 2: "0.30", 3: "0.10", 4: "1.00", 5: "–"},
     ),
+    "ranking": (
+        lambda: ranking.figure(RANKED),
+        lambda fig: [_greys(fig.axes[0]), _texts(fig.axes[0])[:2], _texts(fig.axes[0])[3:9]],
+        [
+            {1: "0.98", 2: "0.25"},
+            ["memorization", "index, class, → what trials without it call it"],
+            ["42", "bee", "→ a wasp", "0.25", "7", "a$b$"],
+        ],
+    ),
     "removal": (
         lambda: removal.figure(EFFECTS, 0.83),
         lambda fig: [*_lines(fig.axes[0]).values(), *_lines(fig.axes[1]).values()],
@@ -348,6 +362,11 @@ AWKWARD = {
     ),
     "panels, one row": lambda: panels.figure(PANEL[:1]),
     "panels, long name": lambda: panels.figure([dataclasses.replace(PANEL[0], name=LONG)]),
+    "ranking, no example": lambda: ranking.figure(()),
+    "ranking, one of few words": lambda: ranking.figure(RANKED[1:]),
+    "ranking, long names and ids": lambda: ranking.figure(
+        [ranking.Example(Picture(LONG, 1.0), 1_281_166, LONG, LONG)] * 11
+    ),
     "removal, one threshold": lambda: removal.figure(EFFECTS[:1], 0.83),
     "removal, no runs": lambda: removal.figure(
         [ThresholdEffect(0.1, math.nan, NO_RUNS, NO_RUNS, NO_RUNS)], math.nan

@@ -1,0 +1,1 @@
+"""What `import analysis` offers to Python and notebooks (docs/python.md)."""

@@ -62,8 +62,12 @@ SERIES = {
 # What is said of how far two estimates agree: fields of measures, and titles of axes.
 AGREEMENT = (("jaccard", "Jaccard similarity"), ("difference", "mean difference of estimates"))
 
-# Label and colour of all, easy and difficult examples.
-GROUPS = (("full", INK), ("easy", EASY), ("difficult", DIFFICULT))
+# Label, colour and line of all, easy and difficult examples.
+GROUPS = (
+    ("full", INK, "-"),
+    ("easy", EASY, (0, (5, 1.6))),
+    ("difficult", DIFFICULT, (0, (1.2, 1.2))),
+)
 
 # What is compared with one thing, in the order of legends: colour, marker, line. The colours differ
 # in lightness too, and the markers do where a colour is used again.

@@ -72,9 +72,7 @@ def _image_shape(dataset: Dataset) -> tuple[int, ...] | None:
     return found.input_shape[:2] if found else None
 
 
-def _encoded(
-    examples: Dataset, keys: Sequence[Key], shown: Mapping[Key, int]
-) -> dict[Key, str]:
+def _encoded(examples: Dataset, keys: Sequence[Key], shown: Mapping[Key, int]) -> dict[Key, str]:
     """Returns the pictures of the first of these examples, as many as a page may have.
 
     They are there once for the explorer, and each time that an example is shown elsewhere.
@@ -82,19 +80,20 @@ def _encoded(
     dataset = _with_images(examples)
     if dataset is None:
         return {}
-    how = dict(pixel_max=dataset.pixel_max, budget=MAX_PICTURES)
-
-    def times(key: Key) -> int:
-        return 1 + shown.get(key, 0)
-
+    encode = functools.partial(
+        thumbnails.encode,
+        pixel_max=dataset.pixel_max,
+        budget=MAX_PICTURES,
+        times=lambda key: 1 + shown.get(key, 0),
+    )
     if isinstance(dataset, StreamedDataset):  # Its files are passed over once, for all pictures.
-        first = keys[:MAX_STREAMED]
-        return thumbnails.encode(first, dataset.stream.pictures, MAX_STREAMED, times, **how)
+        most = MAX_STREAMED
+        return encode(keys[:most], dataset.stream.pictures, at_once=most)
 
     def images(split: str, indices: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
         return zip(indices.tolist(), getattr(dataset, split).images[indices], strict=True)
 
-    return thumbnails.encode(keys, images, times=times, **how)
+    return encode(keys, images)
 
 
 def _drawings(name: str, make: Callable[..., Figure], *values: Any) -> markupsafe.Markup:

@@ -19,7 +19,7 @@ def percent(value: float | None, digits: int = 1) -> str:
 
 
 def shortened(name: str) -> str:
-    """Returns an id of at most 22 characters; a longer one loses its beginning: ids differ in ends."""
+    """Returns an id of at most 22 characters: a longer one has only its end, where ids differ."""
     return name if len(name) <= LONGEST_ID else f"…{name[1 - LONGEST_ID :]}"
 
 

@@ -181,7 +181,7 @@ const read = () => ({
     picture: ["alt", "src"].map((name) => card.querySelector("img.picture")?.[name])
       .concat(card.querySelector("a").getAttribute("href")),
     kind: card.classList.contains("of-test") ? "test" : "train",
-    lines: [...card.querySelectorAll("p")].map(text),
+    lines: [...card.querySelectorAll("p")].map((line) => line.textContent),
     others: [...card.querySelectorAll(".carried")].map((part) => [...part.children].map(text)),
   })),
   status: document.querySelector(".status").textContent,

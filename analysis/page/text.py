@@ -5,7 +5,7 @@ from typing import Any
 
 from analysis.measures.settling import Convergence
 
-LONGEST_ID = 22  # Characters that an id has where there is little room.
+LONGEST_ID = 32  # Characters that an id has where there is little room.
 _INTERVAL = 1.96  # Standard errors on either side that make an interval of 95%.
 
 
@@ -19,7 +19,7 @@ def percent(value: float | None, digits: int = 1) -> str:
 
 
 def shortened(name: str) -> str:
-    """Returns an id of at most 22 characters: a longer one has only its end, where ids differ."""
+    """Returns an id of at most 32 characters: a longer one has only its end, where ids differ."""
     return name if len(name) <= LONGEST_ID else f"…{name[1 - LONGEST_ID :]}"
 
 

@@ -315,6 +315,9 @@
     ends[0].textContent = number(range.lowest / steps);
     ends[1].textContent = number(1);
   }
+  // The other pictures of the page lead here too.
+  for (const link of document.querySelectorAll("a[data-id]"))
+    link.href = `#id=${encodeURIComponent(link.dataset.id)}`;
   // A drag moves a slider many times between two pictures on the screen.
   let waiting = false;
   form.addEventListener("input", (event) => {

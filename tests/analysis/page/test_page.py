@@ -51,10 +51,15 @@ def _words(fragment):
     return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", fragment)).split())
 
 
+def _data(text):
+    """Returns what the page's script reads."""
+    found = re.search(r'<script type="application/json" id="examples">(.*?)</script>', text)
+    return json.loads(found[1])
+
+
 def _pictures(text):
     """Returns the URIs of the explorer's pictures by split and index."""
-    data = re.search(r'<script type="application/json" id="examples">(.*?)</script>', text)[1]
-    data = json.loads(data)
+    data = _data(text)
     return {
         (split, index): uri
         for split, uris in data["pictures"].items()
@@ -421,6 +426,37 @@ def test_make_report_of_a_store_of_unknown_origin(tmp_path, monkeypatch):
     assert estimated.count(40) == 0
     assert sum(seen) == report.steps(store.numbers(), True) < report.steps(store.numbers())
     assert again.read_text() == text
+
+
+def test_what_examples_are_called_is_counted_over_the_trials_that_left_them_out(tmp_path):
+    """One pass over their predictions; without these, and without a vote, nothing is said."""
+    dataset = dataclasses.replace(dataset_of(images=False, pixel_max=16), name="")
+    config = ImportConfig("arrays", "runs.npz", "ab" * 32, "", 3)
+    subset = np.array([[1, 1, 0, 1, 1, 0], [0, 1, 1, 1, 0, 1], [0, 0, 1, 1, 1, 1]], bool)
+    predicted = np.array([[1, 1, 0, 1, 1, 1], [1, 0, 1, 1, 0, 0], [0, 0, 1, 0, 1, 0]])
+    for name, there in (("with", True), ("without", False)):
+        store = Store.create(tmp_path / name, config, dataset)
+        for number, row in enumerate(subset):
+            train = Predictions(
+                predicted[number] == TRAIN_LABELS, predicted[number] if there else None
+            )
+            test = Predictions(np.ones(5, bool), TEST_LABELS if there else None)
+            store.write(Trial(number, None, row, train, test))
+        seen = []
+        report.make_report(store, tmp_path / "page.html", progress=seen.append)
+        assert sum(seen) == report.steps(range(3))
+        data = _data((tmp_path / "page.html").read_text())["train"]
+        assert ("called" in data) == ("votes" in data) == there
+        if there:
+            called = zip(data["id"], data["called"], data["votes"], strict=True)
+            # t0: 1 and 0, of which 0 is its own; t3, which no trial left out, has no estimate.
+            assert {name: (label, votes) for name, label, votes in called} == {
+                "t0": (0, 5000),
+                "t1": (0, 10_000),
+                "t2": (0, 10_000),
+                "t4": (0, 10_000),
+                "t5": (1, 10_000),
+            }
 
 
 def test_report_uses_given_estimates(tmp_path):

@@ -1,6 +1,7 @@
 """Figs. 3, 5, 6 and 10 of Liu, Lin & Jaggi: accuracy against epoch, by subset and by corruption."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -19,7 +20,7 @@ _CONDITIONS: Mapping[str, tuple[str, str | None]] = {
     WITHOUT_DIFFICULT: ("without the difficult subset", "o"),
 }
 _MARKERS = 8  # Of a curve, about.
-_HOLLOW = dict(markerfacecolor="white", markersize=4.5, markeredgewidth=1.1)
+_HOLLOW: dict[str, Any] = dict(markerfacecolor="white", markersize=4.5, markeredgewidth=1.1)
 
 
 def draw_groups(

@@ -3,7 +3,8 @@ r"""One HTML page: what was memorized, whom it helps, and how far to trust it.
     tfmem report --store=STORE [--out=report.html]
 
 The page needs no network and no other file: figures, pictures and the script of its sliders are
-inside it. What the sliders choose is in its address: report.html#mem=0.5&infl=0.2..0.4&class=3.
+inside it. What is chosen is in its address: report.html#mem=0.5&infl=0.2..0.4&class=3 for sliders
+and class, #view=test for test examples with what carries them, #id=ID for an example by its id.
 """
 
 from absl import flags

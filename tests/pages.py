@@ -1,8 +1,12 @@
 """A report small enough to count by hand, and a browser to look at one."""
 
 import contextlib
+import dataclasses
+import html
+import json
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import tempfile
@@ -64,6 +68,7 @@ CONVERGENCE = Convergence(
     trials_needed=300,
     verdict="More trials, please.",
 )
+ENOUGH = dataclasses.replace(CONVERGENCE, enough=True)
 
 
 def dataset_of(
@@ -108,6 +113,7 @@ def render(dataset=None, estimates=ESTIMATES, convergence=CONVERGENCE, figures=F
         "pairs": found,
         "settled": convergence,
         "versions": {"tfmem": "0.0"},
+        "lookup": "tfmem table --store=toy --out=examples.csv",
     }
     with contextlib.ExitStack() as stack:
         if not figures:
@@ -160,3 +166,45 @@ def browse(page_path: pathlib.Path, state: str = "") -> str:
         )
     assert "CONSOLE" not in done.stderr, done.stderr
     return done.stdout
+
+
+_READ = """
+const text = (place) => place.textContent.replaceAll(",", "");
+const read = () => ({
+  counts: Object.fromEntries(
+    [...document.querySelectorAll("[data-count]")].map((dd) => [dd.dataset.count, Number(text(dd))])
+  ),
+  cards: [...document.querySelectorAll(".example-card")].map((card) => ({
+    train: card.querySelector(".ids").textContent,
+    said: [...card.querySelector(".facts").children].map((part) => part.textContent).join(" "),
+    tests: [...card.querySelectorAll(".carried")].map((test) => test.title.split(/[ ,]/)[2]),
+    picture: ["alt", "src"].map((name) => card.querySelector("img.picture")?.[name])
+      .concat(card.querySelector("a").getAttribute("href")),
+    kind: card.classList.contains("of-test") ? "test" : "train",
+    lines: [...card.querySelectorAll("p")].map((line) => line.textContent),
+    others: [...card.querySelectorAll(".carried")].map((part) => [...part.children].map(text)),
+  })),
+  status: document.querySelector(".status").textContent,
+  missing: document.querySelector(".missing:not([hidden])")?.textContent ?? "",
+  hash: location.hash,
+});
+const say = (value) => {
+  const made = document.createElement("pre");
+  made.id = "said";
+  made.textContent = JSON.stringify(value);
+  document.body.append(made);
+};
+"""
+
+
+def answer(text):
+    """Returns what a script in a page said."""
+    return json.loads(html.unescape(re.search(r'<pre id="said">(.*?)</pre>', text)[1]))
+
+
+def with_script(text, script):
+    """Returns a page whose script may `say(read())`: the counts, the cards and what is said."""
+    # What the page draws with the next picture on the screen it draws at once.
+    at_once = "requestAnimationFrame = (draw) => draw();"
+    text = text.replace("<head>", f"<head><script>{at_once}</script>")
+    return text.replace("</body>", f"<script>{_READ}{script}</script></body>")

@@ -10,7 +10,7 @@ from analysis.estimates.values import Estimates, influences_of
 from analysis.measures import agreement
 from analysis.measures.agreement import Agreement, Curve
 from tfmem import experiments
-from tfmem.words import number, of_expected, table
+from tfmem.words import counted, number, of_expected, table
 
 _SHOWN = 10  # Examples that differ most.
 
@@ -246,8 +246,8 @@ def compare(
 
 def legend(name: str, pairs: int, test_accuracy: float | None) -> str:
     """Returns a name with its high-influence pairs and test accuracy, as Fig. 7's legend."""
-    accuracy = "" if test_accuracy is None else f", {test_accuracy:.1%}"
-    return f"{name} ({pairs:,} pairs{accuracy})"
+    accuracy = "" if test_accuracy is None else f", {test_accuracy:.1%} test accuracy"
+    return f"{name} ({counted(pairs, 'pair')}{accuracy})"
 
 
 def curve_table(curves: Mapping[str, Curve]) -> str:

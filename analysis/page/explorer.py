@@ -6,7 +6,7 @@ what it is for the estimate itself. A training example without an estimate is no
 """
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,8 @@ from analysis.estimates.values import (
     Pairs,
     influences_of,
 )
+from analysis.measures.votes import Votes
+from analysis.page.text import LONGEST_ID
 from analysis.page.thumbnails import Key
 from tfmem.datasets import Dataset
 
@@ -218,7 +220,8 @@ def page_data(
     estimates: Estimates,
     mem_threshold: float,
     infl_threshold: float,
-    pictured: Sequence[Key],
+    pictures: Mapping[Key, str],
+    called: Votes | None = None,
 ) -> dict[str, Any]:
     """Returns what the page's script reads, as JSON has it: columns, estimates in whole units.
 
@@ -228,7 +231,9 @@ def page_data(
       estimates: of the dataset.
       mem_threshold: where the memorization slider starts.
       infl_threshold: where the influence slider starts.
-      pictured: the examples that have a picture, the first of `contents.order`.
+      pictures: the URIs of examples that have a picture, the first of `contents.order`.
+      called: what the training examples in it are called by trials that left them out, in the order
+        of `contents`; None where that is not known.
     """
     train, test, pairs = contents.index("train"), contents.index("test"), contents.pairs
     details = estimates.details
@@ -248,6 +253,8 @@ def page_data(
                 "in": details.num_in[train],
                 "out": details.num_out[train],
             }
+    if called is not None:
+        columns |= {"called": called.label, "votes": _units(np.nan_to_num(called.share))}
     pair_columns = {
         "train": _places(train, len(dataset.train))[pairs.train_index],
         "test": _places(test, len(dataset.test))[pairs.test_index],
@@ -260,6 +267,7 @@ def page_data(
         "classes": list(dataset.class_names),
         "steps": STEPS,
         "units": UNITS,
+        "longest_id": LONGEST_ID,
         "thresholds": {
             "mem": int(rounded_down(mem_threshold, STEPS)),
             "infl": int(rounded_down(infl_threshold, STEPS)),
@@ -270,11 +278,16 @@ def page_data(
             "pairs_mem": round(contents.lowest_memorization * STEPS),
         },
         "counts": counts.tolist(),
-        "pictured": {
-            name: sum(split == name for split, _ in pictured) for name in ("train", "test")
+        "pictures": {
+            name: [uri for (split, _), uri in pictures.items() if split == name]
+            for name in ("train", "test")
         },
         "train": {name: column.tolist() for name, column in columns.items()},
-        "test": {"index": test.tolist(), "id": dataset.test.ids[test].tolist()},
+        "test": {
+            "index": test.tolist(),
+            "id": dataset.test.ids[test].tolist(),
+            "label": estimates.test_labels[test].tolist(),
+        },
         "pairs": {name: column.tolist() for name, column in pair_columns.items()},
     }
 

@@ -16,6 +16,7 @@ from analysis.estimates.pairs import count
 from analysis.estimates.values import Estimates, Pairs
 from analysis.measures.examples import EXAMPLES, WINDOW
 from analysis.measures.settling import Convergence
+from analysis.measures.votes import Votes
 from analysis.page import explorer, text, thumbnails
 from analysis.page.shown import Examples, class_rows
 from analysis.page.thumbnails import Key
@@ -71,19 +72,28 @@ def _image_shape(dataset: Dataset) -> tuple[int, ...] | None:
     return found.input_shape[:2] if found else None
 
 
-def _encoded(examples: Dataset, keys: Sequence[Key]) -> dict[Key, str]:
-    """Returns the pictures of the first of these examples, as many as a page may have."""
+def _encoded(examples: Dataset, keys: Sequence[Key], shown: Mapping[Key, int]) -> dict[Key, str]:
+    """Returns the pictures of the first of these examples, as many as a page may have.
+
+    They are there once for the explorer, and each time that an example is shown elsewhere.
+    """
     dataset = _with_images(examples)
     if dataset is None:
         return {}
-    white, most = dataset.pixel_max, MAX_STREAMED
+    encode = functools.partial(
+        thumbnails.encode,
+        pixel_max=dataset.pixel_max,
+        budget=MAX_PICTURES,
+        times=lambda key: 1 + shown.get(key, 0),
+    )
     if isinstance(dataset, StreamedDataset):  # Its files are passed over once, for all pictures.
-        return thumbnails.encode(keys[:most], dataset.stream.pictures, white, MAX_PICTURES, most)
+        most = MAX_STREAMED
+        return encode(keys[:most], dataset.stream.pictures, at_once=most)
 
     def images(split: str, indices: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
         return zip(indices.tolist(), getattr(dataset, split).images[indices], strict=True)
 
-    return thumbnails.encode(keys, images, white, MAX_PICTURES)
+    return encode(keys, images)
 
 
 def _drawings(name: str, make: Callable[..., Figure], *values: Any) -> markupsafe.Markup:
@@ -113,6 +123,7 @@ def _template() -> jinja2.Template:
         "count": "{:,d}".format,
         "counted": words.counted,
         "setting": text.setting,
+        "rounded": "{:.0%}".format,
     }
     return environment.get_template("report.html.j2")
 
@@ -187,16 +198,35 @@ def _counts(estimates: Estimates, pairs: Pairs, mem_threshold: float) -> dict[st
 
 
 def _explorer(
-    dataset: Dataset, estimates: Estimates, thresholds: tuple[float, float], first: Sequence[Key]
+    dataset: Dataset,
+    estimates: Estimates,
+    thresholds: tuple[float, float],
+    shown: Mapping[Key, int],
+    votes: Callable[[np.ndarray], Votes | None],
 ) -> dict[str, Any]:
-    """Returns what the sliders choose from, and the pictures of that."""
-    contents = explorer.choose(estimates, *thresholds, first)
-    encoded = _encoded(dataset, contents.order)
+    """Returns what the sliders choose from, the pictures of that, and what examples are called."""
+    contents = explorer.choose(estimates, *thresholds, shown)
+    encoded = _encoded(dataset, contents.order, shown)
+    train = contents.index("train")
+    called = votes(train)
     return {
-        "pictures": {thumbnails.css_class(key): uri for key, uri in encoded.items()},
+        "pictures": encoded,
         "contents": contents,
         "max_memorized": explorer.MAX_MEMORIZED,
-        "explored": explorer.page_data(contents, dataset, estimates, *thresholds, list(encoded)),
+        "explored": explorer.page_data(contents, dataset, estimates, *thresholds, encoded, called),
+        "called": _called(train, called, dataset.class_names),
+    }
+
+
+def _called(
+    train: np.ndarray, votes: Votes | None, class_names: Sequence[str]
+) -> dict[Key, tuple[str, float]]:
+    """Returns the class that each example is called when left out, and its share of the votes."""
+    if votes is None:
+        return {}
+    found = zip(train.tolist(), votes.label.tolist(), votes.share.tolist(), strict=True)
+    return {
+        ("train", index): (class_names[label], share) for index, label, share in found if label >= 0
     }
 
 
@@ -211,6 +241,9 @@ def to_html(
     versions: Mapping[str, str],
     notes: Sequence[str] = (),
     num_expected: int | None = None,
+    *,
+    lookup: str,
+    votes: Callable[[np.ndarray], Votes | None] = lambda train: None,
 ) -> str:
     """Returns the page; equal arguments give equal text.
 
@@ -225,9 +258,12 @@ def to_html(
       versions: of the libraries that the store was made with, by name.
       notes: sentences that the reader should see before everything else.
       num_expected: how many trials there should have been; None if that is not known.
+      lookup: the command that lists all examples.
+      votes: what the training examples of these indices, int64 [k], are called by the trials that
+        left them out; None where that is not known.
     """
     thresholds = settled.mem_threshold, settled.infl_threshold
-    examples = Examples(dataset, estimates, thresholds, _image_shape(dataset) is not None)
+    examples = Examples(dataset, estimates, thresholds)
     # The explorer comes after those who show examples: it begins with theirs.
     shown = {
         "gallery": examples.gallery(),
@@ -235,13 +271,19 @@ def to_html(
         "pairs": examples.pairs(pairs),
     }
     classes = class_rows(dataset, estimates, pairs, settled.mem_threshold)
+    found = _explorer(dataset, estimates, thresholds, examples.shown, votes)
+    # Pairs that there are too few trials for are folded until they are asked for.
+    unreliable = bool(len(pairs)) and not settled.enough
+    found["explored"] |= {"command": lookup, "unreliable": unreliable}
     html = _template().render(
         **shown,
         **_of_config(config),
         **_of_dataset(dataset),
         **_of_trials(trials, len(dataset.train)),
         **_counts(estimates, pairs, settled.mem_threshold),
-        **_explorer(dataset, estimates, thresholds, examples.keys),
+        **found,
+        unreliable=unreliable,
+        lookup=lookup,
         fingerprint=fingerprint,
         notes=notes,
         num_expected=num_expected or 0,

@@ -1,20 +1,23 @@
 """From a store to its page."""
 
-from collections.abc import Callable, Sequence
+import shlex
+from collections.abc import Callable, Iterator, Sequence
 
+import numpy as np
 from absl import logging
 from etils import epath
 
 from analysis.estimates import estimators, files, pairs
 from analysis.estimates.values import PROBABILITY, Estimates
 from analysis.measures import settling
+from analysis.measures.votes import NoPredictionsError, Votes, held_out_votes
 from tfmem import datasets, experiments
 from tfmem.datasets import Dataset
 from tfmem.disk import atomic
 from tfmem.store import parts
 from tfmem.store.pictures import load_pictures
 from tfmem.store.store import Store
-from tfmem.store.trials import TrialSet
+from tfmem.store.trials import Trial, TrialSet
 from tfmem.words import counted, of_expected
 
 _SPLITS = 3  # Random splits into halves that are averaged.
@@ -23,7 +26,8 @@ _SPLITS = 3  # Random splits into halves that are averaged.
 def steps(numbers: Sequence[int], are_loaded: bool = False) -> int:
     """Returns how far `make_report` calls its progress for some trials, loaded already or not."""
     splits = _SPLITS * len(settling.split_sizes(len(numbers)))
-    return splits + (0 if are_loaded else len(numbers))
+    # Trials are read once for what was right, and once for what was predicted.
+    return splits + len(numbers) * (1 if are_loaded else 2)
 
 
 def make_report(
@@ -77,8 +81,8 @@ def make_report(
     measured = settling.measure(trials, mem_threshold, infl_threshold, _SPLITS, progress, estimates)
     if len(found) and not measured.enough:
         notes.append(
-            f"{len(trials):,} trials are too few to rely on the pairs below: "
-            "the section on trust says why."
+            f"{counted(len(trials), 'trial')} are too few to rely on the pairs, which are hidden "
+            "until they are asked for: the section on trust says why."
         )
     html = render.to_html(
         config=store.config,
@@ -91,8 +95,38 @@ def make_report(
         settled=measured,
         versions=store.head.versions,
         notes=notes,
+        lookup=f"tfmem table --store={shlex.quote(str(store.path))} --out=examples.csv",
+        votes=_votes(store, trials.numbers.tolist(), progress),
     )
     atomic.write_bytes(out_path, html.encode())
+
+
+def _votes(
+    store: Store, numbers: Sequence[int], progress: Callable[[float], None]
+) -> Callable[[np.ndarray], Votes | None]:
+    """Returns the function that asks these trials what training examples are called without them.
+
+    It returns None where the source of the trials kept no predictions.
+    """
+    dataset = store.dataset
+
+    def of(train: np.ndarray) -> Votes | None:
+        left = len(numbers)
+
+        def read() -> Iterator[Trial]:
+            nonlocal left
+            for number in numbers:
+                yield store.read(number)
+                progress(1)
+                left -= 1
+
+        try:
+            return held_out_votes(read(), dataset.train.labels, dataset.num_classes, train)
+        except NoPredictionsError:
+            progress(left)
+            return None
+
+    return of
 
 
 def _read_estimates(path: epath.PathLike, dataset: Dataset) -> Estimates:

@@ -1,5 +1,6 @@
 """What the page shows of examples: those around a level, the panels, the pairs, the classes."""
 
+import collections
 import dataclasses
 import math
 from collections.abc import Sequence
@@ -9,8 +10,7 @@ import numpy as np
 from analysis.estimates.values import Estimates, Pairs
 from analysis.measures import examples
 from analysis.measures.examples import Estimated, GalleryRow, PanelRow
-from analysis.page import thumbnails
-from analysis.page.text import interval
+from analysis.page.text import interval, shortened
 from analysis.page.thumbnails import Key
 from analysis.plots.style import number
 from tfmem.datasets import Dataset, Split
@@ -24,20 +24,22 @@ class Example:
     """What the page says of one example.
 
     Attributes:
-      split: `train` or `test`.
+      key: `train` or `test`, and its index.
       id: its stable name.
       class_name: of its label.
-      picture: the CSS class that shows it, or None where there are no images.
     """
 
-    split: str
+    key: Key
     id: str
     class_name: str
-    picture: str | None
+
+    @property
+    def short_id(self) -> str:
+        return shortened(self.id)
 
     @property
     def name(self) -> str:
-        return f"{_SPLITS[self.split]} example {self.id}, class {self.class_name}"
+        return f"{_SPLITS[self.key[0]]} example {self.id}, class {self.class_name}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,38 +62,24 @@ class Valued:
 
 
 class Examples:
-    """Examples by split and index, with their estimates; knows which ones the page shows."""
+    """Examples by split and index, with their estimates; knows which ones the page shows.
 
-    def __init__(
-        self,
-        dataset: Dataset,
-        estimates: Estimates,
-        thresholds: tuple[float, float],
-        has_images: bool,
-    ):
+    Attributes:
+      shown: how often each example was asked for, the first ones first.
+    """
+
+    def __init__(self, dataset: Dataset, estimates: Estimates, thresholds: tuple[float, float]):
         """Takes the estimates of a dataset, and theta_mem and theta_infl."""
         self._dataset = dataset
         self._estimates = estimates
         self._mem_threshold, self._infl_threshold = thresholds
-        self._has_images = has_images
-        self._shown: dict[Key, Example] = {}
-
-    @property
-    def keys(self) -> tuple[Key, ...]:
-        """All examples that were asked for, in that order."""
-        return tuple(self._shown)
+        self.shown: collections.Counter[Key] = collections.Counter()
 
     def get(self, split_name: str, index: int) -> Example:
         key = split_name, index
-        if key not in self._shown:
-            split: Split = getattr(self._dataset, split_name)
-            self._shown[key] = Example(
-                split_name,
-                str(split.ids[index]),
-                self._dataset.class_names[split.labels[index]],
-                thumbnails.css_class(key) if self._has_images else None,
-            )
-        return self._shown[key]
+        self.shown[key] += 1
+        split: Split = getattr(self._dataset, split_name)
+        return Example(key, str(split.ids[index]), self._dataset.class_names[split.labels[index]])
 
     def memorization(self, index: int) -> Valued:
         value = float(self._estimates.memorization[index])

@@ -5,6 +5,7 @@ from typing import Any
 
 from analysis.measures.settling import Convergence
 
+LONGEST_ID = 32  # Characters that an id has where there is little room.
 _INTERVAL = 1.96  # Standard errors on either side that make an interval of 95%.
 
 
@@ -15,6 +16,11 @@ def percent(value: float | None, digits: int = 1) -> str:
     while value > 0 and float(f"{100 * value:.{digits}f}") == 0 and digits < 4:
         digits += 1
     return f"{100 * value:.{digits}f}%"
+
+
+def shortened(name: str) -> str:
+    """Returns an id of at most 32 characters: a longer one has only its end, where ids differ."""
+    return name if len(name) <= LONGEST_ID else f"…{name[1 - LONGEST_ID :]}"
 
 
 def interval(value: float, standard_error: float) -> tuple[float, float]:

@@ -1,4 +1,4 @@
-"""Small pictures for a page: each is in it once, as a class of its style sheet."""
+"""Small pictures for a page, as what `src` of an `img` element may be."""
 
 import base64
 import io
@@ -49,18 +49,13 @@ def display_size(height: int, width: int) -> tuple[int, int]:
     return max(1, round(factor * height)), max(1, round(factor * width))
 
 
-def css_class(key: Key) -> str:
-    """Returns the class of elements that show the picture, such as `train-17`."""
-    split, index = key
-    return f"{split}-{index}"
-
-
 def encode(
     keys: Sequence[Key],
     images: Callable[[str, np.ndarray], Iterable[tuple[int, np.ndarray]]],
     pixel_max: int | None,
     budget: int,
     at_once: int = 512,
+    times: Callable[[Key], int] = lambda key: 1,
 ) -> dict[Key, str]:
     """Encodes pictures in order until they fill the budget.
 
@@ -71,6 +66,7 @@ def encode(
       pixel_max: the value that is shown as white; None is 255.
       budget: characters that the URIs may have in all.
       at_once: how many images are asked for at once.
+      times: how often the page has a picture.
 
     Returns:
       The URIs of the first keys, all that fit.
@@ -84,7 +80,7 @@ def encode(
             for index, image in images(split, np.array(wanted)):
                 uris[split, index] = data_uri(image, pixel_max)
         for key in part:
-            budget -= len(uris[key])
+            budget -= times(key) * len(uris[key])
             if budget < 0:
                 return found
             found[key] = uris[key]

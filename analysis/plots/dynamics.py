@@ -1,26 +1,26 @@
 """Figs. 3, 5, 6 and 10 of Liu, Lin & Jaggi: accuracy against epoch, by subset and by corruption."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.typing import LineStyleType
 
 from analysis.measures.dynamics import ALL, Curves
 from analysis.plots import style
 from tfmem.config import DIFFICULT, EASY, EVERYTHING, WITHOUT_DIFFICULT
 
-SOLID: LineStyleType = "-"
 _WIDTH = 1.6  # Points that a curve is wide.
 _SPLITS = ("train", "test"), ("training", "test")  # Names in code and in words.
-# Conditions in the order of legends.
-_LINES: Mapping[str, LineStyleType] = {EVERYTHING: SOLID, WITHOUT_DIFFICULT: (0, (1, 1.4))}
-_LINE_LABELS = {
-    EVERYTHING: "trained on everything",
-    WITHOUT_DIFFICULT: "without the difficult subset",
+# Label and marker of conditions in the order of legends; what a line and a colour are is the group.
+_CONDITIONS: Mapping[str, tuple[str, str | None]] = {
+    EVERYTHING: ("trained on everything", None),
+    WITHOUT_DIFFICULT: ("without the difficult subset", "o"),
 }
+_MARKERS = 8  # Of a curve, about.
+_HOLLOW: dict[str, Any] = dict(markerfacecolor="white", markersize=4.5, markeredgewidth=1.1)
 
 
 def draw_groups(
@@ -28,21 +28,22 @@ def draw_groups(
     epochs: np.ndarray,
     values: np.ndarray,
     labels: Sequence[str],
-    line: LineStyleType = SOLID,
+    marker: str | None = None,
 ) -> None:
-    """Draws one curve per group, in the group's colour.
+    """Draws one curve per group, in the group's colour and line.
 
     Args:
       ax: where.
       epochs: int [e].
       values: float [3, e], of all, easy and difficult examples; a group that is nan is left out.
       labels: of the three in the legend, where "" is in none.
-      line: matplotlib's style of line.
+      marker: of all, hollow, at some epochs; None is none.
     """
-    for curve, label, (_, colour) in zip(values, labels, style.GROUPS, strict=True):
+    every = max(1, round(len(epochs) / _MARKERS))
+    for curve, label, (_, colour, line) in zip(values, labels, style.GROUPS, strict=True):
         if not np.isnan(curve).all():
-            look = colour, None, line
-            style.curve(ax, epochs, curve, look, label or "_nolegend_", _WIDTH)
+            style.curve(ax, epochs, curve, (colour, marker, line), label or "_nolegend_", _WIDTH)
+            ax.lines[-1].set(markevery=every, **_HOLLOW)
 
 
 def dress(ax: Axes, epochs: np.ndarray, what: str, window: int) -> None:
@@ -54,7 +55,7 @@ def dress(ax: Axes, epochs: np.ndarray, what: str, window: int) -> None:
 
 def legend(ax: Axes, title: str = "") -> None:
     """Puts the legend above axes of half a page's width: curves are everywhere inside of them."""
-    small = dict(fontsize=style.SMALL_TEXT, handlelength=2, borderaxespad=0.2)
+    small = dict(fontsize=style.SMALL_TEXT, handlelength=2.6, borderaxespad=0.2)
     found = style.legend_above(ax, len(style.GROUPS), title=title or None, **small)
     found.get_title().set_color(style.INK)
 
@@ -70,7 +71,7 @@ def figure(found: Sequence[Curves], window: int = 1) -> Figure:
       window: epochs of a sliding mean; 1 is none.
     """
     curves = {part.condition: part.smoothed(window) for part in found}
-    whole = [curves[name] for name in _LINES if name in curves]
+    whole = [curves[name] for name in _CONDITIONS if name in curves]
     alone = [curves[name] for name in (EASY, DIFFICULT) if name in curves]
     rows = bool(whole) + bool(alone)
     fig = style.figure(style.WIDE, 3.1 * rows, wspace=0.06, hspace=0.08)
@@ -88,11 +89,11 @@ def _draw_whole(axes: Sequence[Axes], whole: Sequence[Curves], window: int) -> N
         for index, part in enumerate(whole):
             labels = _labels(getattr(part, f"{split}_shares")) if not index else [""] * 3
             values = getattr(part, split)
-            draw_groups(ax, part.epochs, values, labels, _LINES[part.condition])
+            draw_groups(ax, part.epochs, values, labels, _CONDITIONS[part.condition][1])
         _dress_accuracy(ax, whole[0].epochs, f"{what} accuracy", window)
         if split == "test" and WITHOUT_DIFFICULT in conditions:
             # The lower right corner of the test accuracy is where the fewest curves are.
-            _explain_lines(ax, conditions)
+            _explain_markers(ax, conditions)
         legend(ax)
 
 
@@ -109,7 +110,7 @@ def _draw_alone(axes: Sequence[Axes], alone: Sequence[Curves], window: int) -> N
 
 def _labels(shares: np.ndarray) -> list[str]:
     """Returns the names of the groups, of subsets with their share of the data, as in the paper."""
-    full, *subsets = (name for name, _ in style.GROUPS)
+    full, *subsets = (name for name, *_ in style.GROUPS)
     of_subsets = zip(subsets, shares[1:], strict=True)
     return [full, *(f"{name} ({share:.1%})" for name, share in of_subsets)]
 
@@ -120,13 +121,13 @@ def _dress_accuracy(ax: Axes, epochs: np.ndarray, what: str, window: int) -> Non
     style.in_percent(ax.yaxis)
 
 
-def _explain_lines(ax: Axes, conditions: Sequence[str]) -> None:
-    """Adds a legend of what the lines' styles mean, which stays when the axes get another."""
+def _explain_markers(ax: Axes, conditions: Sequence[str]) -> None:
+    """Adds a legend of what the markers mean, which stays when the axes get another."""
+    labels, markers = zip(*(_CONDITIONS[name] for name in conditions), strict=True)
     handles = [
-        Line2D([], [], color=style.QUIET, linestyle=_LINES[name], linewidth=_WIDTH)
-        for name in conditions
+        Line2D([], [], color=style.QUIET, marker=marker, linewidth=_WIDTH, **_HOLLOW)
+        for marker in markers
     ]
-    labels = [_LINE_LABELS[name] for name in conditions]
     small = dict(fontsize=style.SMALL_TEXT, handlelength=2)
     ax.add_artist(style.legend(ax, handles, labels, loc="lower right", **small))
 

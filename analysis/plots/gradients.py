@@ -20,7 +20,7 @@ def draw(axes: Sequence[Axes], curves: Curves, window: int = 1) -> None:
       curves: with gradients; what is nan is left out.
       window: epochs of the sliding mean that they are; 1 is none.
     """
-    labels = [name for name, _ in style.GROUPS]
+    labels = [name for name, *_ in style.GROUPS]
     for ax, (field, what) in zip(axes, _MEASURES, strict=True):
         dynamics.draw_groups(ax, curves.epochs, getattr(curves, field), labels)
         dynamics.dress(ax, curves.epochs, what, window)

@@ -50,7 +50,7 @@ def draw(ax: Axes, rows: Sequence[PanelRow[Picture]]) -> None:
         for column, test in enumerate(row.tests):
             left = _FIRST_TEST + column * (1 + pictures.GAP)
             pictures.show(ax, test, left, top, style.INFLUENCE)
-        name = pictures.shortened(row.name, (right - _MARGIN) * points, style.SMALL_TEXT)
+        name = pictures.shortened(f"class {row.name}", (right - _MARGIN) * points, style.SMALL_TEXT)
         quiet = dict(fontsize=style.SMALL_TEXT, color=style.QUIET, ha="left")
         pictures.write(ax, _MARGIN, top + 1 + 1.5 * pictures.LINE, name, **quiet)
 

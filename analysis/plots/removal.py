@@ -12,7 +12,7 @@ from analysis.plots import style
 
 # Label, colour, colour of the band, marker, line; in the order of the legend.
 _CURVES = {
-    "random": ("remove random", style.INK, style.LINE, "s", "--"),
+    "random": ("remove random", style.INK, style.QUIET, "s", "--"),
     "memorized": ("remove memorized", style.MEMORIZATION, style.MEMORIZATION_PALE, "o", "-"),
 }
 
@@ -33,7 +33,7 @@ def draw(axes: Sequence[Axes], effects: Sequence[ThresholdEffect], whole: float)
         value = np.array([mean.value for mean in means])
         deviation = np.array([mean.deviation for mean in means])
         accuracy_ax.fill_between(
-            thresholds, value - deviation, value + deviation, color=pale, alpha=0.55, linewidth=0
+            thresholds, value - deviation, value + deviation, color=pale, alpha=0.3, linewidth=0
         )
         style.curve(accuracy_ax, thresholds, value, (colour, marker, line), label, size=5)
     if not np.isnan(whole):

@@ -61,7 +61,7 @@ def draw(ax: Axes, score: np.ndarray, corrupted: np.ndarray | None = None) -> No
         counts, _ = np.histogram(score[chosen], edges)
         highest = max(highest, int(counts.max()))
         label = f"{name} ({np.count_nonzero(chosen):,} examples)"
-        area: dict[str, Any] = dict(facecolor=(pale, 0.6), edgecolor=colour, linewidth=1.2)
+        area: dict[str, Any] = dict(facecolor=(pale, 0.35), edgecolor=colour, linewidth=1.2)
         ax.stairs(counts, edges, fill=True, label=label, **area)
         ax.stairs(counts, edges, color=colour, linewidth=1.2, zorder=3)  # Above all areas.
     style.count_axis(ax, highest, 2)

@@ -21,14 +21,14 @@ from tfmem import words
 from tfmem.disk import atomic
 
 # Blue and vermilion stay apart for every common colour blindness, and both have a contrast of at
-# least 5:1 on white. A page may recolour them: see `to_svg`.
+# least 5:1 on white; their pale ones have 3:1. A page may recolour them: see `to_svg`.
 INK = "#1d2329"
 QUIET = "#5b6570"
 LINE = "#dcd9d2"
 MEMORIZATION = "#0a63a5"
-MEMORIZATION_PALE = "#a9c6de"
+MEMORIZATION_PALE = "#5895c2"
 INFLUENCE = "#b04a06"
-INFLUENCE_PALE = "#e3bfa6"
+INFLUENCE_PALE = "#c77e4e"
 _CSS_NAMES = {
     INK: "ink",
     QUIET: "quiet",
@@ -62,8 +62,12 @@ SERIES = {
 # What is said of how far two estimates agree: fields of measures, and titles of axes.
 AGREEMENT = (("jaccard", "Jaccard similarity"), ("difference", "mean difference of estimates"))
 
-# Label and colour of all, easy and difficult examples.
-GROUPS = (("full", INK), ("easy", EASY), ("difficult", DIFFICULT))
+# Label, colour and line of all, easy and difficult examples.
+GROUPS = (
+    ("full", INK, "-"),
+    ("easy", EASY, (0, (5, 1.6))),
+    ("difficult", DIFFICULT, (0, (1.2, 1.2))),
+)
 
 # What is compared with one thing, in the order of legends: colour, marker, line. The colours differ
 # in lightness too, and the markers do where a colour is used again.

@@ -64,8 +64,9 @@ def test_table_and_sentences_by_hand():
 
 def test_the_legend_is_the_papers():
     """Fig. 7: number of pairs and average test accuracy."""
-    assert legend("ResNet50", 1062, 0.7234) == "ResNet50 (1,062 pairs, 72.3%)"
+    assert legend("ResNet50", 1062, 0.7234) == "ResNet50 (1,062 pairs, 72.3% test accuracy)"
     assert legend("published", 1015, None) == "published (1,015 pairs)"
+    assert legend("few", 1, 0.5) == "few (1 pair, 50.0% test accuracy)"
 
 
 def test_the_papers_own_line():
@@ -112,7 +113,10 @@ def test_the_figure_draws_the_curves():
     ):
         assert ax.get_xlabel() == f"{quantity} threshold"
         drawn = [line for line in ax.lines if not line.get_label().startswith("_")]
-        assert [line.get_label() for line in drawn] == ["other (2 pairs, 70.0%)", "same (4 pairs)"]
+        assert [line.get_label() for line in drawn] == [
+            "other (2 pairs, 70.0% test accuracy)",
+            "same (4 pairs)",
+        ]
         for line, comparison in zip(drawn, comparisons, strict=True):
             curve = getattr(comparison, quantity)
             np.testing.assert_array_equal(line.get_xdata(), curve.thresholds)

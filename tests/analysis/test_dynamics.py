@@ -5,6 +5,7 @@ import hashlib
 
 import numpy as np
 import pytest
+from matplotlib.legend import Legend
 from PIL import Image
 
 from analysis.measures import dynamics
@@ -330,6 +331,12 @@ def legend(ax):
     return [text.get_text() for text in ax.get_legend().get_texts()]
 
 
+def explained(ax):
+    """Returns the lines of the legend inside of the axes, which says what markers mean."""
+    (found,) = (artist for artist in ax.artists if isinstance(artist, Legend))
+    return found.get_lines()
+
+
 def test_the_figure_draws_every_condition():
     """Figs. 5 and 6."""
     found = {name: curves(name) for name in FOLLOWED}
@@ -341,12 +348,17 @@ def test_the_figure_draws_every_condition():
         assert ax.get_xlim() == (0, 3)
         colours = [line.get_color() for line in ax.lines]
         assert colours == 2 * [style.INK, style.EASY, style.DIFFICULT]
-        solid, dotted = ax.lines[:3], ax.lines[3:]
-        for lines, name in ((solid, "everything"), (dotted, "without_difficult")):
+        plain, marked = ax.lines[:3], ax.lines[3:]
+        for lines, name in ((plain, "everything"), (marked, "without_difficult")):
             expected = getattr(found[name], split)
             np.testing.assert_array_equal([line.get_ydata() for line in lines], expected)
-        assert {line.get_linestyle() for line in solid} == {"-"}
-        assert {line.get_linestyle() for line in dotted} != {"-"}
+            # Full, easy and difficult differ without their colours, and conditions by markers.
+            assert len({str(line._unscaled_dash_pattern) for line in lines}) == 3
+            assert lines[0].get_linestyle() == "-"
+        assert {line.get_marker() for line in plain} == {"None"}
+        assert {line.get_marker() for line in marked} == {"o"}
+    markers = [line.get_marker() for line in explained(test)]
+    assert markers == ["None", "o"]
     for ax, name in ((easy, "easy"), (difficult, "difficult")):
         assert ax.get_legend().get_title().get_text() == f"trained on the {name} subset alone"
         assert drawn(ax) == {
@@ -386,7 +398,7 @@ def test_the_figure_of_gradients():
     found = curves("everything")
     for ax, name in zip(gradients.figure(found).axes, ("similarity", "contribution"), strict=True):
         lines = drawn(ax)
-        for (label, colour), expected in zip(style.GROUPS, getattr(found, name), strict=True):
+        for (label, colour, _), expected in zip(style.GROUPS, getattr(found, name), strict=True):
             np.testing.assert_array_equal(lines[label][0], expected)
             assert lines[label][1] == colour
         assert name in ax.get_ylabel()

@@ -606,8 +606,8 @@ def test_panels_have_the_papers_form():
     assert places[1][1] == places[2][1] == places[3][1] < places[4][1] == places[5][1]
     texts = {text.get_text(): text for text in ax.texts}
     assert texts["train"].get_position()[0] == pytest.approx(places[1][0] + 0.5)
-    assert {"memorization", "test", "influence", "bee"} <= texts.keys()
-    assert not texts["a$b$"].get_parse_math()
+    assert {"memorization", "test", "influence", "class bee"} <= texts.keys()
+    assert not texts["class a$b$"].get_parse_math()
     colours = [to_hex(texts[value].get_color()) for value in ("0.50", "0.30", "0.10")]
     assert colours == [style.MEMORIZATION, style.INFLUENCE, style.QUIET]
 
@@ -796,7 +796,18 @@ def test_the_program_draws_what_the_estimates_say(made, tmp_path, tiny):
         train[5],
         *map(test.__getitem__, (2, 5, 8)),
     ]
-    values = ["0.98", "0.60", "0.10", "0.00", "bee", "0.30", "0.20", "0.00", "0.00", "c"]
+    values = [
+        "0.98",
+        "0.60",
+        "0.10",
+        "0.00",
+        "class bee",
+        "0.30",
+        "0.20",
+        "0.00",
+        "0.00",
+        "class c",
+    ]
     assert [text for text in texts if text in values] == values
     assert found["fig3-influence"][1:3] == (["1", "1"], [1, 1])
     assert found["memorization-histogram"][1:3] == (
@@ -884,7 +895,7 @@ def test_a_file_without_labels_goes_by_those_of_the_dataset(tmp_path, made):
     np.savez(path, memorization=memorization, influence=influence)
     words = (f"--estimates={path}", f"--dataset={dataset}")
     found, _ = recorded(tmp_path / "out", *words)
-    values = ["0.98", "0.60", "0.00", "0.00", "bee"]
+    values = ["0.98", "0.60", "0.00", "0.00", "class bee"]
     assert found["fig4-6-panels-1"].texts[-5:] == values
     done = run_program("analysis.figures", words[0], f"--out={tmp_path}", check=False)
     assert done.returncode == 2

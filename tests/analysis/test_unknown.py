@@ -125,7 +125,7 @@ def test_the_explorer_holds_the_others_alone():
     estimates = without(ESTIMATES, 0, 3)
     contents = explorer.choose(estimates, 0.25, 0.15)
     assert sorted(contents.index("train").tolist()) == [1, 2, 4, 5]
-    data = explorer.page_data(contents, dataset_of(), estimates, 0.25, 0.15, [])
+    data = explorer.page_data(contents, dataset_of(), estimates, 0.25, 0.15, {})
     json.dumps(data, allow_nan=False)
     assert data["lowest"]["mem"] == 0  # t3's was below.
 

@@ -56,7 +56,9 @@ def test_the_page_is_well_formed_and_alone(demo):
             for name, value in attrs:
                 if name in ("src", "data") or (name == "href" and tag == "link"):
                     assert value.startswith("data:"), value
-            self.pictures += ("role", "img") in attrs
+            if tag == "img":
+                assert dict(attrs)["alt"].split()[1] == "example"
+                self.pictures += 1
             if tag not in self.void:
                 self.open.append(tag)
 

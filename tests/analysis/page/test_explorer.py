@@ -12,8 +12,18 @@ from hypothesis import strategies as st
 
 from analysis.estimates import estimators, pairs
 from analysis.estimates.values import PROBABILITY, ClassInfluence, Estimates
-from analysis.page import explorer
-from tests.pages import ESTIMATES, browse, dataset_of, needs_browser, random_estimates, render
+from analysis.page import explorer, thumbnails
+from tests.pages import (
+    ENOUGH,
+    ESTIMATES,
+    answer,
+    browse,
+    dataset_of,
+    needs_browser,
+    random_estimates,
+    render,
+    with_script,
+)
 from tests.trials import trial_set
 
 
@@ -141,7 +151,9 @@ def test_histogram_counts_every_training_example():
 
 def test_page_data_by_hand():
     contents = explorer.choose(ESTIMATES, 0.25, 0.15)
-    found = explorer.page_data(contents, dataset_of(), ESTIMATES, 0.25, 0.15, [("train", 2)])
+    found = explorer.page_data(
+        contents, dataset_of(), ESTIMATES, 0.25, 0.15, {("train", 2): "data:x"}
+    )
     found = json.loads(json.dumps(found))
     assert found["train"]["id"][:2] == ["t2", "t0"]
     assert found["train"]["mem"][:2] == [2500, 9000]
@@ -164,7 +176,12 @@ def test_page_data_by_hand():
         ("t4", "v3", 1000, 420),
         ("t5", "v1", 1000, 310),
     ]
-    assert found["pictured"] == {"train": 1, "test": 0}
+    assert found["pictures"] == {"train": ["data:x"], "test": []}
+    assert found["test"] == {
+        "index": [2, 0, 4, 3, 1],
+        "id": ["v2", "v0", "v4", "v3", "v1"],
+        "label": [1, 0, 0, 1, 0],
+    }
     assert found["lowest"] == {"mem": -1, "infl": 5, "pairs_mem": -100}
     assert found["thresholds"] == {"mem": 25, "infl": 15}
 
@@ -175,7 +192,7 @@ def test_page_data_of_published_estimates_has_no_errors():
     )
     estimates = dataclasses.replace(ESTIMATES, influences=blocks, details=None)
     contents = explorer.choose(estimates, 0.25, 0.15)
-    found = explorer.page_data(contents, dataset_of(), estimates, 0.25, 0.15, [])
+    found = explorer.page_data(contents, dataset_of(), estimates, 0.25, 0.15, {})
     assert set(found["train"]) == {"index", "id", "label", "mem"}
     assert set(found["pairs"]) == {"train", "test", "infl"}
 
@@ -183,7 +200,7 @@ def test_page_data_of_published_estimates_has_no_errors():
 def test_page_data_of_probabilities_has_no_rates_of_right_predictions():
     estimates = dataclasses.replace(ESTIMATES, estimator=PROBABILITY)
     contents = explorer.choose(estimates, 0.25, 0.15)
-    found = explorer.page_data(contents, dataset_of(), estimates, 0.25, 0.15, [])
+    found = explorer.page_data(contents, dataset_of(), estimates, 0.25, 0.15, {})
     assert set(found["train"]) == {"index", "id", "label", "mem", "se"}
 
 
@@ -198,7 +215,9 @@ def test_the_page_says_what_it_holds(monkeypatch):
 
     total = len(pairs.select(estimates.memorization, estimates.influences, -1, 0.05))
     assert held(render(dataset, estimates)) == (
-        f"Pairs: all {total:,} with influence of at least 0.05. Training examples: all 120."
+        f"Pairs: all {total:,} with influence of at least 0.05. Training examples: all 120. "
+        "Test examples: all 80. All examples are in the table that this command writes: "
+        "tfmem table --store=toy --out=examples.csv"
     )
     monkeypatch.setattr(explorer, "MAX_PAIRS", 300)
     monkeypatch.setattr(explorer, "MAX_SAMPLED", 1)
@@ -217,6 +236,11 @@ def test_the_page_says_what_it_holds(monkeypatch):
 
 def _dataset(estimates):
     return dataset_of(estimates.train_labels, estimates.test_labels, names=("a", "b", "c"))
+
+
+def _explored(estimates):
+    """Returns the page of trials that are enough to show its pairs."""
+    return render(_dataset(estimates), estimates, ENOUGH)
 
 
 def _within(values, low, high):
@@ -242,52 +266,15 @@ def _expected(estimates, mem, infl, label=None):
     }, sorted(found)
 
 
-_READ = """
-const text = (place) => place.textContent.replaceAll(",", "");
-const read = () => ({
-  counts: Object.fromEntries(
-    [...document.querySelectorAll("[data-count]")].map((dd) => [dd.dataset.count, Number(text(dd))])
-  ),
-  cards: [...document.querySelectorAll(".example-card")].map((card) => ({
-    train: card.querySelector(".ids").textContent,
-    said: [...card.querySelector(".facts").children].map((part) => part.textContent).join(" "),
-    tests: [...card.querySelectorAll(".carried")].map((test) => test.title.split(/[ ,]/)[2]),
-    picture: card.querySelector(".picture").className,
-  })),
-  status: document.querySelector(".status").textContent,
-  hash: location.hash,
-});
-const say = (value) => {
-  const made = document.createElement("pre");
-  made.id = "said";
-  made.textContent = JSON.stringify(value);
-  document.body.append(made);
-};
-"""
-
-
-def _said(text):
-    return json.loads(html.unescape(re.search(r'<pre id="said">(.*?)</pre>', text)[1]))
-
-
-def _with_script(text, script):
-    # What the page draws with the next picture on the screen it draws at once.
-    at_once = "requestAnimationFrame = (draw) => draw();"
-    text = text.replace("<head>", f"<head><script>{at_once}</script>")
-    return text.replace("</body>", f"<script>{_READ}{script}</script></body>")
-
-
 @needs_browser
 def test_the_address_holds_the_state(tmp_path):
     estimates = random_estimates(np.random.default_rng(5))
-    (tmp_path / "page.html").write_text(
-        _with_script(render(_dataset(estimates), estimates), "say(read());")
-    )
-    said = _said(browse(tmp_path / "page.html", "mem=0.5&infl=0.2&class=1"))
+    (tmp_path / "page.html").write_text(with_script(_explored(estimates), "say(read());"))
+    said = answer(browse(tmp_path / "page.html", "mem=0.5&infl=0.2&class=1"))
     counts, _ = _expected(estimates, (0.5, 1), (0.2, 1), 1)
     assert counts["pairs"] > 5
     assert said["counts"] == counts
-    said = _said(browse(tmp_path / "page.html", "mem=-0.2..0.3&infl=0.1..0.25&pairs=1&sort=mem"))
+    said = answer(browse(tmp_path / "page.html", "mem=-0.2..0.3&infl=0.1..0.25&pairs=1&sort=mem"))
     counts, found = _expected(estimates, (-0.2, 0.3), (0.1, 0.25))
     assert said["counts"] == counts
     first = {train for train, _ in found}
@@ -296,7 +283,7 @@ def test_the_address_holds_the_state(tmp_path):
     assert len(values) == 24  # Until a button asks for more.
     assert values == [estimates.memorization[int(name[1:])] for name in order[:24]]
     # What makes no sense is as if it were not there.
-    said = _said(browse(tmp_path / "page.html", "mem=x&infl=..&class=length&sort=best"))
+    said = answer(browse(tmp_path / "page.html", "mem=x&infl=..&class=length&sort=best"))
     assert said["counts"] == _expected(estimates, (0.25, 1), (0.15, 1))[0]
 
 
@@ -334,10 +321,8 @@ def test_sliders_class_and_buttons(tmp_path):
     """More than 1,000 pairs; after every step the counts and cards are those of the matrices."""
     rng = np.random.default_rng(6)
     estimates = random_estimates(rng, 300, 150)
-    (tmp_path / "page.html").write_text(
-        _with_script(render(_dataset(estimates), estimates), _STEPS)
-    )
-    seen = _said(browse(tmp_path / "page.html"))
+    (tmp_path / "page.html").write_text(with_script(_explored(estimates), _STEPS))
+    seen = answer(browse(tmp_path / "page.html"))
     steps = [
         ("", (0.25, 1), (0.15, 1), None, False),
         ("#mem=0.4&infl=0.15", (0.4, 1), (0.15, 1), None, False),
@@ -350,6 +335,8 @@ def test_sliders_class_and_buttons(tmp_path):
         ("#mem=0.25&infl=0.15", (0.25, 1), (0.15, 1), None, False),
     ]
     assert len(seen) == len(steps)
+    images = _dataset(estimates).train.images
+    uris = [thumbnails.data_uri(image, 16) for image in images]
     for said, (address, mem, infl, label, only_pairs) in zip(seen, steps, strict=True):
         counts, found = _expected(estimates, mem, infl, label)
         assert said["counts"] == counts
@@ -358,7 +345,11 @@ def test_sliders_class_and_buttons(tmp_path):
         assert sorted(shown) == found
         assert len(said["cards"]) == counts["train" if only_pairs else "memorized"]
         for card in said["cards"]:
-            assert card["picture"] == f"picture train-{card['train'][1:]}"
+            alt, source, address = card["picture"]
+            index = int(card["train"][1:])
+            assert alt == f"training example t{index}, class {'abc'[estimates.train_labels[index]]}"
+            assert source == uris[index]
+            assert address == (said["hash"] or "#mem=0.25&infl=0.15") + f"&id=t{index}"
     assert seen[0]["counts"]["pairs"] > 1000
     # The most influential first, with value, standard error, interval and label.
     first = seen[0]["cards"][0]
@@ -380,17 +371,15 @@ def test_pairs_that_are_not_held_are_said_to_be_missing(tmp_path, monkeypatch):
     monkeypatch.setattr(explorer, "MAX_PAIRS", 300)
     estimates = random_estimates(np.random.default_rng(3))
     lowest = explorer.choose(estimates, 0.25, 0.15).lowest_memorization
-    (tmp_path / "page.html").write_text(
-        _with_script(render(_dataset(estimates), estimates), "say(read());")
-    )
-    said = _said(browse(tmp_path / "page.html", "mem=-1"))
+    (tmp_path / "page.html").write_text(with_script(_explored(estimates), "say(read());"))
+    said = answer(browse(tmp_path / "page.html", "mem=-1"))
     assert f"Pairs are listed and counted from memorization {lowest:.2f} up." in said["status"]
     assert said["counts"]["memorized"] == 120
 
 
 @needs_browser
 def test_no_window_scrolls_sideways_and_every_example_has_its_picture(tmp_path):
-    text = html.escape(render(figures=True))
+    text = html.escape(render(convergence=ENOUGH, figures=True))
     frames = "".join(
         f'<iframe style="width:{width}px" srcdoc="{text}"></iframe>' for width in (390, 800, 1400)
     )
@@ -398,8 +387,9 @@ def test_no_window_scrolls_sideways_and_every_example_has_its_picture(tmp_path):
     addEventListener("load", () => {
       const words = [...document.querySelectorAll("iframe")].map((frame) => {
         const inner = frame.contentDocument;
-        const pictures = [...inner.querySelectorAll(".picture")].filter((picture) =>
-          getComputedStyle(picture).backgroundImage.startsWith('url("data:image/png;base64,')
+        const pictures = [...inner.querySelectorAll("img.picture")].filter(
+          ({ src, alt, naturalHeight }) =>
+            src.startsWith("data:image/png;base64,") && alt && naturalHeight === 8
         );
         return inner.documentElement.scrollWidth + ":" + pictures.length;
       });

@@ -5,6 +5,7 @@ import dataclasses
 import functools
 import html
 import io
+import json
 import re
 import subprocess
 import sys
@@ -48,6 +49,28 @@ def _section(text, name):
 
 def _words(fragment):
     return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", fragment)).split())
+
+
+def _data(text):
+    """Returns what the page's script reads."""
+    found = re.search(r'<script type="application/json" id="examples">(.*?)</script>', text)
+    return json.loads(found[1])
+
+
+def _pictures(text):
+    """Returns the URIs of the explorer's pictures by split and index."""
+    data = _data(text)
+    return {
+        (split, index): uri
+        for split, uris in data["pictures"].items()
+        for index, uri in zip(data[split]["index"], uris, strict=False)
+    }
+
+
+def _decoded(uri):
+    kind, content = uri.split(",")
+    assert kind == "data:image/png;base64"
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(content))))
 
 
 def _cards(text):
@@ -136,8 +159,8 @@ def test_panels_without_enough_examples_show_all():
     rows = [_words(row) for row in re.findall(r"<li>(.*?)</li>", panel, re.DOTALL)]
     # By the highest influence: t2 before t0. Test examples descend, those below 0.15 included.
     assert rows == [
-        '0.25 0.50 0.01 class <b>bees</b> & "co" · t2',
-        "0.90 0.30 0.15 −0.02 class plain · t0",
+        '0.25 ± 0.011 0.50 ± 0.042 v2 0.01 ± 0.042 v3 class <b>bees</b> & "co" · t2',
+        "0.90 ± 0.011 0.30 ± 0.031 v0 0.15 ± 0.031 v4 −0.02 ± 0.031 v1 class plain · t0",
     ]
 
 
@@ -189,33 +212,32 @@ def test_gallery_of_the_page():
         re.DOTALL,
     )
     assert [re.sub(r"(≈ [\d.]+)", r"|", _words(row)) for row in rows] == [
-        "plain | – | 0.52 | 0.90",
-        '<b>bees</b> & "co" | 0.00 | – | 1.00',
+        "plain | – | 0.52 ± 0.011 t5 | 0.90 ± 0.011 t0",
+        '<b>bees</b> & "co" | 0.00 ± 0.011 t3 | – | 1.00 ± 0.011 t4',
     ]
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_every_picture_has_the_pixels_of_its_example_and_is_there_once(channels):
+def test_every_picture_has_the_pixels_of_its_example_and_its_text(channels):
     dataset = dataset_of(channels=channels)
     text = render(dataset)
-    rules = re.findall(r"\.(train|test)-(\d+)\{background-image:url\(data:([^)]*)\)\}", text)
-    assert sorted((split, int(index)) for split, index, _ in rules) == [
+    pictures = _pictures(text)
+    assert sorted(pictures) == [
         *(("test", index) for index in range(5)),
         *(("train", index) for index in range(6)),
     ]
-    assert text.count("data:image") == len(rules)
-    for split, index, uri in rules:
-        kind, content = uri.split(",")
-        assert kind == "image/png;base64"
-        shown = np.asarray(Image.open(io.BytesIO(base64.b64decode(content))))
-        expected = np.round(getattr(dataset, split).images[int(index)] / 16 * 255)
-        np.testing.assert_array_equal(shown.reshape(8, 6, channels), expected)
-    pictures = re.findall(
-        r'<span class="picture (train|test)-(\d+)" role="img" aria-label="(\w+) example (\w)', text
-    )
-    assert len(pictures) == text.count('<span class="picture ')
-    for split, _, word, prefix in pictures:
-        assert (word, prefix) == {"train": ("training", "t"), "test": ("test", "v")}[split]
+    for (split, index), uri in pictures.items():
+        expected = np.round(getattr(dataset, split).images[index] / 16 * 255)
+        np.testing.assert_array_equal(_decoded(uri).reshape(8, 6, channels), expected)
+    shown = re.findall(r'<img class="picture" src="([^"]*)" alt="([^"]*)">', text)
+    assert len(shown) == text.count("<img") == 17  # 4 in the gallery, 7 in panels, 6 of the pairs.
+    assert text.count("data:image") == len(pictures) + len(shown)
+    for uri, alt in shown:
+        word, name, label = re.fullmatch(r"(\w+) example (\w\d), class (.*)", alt).groups()
+        split, index = {"training": "train", "test": "test"}[word], int(name[1])
+        assert name[0] == {"train": "t", "test": "v"}[split]
+        assert html.unescape(label) == dataset.class_names[getattr(dataset, split).labels[index]]
+        assert uri == pictures[split, index]
 
 
 @pytest.mark.parametrize(("channels", "pictures"), [(2, False), (4, True), (5, False)])
@@ -234,23 +256,23 @@ def test_the_report_of_images_with_other_channels(tmp_path, rng, channels, pictu
     text = page.read_text()
     why = f"images have {channels} channels, expected 1 (grey), 3 (colour) or 4"
     assert (why in done.stderr, why in _words(text)) == (not pictures, not pictures)
-    found = re.search(r"\.train-0\{background-image:url\(data:image/png;base64,([^)]*)\)", text)
+    found = _pictures(text).get(("train", 0))
     assert bool(found) == pictures
     if found:
-        shown = np.asarray(Image.open(io.BytesIO(base64.b64decode(found[1]))))
         np.testing.assert_array_equal(
-            shown, np.repeat([0, 255], 3)[:, None, None] + pixels[0, ..., :3]
+            _decoded(found), np.repeat([0, 255], 3)[:, None, None] + pixels[0, ..., :3]
         )
     else:
         assert "train_00000" in text
 
 
 def test_pictures_that_do_not_fit_are_ids(monkeypatch):
-    monkeypatch.setattr("analysis.page.render.MAX_PICTURES", 700)  # Characters: some of them.
+    monkeypatch.setattr("analysis.page.render.MAX_PICTURES", 1400)  # Characters: some of them.
     text = render()
-    encoded = re.findall(r"url\((data:image[^)]*)\)", text)
+    encoded = _pictures(text)
     assert 1 <= len(encoded) < 11
-    assert sum(map(len, encoded)) <= 700
+    assert set(re.findall(r'<img class="picture" src="([^"]*)"', text)) <= set(encoded.values())
+    assert sum(map(len, re.findall(r"data:image[^\"]*", text))) <= 1400
     assert f"Pictures: of {len(encoded)} of the 11 examples" in _words(_section(text, "explore"))
     assert '<span class="no-picture">' in text
 
@@ -276,17 +298,16 @@ def test_pictures_that_are_not_in_memory_are_read_from_their_files():
     text = render(
         StreamedDataset("toy", known.train, known.test, known.class_names, 255, stream=stream)
     )
-    rules = re.findall(r"\.(train|test)-(\d+)\{background-image:url\(data:[^,]*,([^)]*)\)", text)
-    assert len(rules) == 11
-    for split, index, content in rules:
-        shown = np.asarray(Image.open(io.BytesIO(base64.b64decode(content))))
-        assert (shown == 10 * int(index) + (split == "test")).all()
+    pictures = _pictures(text)
+    assert len(pictures) == 11
+    for (split, index), uri in pictures.items():
+        assert (_decoded(uri) == 10 * index + (split == "test")).all()
     assert sorted(stream.asked) == [("test", 5), ("train", 6)]  # One pass over each.
 
 
 def test_page_needs_nothing_else():
-    text = re.sub(r"url\(data:image/png;base64,[^)]*\)", "", _page())
-    assert re.findall(r"<(?:link|iframe|object|embed|img)\b", text) == []
+    text = re.sub(r'src="data:image/png;base64,[^"]*"', "", _page())
+    assert re.findall(r"<(?:link|iframe|object|embed)\b", text) == []
     assert re.findall(r"<script[^>]*>", text) == [
         '<script type="application/json" id="examples">',
         "<script>",
@@ -405,6 +426,37 @@ def test_make_report_of_a_store_of_unknown_origin(tmp_path, monkeypatch):
     assert estimated.count(40) == 0
     assert sum(seen) == report.steps(store.numbers(), True) < report.steps(store.numbers())
     assert again.read_text() == text
+
+
+def test_what_examples_are_called_is_counted_over_the_trials_that_left_them_out(tmp_path):
+    """One pass over their predictions; without these, and without a vote, nothing is said."""
+    dataset = dataclasses.replace(dataset_of(images=False, pixel_max=16), name="")
+    config = ImportConfig("arrays", "runs.npz", "ab" * 32, "", 3)
+    subset = np.array([[1, 1, 0, 1, 1, 0], [0, 1, 1, 1, 0, 1], [0, 0, 1, 1, 1, 1]], bool)
+    predicted = np.array([[1, 1, 0, 1, 1, 1], [1, 0, 1, 1, 0, 0], [0, 0, 1, 0, 1, 0]])
+    for name, there in (("with", True), ("without", False)):
+        store = Store.create(tmp_path / name, config, dataset)
+        for number, row in enumerate(subset):
+            train = Predictions(
+                predicted[number] == TRAIN_LABELS, predicted[number] if there else None
+            )
+            test = Predictions(np.ones(5, bool), TEST_LABELS if there else None)
+            store.write(Trial(number, None, row, train, test))
+        seen = []
+        report.make_report(store, tmp_path / "page.html", progress=seen.append)
+        assert sum(seen) == report.steps(range(3))
+        data = _data((tmp_path / "page.html").read_text())["train"]
+        assert ("called" in data) == ("votes" in data) == there
+        if there:
+            called = zip(data["id"], data["called"], data["votes"], strict=True)
+            # t0: 1 and 0, of which 0 is its own; t3, which no trial left out, has no estimate.
+            assert {name: (label, votes) for name, label, votes in called} == {
+                "t0": (0, 5000),
+                "t1": (0, 10_000),
+                "t2": (0, 10_000),
+                "t4": (0, 10_000),
+                "t5": (1, 10_000),
+            }
 
 
 def test_report_uses_given_estimates(tmp_path):

@@ -15,9 +15,9 @@ turn-over dropout (Liu, Lin & Jaggi, 2021), how well each finds corrupted labels
 With --known_pairs, pairs of a test and a training example that people judged to be duplicates, a
 csv file as Barz & Denzler (2020) publish it: TestID, TrainID (indices from 0) and Judgment (0 exact
 duplicate, 1 near-duplicate, 2 very similar). Printed is how much influence these have, how often
-the training example has the most on the test example, or is among the first ten of its class (fewer
-than ten others have strictly more), and which share of the high-influence pairs is known, by
-influence. That is a lower bound: a pair that nobody listed may be a duplicate too.
+the training example has the most on the test example, or is among the first ten of its class (with
+equals in random order), and which share of the high-influence pairs is known, by influence. That is
+a lower bound: a pair that nobody listed may be a duplicate too.
 """
 
 import numpy as np

@@ -49,9 +49,10 @@ class Found:
     Attributes:
       judgment: int64 [p], of `JUDGMENTS`.
       influence: float64 [p]; nan where there is no estimate, and then all else is no matter.
-      larger: int64 [p], training examples of the class that influence the test example more.
-      chance: float64 [len(TOP), p], the share of all training examples of the class of which fewer
-        than 1 and than 10 others influence the test example more.
+      within: float64 [len(TOP), p], whether the training example is among the 1 and the 10 of its
+        class with the most influence on the test example: 0 or 1, and where equals share the last
+        places, the probability that it has one if they are given out at random.
+      chance: float64 [len(TOP), p], the same of a random training example of the class.
       others: int64 [2 * 10^4 + 1], how many other pairs have each influence, rounded to 4 decimals,
         from -1 to 1.
       others_mean: of their influence; nan if there are none.
@@ -60,7 +61,7 @@ class Found:
 
     judgment: np.ndarray
     influence: np.ndarray
-    larger: np.ndarray
+    within: np.ndarray
     chance: np.ndarray
     others: np.ndarray
     others_mean: float
@@ -98,14 +99,15 @@ def measure(
       infl_threshold: theta_infl, inclusive.
     """
     p, edges = len(known.judgment), bin_edges(infl_threshold)
-    influence, larger, chance = np.full(p, np.nan), np.zeros(p, np.int64), np.zeros((len(TOP), p))
+    influence, within, chance = np.full(p, np.nan), np.zeros((len(TOP), p)), np.zeros((len(TOP), p))
     others, total = np.zeros(2 * _UNITS + 1, np.int64), 0.0
     of_bins = np.zeros((2, len(edges)), np.int64)
     memorized = estimates.memorization >= mem_threshold
     for chosen, rows, columns, block in _by_class(estimates, known):
         value = influence[chosen] = block.value[rows, columns]
         for pair, column in zip(chosen, columns, strict=True):
-            larger[pair], chance[:, pair] = _rank(block.value[:, column], influence[pair])
+            its = block.value[:, column]
+            within[:, pair], chance[:, pair] = _places(its[~np.isnan(its)], influence[pair])
         listed = ~np.isnan(value)
         total += np.nansum(block.value) - value[listed].sum()
         others += _histogram(block.value) - _histogram(value)
@@ -119,7 +121,7 @@ def measure(
     count = others.sum()
     mean = total / count if count else math.nan
     shares = Shares(edges, *of_bins)
-    return Found(known.judgment, influence, larger, chance, others, float(mean), shares)
+    return Found(known.judgment, influence, within, chance, others, float(mean), shares)
 
 
 def _by_class(
@@ -139,13 +141,23 @@ def _by_class(
         yield chosen, rows, places[1][known.test_index[chosen]], block
 
 
-def _rank(column: np.ndarray, value: float) -> tuple[int, np.ndarray]:
-    """Returns how many influences on a test example are larger, and the shares within `TOP`."""
-    there = np.sort(column[~np.isnan(column)])[::-1]
-    if not len(there):
-        return 0, np.zeros(len(TOP))
-    within = [np.count_nonzero(there >= there[min(top, len(there)) - 1]) for top in TOP]
-    return int(np.count_nonzero(there > value)), np.array(within) / len(there)
+def _places(influences: np.ndarray, value: float) -> tuple[np.ndarray, np.ndarray]:
+    """Returns how likely one of some influences, and a random one, has one of the first places.
+
+    Equals are in random order.
+
+    Args:
+      influences: float [a], on one test example, none of them nan.
+      value: one of them; where it is nan, it has no place.
+
+    Returns:
+      float64 [len(TOP)] each.
+    """
+    first, equal = np.array(TOP), np.count_nonzero(influences == value)
+    if not equal:
+        return np.zeros(len(TOP)), np.zeros(len(TOP))
+    left = first - np.count_nonzero(influences > value)  # Places for value and its equals.
+    return np.clip(left / equal, 0, 1), np.minimum(first / len(influences), 1)
 
 
 def _histogram(values: np.ndarray) -> np.ndarray:
@@ -182,8 +194,8 @@ def report(found: Found) -> str:
             *lines,
             "\ntheir influence, and that of all other pairs of one class",
             _influence_table(found, parts),
-            "\nhow often no other training example of the class, and fewer than 10 others, have "
-            "more influence\non the test example, and how often of a random one of the class",
+            "\nhow often the training example is the most influential of its class on the test "
+            "example,\nand among the first 10, with equals in random order",
             _rank_table(found, parts),
             "\nhigh-influence pairs that are known",
             _share_table(found.shares),
@@ -214,13 +226,13 @@ def _mean(values: np.ndarray) -> float:
 
 
 def _rank_table(found: Found, parts: list[tuple[str, np.ndarray]]) -> str:
-    heads = [("no other", "chance"), ("fewer than 10 others", "chance")]
+    heads = [("the most influential", "by chance"), ("among the first 10", "by chance")]
     rows: list[tuple[str, ...]] = [("", "pairs", *(head for pair in heads for head in pair))]
     for name, chosen in parts:
         cells = []
-        for row, top in enumerate(TOP):
-            share = _mean(found.larger[chosen] < top)
-            cells += [number(share, ".1%"), number(_mean(found.chance[row, chosen]), ".2%")]
+        for row in range(len(TOP)):
+            share, chance = _mean(found.within[row, chosen]), _mean(found.chance[row, chosen])
+            cells += [number(share, ".1%"), number(chance, ".2%")]
         rows.append((name, f"{chosen.sum():,}", *cells))
     return table(rows)
 

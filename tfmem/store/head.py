@@ -21,6 +21,7 @@ from tfmem.store.errors import DamagedFileError, StoreError, reason
 
 NAME = "experiment.json"
 _MAX_BYTES = 2**24
+KEEP_NETWORKS = "keep_networks"  # The flag by which a launch keeps the networks of its trials.
 _FORMAT = 3  # Raised when the same config trains another trial, or when records change.
 
 
@@ -55,6 +56,18 @@ class Head:
             command=list(command),
             asked=asked.union([trials]),
         )
+
+    @property
+    def keeps_networks(self) -> bool:
+        """Whether trials that complete the store have their networks kept."""
+        return f"--{KEEP_NETWORKS}" in self.command
+
+    def keeping_networks(self, keeps: bool) -> "Head":
+        """Returns the same of a store whose launches keep networks, or do not."""
+        flags = f"--{KEEP_NETWORKS}", f"--no{KEEP_NETWORKS}"
+        others = [word for word in self.command if word not in flags]
+        chosen = [f"--{KEEP_NETWORKS}"] if keeps and others else []
+        return dataclasses.replace(self, command=[*others, *chosen])
 
     @property
     def digest(self) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from tfmem import words
-from tfmem.config import Config, LastLayerConfig
+from tfmem.config import Config, EvaluationConfig, LastLayerConfig
 from tfmem.datasets import annotations, arrays, digits, features, folder, imagenet, tables, tfds
 from tfmem.datasets.annotations import Annotations
 from tfmem.datasets.base import (
@@ -25,6 +25,7 @@ from tfmem.datasets.variants import (
     limit_candidates,
     replace_labels,
     train_on_test_too,
+    with_test_split_of,
 )
 from tfmem.disk import atomic
 
@@ -33,7 +34,7 @@ __all__ += ["Annotations", "Source", "Split", "StreamedDataset", "corrupt_labels
 __all__ += ["load_for", "located", "needs_download", "numbered_ids", "require_in_memory"]
 __all__ += ["require_known", "require_same_ids", "require_same_labels", "short_name"]
 __all__ += ["train_on_test_too"]
-__all__ += ["uses_tensorflow"]
+__all__ += ["uses_tensorflow", "with_test_split_of"]
 
 _TFDS = ("mnist", "fashion_mnist", "cifar10", "cifar100")
 
@@ -163,6 +164,13 @@ def load(
         less than 1 or for features, standardize is for images, or the dataset has a second split
         and there is a test_share.
     """
+    return features.ready(_read(name, data_dir, image_size, test_share), standardize)
+
+
+def _read(
+    name: str, data_dir: str | None, image_size: int | None, test_share: float
+) -> ImageDataset:
+    """Returns the dataset of that name as it is, but for the size of its images; see `load`."""
     require_known(name)
     if image_size is not None and image_size < 1:
         raise ValueError(f"image_size is {image_size}, expected 1 pixel or more")
@@ -179,7 +187,7 @@ def load(
         found = SOURCES[kind].load(which, data_dir, image_size, test_share)
     if image_size is not None and not found.has_images:
         raise ValueError(f"--image_size={image_size} is for images, and {name} has features")
-    return features.ready(found, standardize)
+    return found
 
 
 def load_for(
@@ -195,10 +203,14 @@ def load_for(
 
     Raises:
       ValueError: as `load`, `corrupt_labels`, `train_on_test_too`, `annotations.read_labels` and
-        `annotations.read_candidates`, or images of features are to be cropped or flipped.
+        `annotations.read_candidates`, or images of features are to be cropped or flipped. Or, where
+        the test split is another dataset's, as `with_test_split_of`.
     """
-    how = config.image_size, config.test_share, config.standardize
-    dataset = load(config.dataset, data_dir, *how)
+    dataset = _read(config.dataset, data_dir, config.image_size, config.test_share)
+    if isinstance(config, EvaluationConfig):
+        other = _read(config.test_dataset, data_dir, config.image_size, test_share=0.0)
+        dataset = with_test_split_of(other, dataset)
+    dataset = features.ready(dataset, config.standardize)
     if config.kind == "import":
         return dataset
     trained = config.network if isinstance(config, LastLayerConfig) else config.experiment

@@ -34,7 +34,7 @@ class Head:
       dataset_fingerprint: of the dataset that they were trained on.
       labels_fingerprint: of what `dataset.tfrecord` keeps of it, which has no images.
       versions: of Python and libraries, with which the store was made.
-      command: the program that made it and its flags, without --store and --trials.
+      command: the program that made it and its flags, without that of the store and --trials.
       asked: which trials launches have asked for so far.
     """
 
@@ -56,6 +56,11 @@ class Head:
             command=list(command),
             asked=asked.union([trials]),
         )
+
+    @property
+    def flag(self) -> str:
+        """The flag by which the program that made the store is told where it is."""
+        return "out_store" if self.config.kind == "evaluation" else "store"
 
     @property
     def keeps_networks(self) -> bool:
@@ -83,7 +88,7 @@ class Head:
             return f"what made it (Python that called Store.create), for trials {start}:{stop}"
         # An import always imports all trials.
         trials = [] if self.config.kind == "import" else [f"--trials={start}:{stop}"]
-        return shlex.join(["tfmem", *self.command, f"--store={store}", *trials])
+        return shlex.join(["tfmem", *self.command, f"--{self.flag}={store}", *trials])
 
     def to_make_again(self, store: epath.Path) -> str:
         """Returns the shell commands that ask for the same trials again."""

@@ -95,7 +95,8 @@ class Store:
             if different := head.different(made, head.read(path)):
                 raise StoreError(
                     f"{path} holds trials of another configuration (given here and stored there): "
-                    f"{'; '.join(different)}; give another --store, or the flags it was made with"
+                    f"{'; '.join(different)}",
+                    f"give another --{made.flag}, or the flags it was made with",
                 )
         else:
             there = cls(path, made, dataset)
@@ -105,7 +106,7 @@ class Store:
                 raise StoreError(
                     f"{path} has no {head.NAME}, and {len(others):,} of its {len(numbers):,} "
                     "trials were made with another configuration or dataset than is given here",
-                    "give the flags that they were made with, or another --store",
+                    f"give the flags that they were made with, or another --{made.flag}",
                 )
             head.write(path, made)
         (path / "trials").mkdir(parents=True, exist_ok=True)
@@ -352,7 +353,9 @@ class Store:
                 on_trial(number)
         return found
 
-    def missing_trials(self, trials: range) -> tuple[list[int], dict[int, DamagedFileError]]:
+    def missing_trials(
+        self, trials: Sequence[int]
+    ) -> tuple[list[int], dict[int, DamagedFileError]]:
         """Returns those of the trials that have to be trained, and the damaged ones among them.
 
         Raises:

@@ -34,7 +34,7 @@ class Network:
     Attributes:
       weights: all of them, those that are not trained too, in the order of the model.
       stacked: whether the network was one of a stack (`training.stacked`).
-      jit_compile: whether XLA compiled a network that was not.
+      jit_compile: whether XLA compiled the evaluation of a network that was not.
     """
 
     weights: Sequence[np.ndarray]

@@ -21,7 +21,7 @@ from tfmem.training.checkpoints import Checkpoint, Checkpoints
 from tfmem.training.executions import Executions
 from tfmem.training.failures import Failed
 from tfmem.training.problem import Problem
-from tfmem.training.protocol import Progress, require_fits
+from tfmem.training.protocol import Progress
 
 _TRAINING_PASSES = 3  # What a training step costs, in evaluations of as many examples, about.
 
@@ -298,10 +298,13 @@ class FitTrainer:
             return None
         return Network(_values(self._network.weights), False, self._jit_compile)
 
+    @property
+    def weight_shapes(self) -> list[tuple[int, ...]]:
+        return [tuple(variable.shape) for variable in self._network.weights]
+
     def evaluate(self, networks: Sequence[Network]) -> list[tuple[np.ndarray, np.ndarray]]:
         found = []
         for network in networks:
-            require_fits(network, [variable.shape for variable in self._network.weights])
             for variable, value in zip(self._network.weights, network.weights, strict=True):
                 variable.assign(value)
             found.append(self._evaluate(splits=("test",)))

@@ -44,28 +44,17 @@ class Trainer(Protocol):
           ValueError: an input is not what it should be.
         """
 
+    @property
+    def weight_shapes(self) -> list[tuple[int, ...]]:
+        """Of the weights of a network, in the order of the model."""
+
     def evaluate(self, networks: Sequence[Network]) -> list[tuple[np.ndarray, np.ndarray]]:
         """Returns what trained networks make of the test examples, to the bit as after training.
+
+        Args:
+          networks: with weights of `weight_shapes`.
 
         Returns:
           Of each network the predicted labels, uint16 [n'], and the probabilities of the true ones,
           float16 [n'], nan where a logit is not finite.
-
-        Raises:
-          ValueError: a network is another model's.
         """
-
-
-def require_fits(network: Network, shapes: Iterable[Iterable[int]]) -> None:
-    """Raises ValueError, with both shapes, if a network is none of a model.
-
-    Args:
-      network: of a trial.
-      shapes: of the weights of the model.
-    """
-    found, expected = [weight.shape for weight in network.weights], list(map(tuple, shapes))
-    if len(found) != len(expected):
-        raise ValueError(f"{len(found)} weights, and its model has {len(expected)}")
-    for index, (shape, own) in enumerate(zip(found, expected, strict=True)):
-        if shape != own:
-            raise ValueError(f"weight {index} has shape {shape}, and its model's has {own}")

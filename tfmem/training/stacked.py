@@ -26,7 +26,7 @@ from tfmem.training import batches, optimizers
 from tfmem.training.checkpoints import Checkpoints
 from tfmem.training.failures import Failed
 from tfmem.training.problem import Problem
-from tfmem.training.protocol import Progress, require_fits
+from tfmem.training.protocol import Progress
 
 # On a CPU, a stack is as many trials as work within these bytes, at most 8: that is 8 trials of 38
 # thousand weights on batches of 64, and one trial of 205 thousand on 512 representations of 2,048.
@@ -224,11 +224,13 @@ class StackedTrainer:
         if not self._keep_networks:
             return None
         arrays = [weight.numpy() for weight in self._turn(weights)]
-        return [Network(values, True, True) for values in map(list, zip(*arrays, strict=True))]
+        return [Network(values, True, False) for values in map(list, zip(*arrays, strict=True))]
+
+    @property
+    def weight_shapes(self) -> list[tuple[int, ...]]:
+        return [tuple(variable.shape) for variable in self._model.weights]
 
     def evaluate(self, networks: Sequence[Network]) -> list[tuple[np.ndarray, np.ndarray]]:
-        for network in networks:
-            require_fits(network, [variable.shape for variable in self._model.weights])
         found: list[tuple[np.ndarray, np.ndarray]] = []
         for first in range(0, len(networks), self._stack_size):
             stack = (network.weights for network in networks[first : first + self._stack_size])

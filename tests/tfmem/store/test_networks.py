@@ -42,7 +42,8 @@ def store(tmp_path, tiny, tiny_config, trial):
 def test_a_network_as_it_was(store, trial):
     assert_same_network(store.networks.read(store.read(3)), trial.network)
     with np.load(store.path / "networks" / "trial-000003.npz", allow_pickle=False) as found:
-        assert found["trial"] == 3 and found["count"] == 4
+        assert found["trial"] == 3
+        assert found["count"] == 4
         np.testing.assert_array_equal(found["weight_0"], trial.network.weights[0])
     kept = store.networks.check(store.read(3))
     assert kept.shapes == ((16, 8), (), (4,), (0, 2))
@@ -140,7 +141,8 @@ def test_whether_networks_are_kept_is_no_part_of_the_trials(store):
     assert not store.head.keeps_networks
     store.keep_networks(True)
     for found in (store, Store.open(store.path)):
-        assert found.head.keeps_networks and found.head.digest == digest
+        assert found.head.keeps_networks
+        assert found.head.digest == digest
         assert found.command(0, 2) == (
             f"tfmem train_trials --keep_networks --store={store.path} --trials=0:2"
         )

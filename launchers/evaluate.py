@@ -11,6 +11,7 @@ the same, to the bit, as if the trials had been trained with that test set. Tria
 there are skipped, so the same command continues after an interruption.
 """
 
+import itertools
 import os
 from collections.abc import Iterator, Sequence
 
@@ -147,18 +148,20 @@ def evaluate(
 
     out = opened() if Store.exists(FLAGS.out_store) else None
     missing = left(out, numbers) if out else numbers
-    if missing:
-        quiet.import_tensorflow()
-        from tfmem.training.evaluation import Evaluator
+    if out and not missing:
+        return out
+    quiet.import_tensorflow()
+    from tfmem.training.evaluation import Evaluator
 
-        evaluator = Evaluator(config, dataset, FLAGS.strategy)
-        with program.progress_bar(len(missing), "networks evaluated") as advance:
-            for trial in evaluator.run(trained(source, missing)):
-                out = out or opened()
-                out.write(trial)
-                advance(1)
-    if out is None:
-        raise ValueError(f"no network of {source.path} can be read: nothing was evaluated")
+    found = Evaluator(config, dataset, FLAGS.strategy).run(trained(source, missing))
+    first = list(itertools.islice(found, 1))
+    if not first:
+        raise ValueError(f"no network of {source.path} that is left to evaluate can be read")
+    out = out or opened()
+    with program.progress_bar(len(missing), "networks evaluated") as advance:
+        for trial in itertools.chain(first, found):
+            out.write(trial)
+            advance(1)
     return out
 
 

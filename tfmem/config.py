@@ -326,9 +326,9 @@ def identity(config: Config, defaults: bool = False) -> dict[str, Any]:
             continue
         nested = isinstance(value, ExperimentConfig)
         values[field.name] = identity(value, defaults) if nested else value
-    for field, kind in itertools.product(_DATASETS, _CONTENT_ONLY):
-        if values.get(field, "").startswith(kind):
-            values[field] = kind
+    for name, kind in itertools.product(_DATASETS, _CONTENT_ONLY):
+        if values.get(name, "").startswith(kind):
+            values[name] = kind
     if values.get("model_source"):
         # Where the file lies does not matter; the function in it does.
         values["model"] = values["model"].rpartition(":")[2]

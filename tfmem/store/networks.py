@@ -4,12 +4,13 @@ A network is on the disk before its trial is, and says which trial it belongs to
 that have trained the same one, each may have left a network, and the store has the trial of one.
 """
 
+import collections
 import contextlib
 import dataclasses
 import hashlib
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 from etils import epath
@@ -97,6 +98,27 @@ class Networks:
             shapes = tuple(archive[_weight(index)].shape for index in range(count))
             return Kept(atomic.size_and_time(self.path(trial.number))[0], shapes)
 
+    def unsound(self, trials: Iterable[Trial]) -> tuple[int, dict[int, DamagedFileError]]:
+        """Reads the networks of trials, which are there.
+
+        Returns:
+          How many bytes those have that are sound, and what is wrong with each other one: it is
+          damaged, or its weights have other shapes than those of most trials.
+        """
+        found: dict[int, Kept] = {}
+        damaged: dict[int, DamagedFileError] = {}
+        for trial in trials:
+            try:
+                found[trial.number] = self.check(trial)
+            except DamagedFileError as error:
+                damaged[trial.number] = error
+        shapes = collections.Counter(kept.shapes for kept in found.values()).most_common(1)
+        for number, kept in list(found.items()):
+            if kept.shapes != shapes[0][0]:
+                damaged[number] = self._damaged(number, "its weights have other shapes than others")
+                del found[number]
+        return sum(kept.size for kept in found.values()), damaged
+
     @contextlib.contextmanager
     def _opened(self, trial: Trial) -> Iterator[tuple[npz.Archive, int]]:
         """Opens the network of a trial; yields its arrays, and how many weights it has.
@@ -111,10 +133,14 @@ class Networks:
                 self._require_of(trial, archive)
                 yield archive, int(archive["count"])
         except (ValueError, KeyError, TypeError, OSError) as error:
-            check = shlex.join(["tfmem", "check_store", f"--store={self._store}", "--quarantine"])
-            raise DamagedFileError(
-                f"{path} is damaged ({reason(error)})", f"to move it aside, run: {check}"
-            ) from error
+            why = reason(error).removeprefix(f"{path}: ").removeprefix(f"{path} ")
+            raise self._damaged(trial.number, why) from error
+
+    def _damaged(self, number: int, why: str) -> DamagedFileError:
+        check = shlex.join(["tfmem", "check_store", f"--store={self._store}", "--quarantine"])
+        return DamagedFileError(
+            f"{self.path(number)} is damaged ({why})", f"to move it aside, run: {check}"
+        )
 
     def _require_of(self, trial: Trial, archive: npz.Archive) -> None:
         """Raises ValueError if an archive has another network than the trial's."""

@@ -50,10 +50,8 @@ class Evaluator:
         """Returns what trained such networks; it is made once."""
         how = stacked, jit_compile
         if how not in self._trainers:
-            options = trainers.Options(jit_compile=jit_compile)
-            if not stacked:
-                how_alone = dict(stack=trainers.STACK_NONE, strategy=self._strategy)
-                options = dataclasses.replace(options, **how_alone)
+            alone = trainers.Options(trainers.STACK_NONE, self._strategy, jit_compile)
+            options = trainers.Options() if stacked else alone
             made = trainers.make_trainer(self._config.experiment, self._dataset, options)
             self._trainers[how] = made
         return self._trainers[how]

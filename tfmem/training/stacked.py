@@ -219,10 +219,10 @@ class StackedTrainer:
             stop.set()  # Where this generator is left early, the stacks in training are dropped.
             pool.shutdown(wait=True, cancel_futures=True)
 
-    def _networks_of(self, weights: list[tf.Tensor]) -> list[Network] | None:
+    def _networks_of(self, weights: list[tf.Tensor]) -> Sequence[Network | None]:
         """Returns what is kept of the networks of a stack."""
         if not self._keep_networks:
-            return None
+            return [None] * weights[0].shape[0]
         arrays = [weight.numpy() for weight in self._turn(weights)]
         return [Network(values, True, False) for values in map(list, zip(*arrays, strict=True))]
 
@@ -284,7 +284,7 @@ class StackedTrainer:
             found = predicted[row], probability[row]
             try:
                 trial = self._problem.to_trial(number, subset, *found, seconds)
-                results.append(dataclasses.replace(trial, network=networks and networks[row]))
+                results.append(dataclasses.replace(trial, network=networks[row]))
             except Exception as error:
                 results.append(Failed(number, error))
         return results

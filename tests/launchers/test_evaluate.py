@@ -355,3 +355,17 @@ def test_whether_networks_are_kept_is_noted_in_the_store(kept, made):
     networks = Store.open(kept).networks
     ways = [networks.read(store.read(number)).stacked for number in (6, 8)]
     assert ways == [True, False]
+
+
+def test_tables_of_other_columns(tmp_path):
+    rows = [f"{i},{-i},{i % 2},{'test' if i > 20 else 'train'}" for i in range(30)]
+    for name, head in (("a", "x,y"), ("turned", "y,x"), ("one", "x,id")):
+        text = "\n".join([f"{head},label,split", *rows])
+        (tmp_path / f"{name}.csv").write_text(text)
+    a, turned, one = (f"csv:{tmp_path}/{name}.csv" for name in ("a", "turned", "one"))
+    train(tmp_path / "kept", a, "--trials=0:1", "--keep_networks")
+    out = tmp_path / "out"
+    done = evaluate(tmp_path / "kept", turned, out, check=False)
+    assert_refused(done, f"{turned} has the column y where {a} has x: expected the same", out)
+    done = evaluate(tmp_path / "kept", one, out, check=False)
+    assert_refused(done, f"{one} has 1 columns of features, and {a} 2", out)

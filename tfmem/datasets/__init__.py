@@ -52,36 +52,37 @@ class Source(NamedTuple):
     Attributes:
       which: what follows the colon, as help texts call it.
       what: what that is, in one line.
-      load: takes it, data_dir, image_size and test_share.
+      load: takes it, data_dir, image_size, test_share, and whether a split that is alone stands for
+        both.
     """
 
     which: str
     what: str
-    load: Callable[[str, str | None, int | None, float], ImageDataset]
+    load: Callable[[str, str | None, int | None, float, bool], ImageDataset]
 
 
 SOURCES: Mapping[str, Source] = {
     "tfds": Source(
         "NAME",
         "any TFDS dataset with an image and a label, such as tfds:emnist/letters",
-        lambda which, data_dir, size, share: tfds.load(
-            which, data_dir, size, share, given=f"tfds:{which}"
+        lambda which, data_dir, size, share, alone: tfds.load(
+            which, data_dir, size, share, f"tfds:{which}", alone
         ),
     ),
     "folder": Source(
         "PATH",
         "images in PATH/train/CLASS and PATH/test/CLASS",
-        lambda which, data_dir, size, share: folder.load(which, size, share),
+        lambda which, data_dir, size, share, alone: folder.load(which, size, share, alone),
     ),
     "npz": Source(
         "PATH",
         "a file with x_train, y_train, x_test and y_test, or MedMNIST's names",
-        lambda which, data_dir, size, share: arrays.load(which, size, share),
+        lambda which, data_dir, size, share, alone: arrays.load(which, size, share, alone),
     ),
     "csv": Source(
         "PATH[:COLUMN]",
         "a table of numbers with a column of labels: label, or COLUMN",
-        lambda which, data_dir, size, share: tables.load(which, share),
+        lambda which, data_dir, size, share, alone: tables.load(which, share, alone),
     ),
 }
 
@@ -168,9 +169,16 @@ def load(
 
 
 def _read(
-    name: str, data_dir: str | None, image_size: int | None, test_share: float
+    name: str,
+    data_dir: str | None,
+    image_size: int | None,
+    test_share: float = 0.0,
+    alone: bool = False,
 ) -> ImageDataset:
-    """Returns the dataset of that name as it is, but for the size of its images; see `load`."""
+    """Returns the dataset of that name as it is, but for the size of its images; see `load`.
+
+    If `alone`, a dataset may have one split, which stands for both.
+    """
     require_known(name)
     if image_size is not None and image_size < 1:
         raise ValueError(f"image_size is {image_size}, expected 1 pixel or more")
@@ -184,7 +192,7 @@ def _read(
         found = LOADERS[name](data_dir, image_size)
     else:
         kind, _, which = name.partition(":")
-        found = SOURCES[kind].load(which, data_dir, image_size, test_share)
+        found = SOURCES[kind].load(which, data_dir, image_size, test_share, alone)
     if image_size is not None and not found.has_images:
         raise ValueError(f"--image_size={image_size} is for images, and {name} has features")
     return found
@@ -208,7 +216,8 @@ def load_for(
     """
     dataset = _read(config.dataset, data_dir, config.image_size, config.test_share)
     if isinstance(config, EvaluationConfig):
-        other = _read(config.test_dataset, data_dir, config.image_size, test_share=0.0)
+        tables.require_same_columns(config.dataset, config.test_dataset)
+        other = _read(config.test_dataset, data_dir, config.image_size, alone=True)
         dataset = with_test_split_of(other, dataset)
     dataset = features.ready(dataset, config.standardize)
     if config.kind == "import":

@@ -4,6 +4,7 @@ import dataclasses
 from typing import TypeVar
 
 import numpy as np
+from absl import logging
 
 from tfmem import seeds
 from tfmem.datasets.base import (
@@ -125,7 +126,8 @@ def with_test_split_of(other: ImageDataset, dataset: ImageDataset) -> ArrayDatas
     Classes go by their names: if the other has them in another order, its labels are turned.
 
     Args:
-      other: of the same classes, with images or features of the same shape and scale.
+      other: of the same classes, with images or features of the same shape and scale. It may have a
+        test split alone, which then is both of its splits.
       dataset: features of both are as they were read, not standardized.
 
     Raises:
@@ -149,8 +151,17 @@ def with_test_split_of(other: ImageDataset, dataset: ImageDataset) -> ArrayDatas
 
 
 def _require_same_classes(other: Dataset, dataset: Dataset) -> None:
-    """Raises ValueError, with the classes that one alone has, unless all have the same names."""
-    if sorted(other.class_names) == sorted(dataset.class_names):
+    """Raises ValueError, with the classes that one alone has, unless all have the same names.
+
+    A test split that is alone shows only the classes that it has, and may lack some: a warning says
+    so.
+    """
+    names, known = sorted(other.class_names), sorted(dataset.class_names)
+    if names == known:
+        return
+    if other.train is other.test and set(names) <= set(known):
+        has = f"{len(names):,} of the {len(known):,} classes of {dataset.name}"
+        logging.warning("%s has examples of %s", other.name, has)
         return
     said = []
     for one, beside in ((other, dataset), (dataset, other)):

@@ -3,12 +3,13 @@ r"""Evaluates trained networks on another test set, without training anything.
     tfmem evaluate --store=STORE --dataset=npz:other.npz --out_store=OTHER [--trials=0:1000]
 
 STORE holds trials on random subsets and their networks: tfmem train_trials --keep_networks. The
-test split of --dataset is the other test set. It has the classes of the store's dataset and inputs
-of the same shape; images are resized and features standardized as those that were trained on. The
-new store holds the same trials: what they saw and what they predict of the training examples is
-copied, and the test examples are the other ones, whose influence is then estimated. The result is
-the same, to the bit, as if the trials had been trained with that test set. Trials that are already
-there are skipped, so the same command continues after an interruption.
+test split of --dataset is the other test set, or all of it, if it has but one split. It has the
+classes of the store's dataset and inputs of the same shape; images are resized and features
+standardized as those that were trained on. The new store holds the same trials: what they saw and
+what they predict of the training examples is copied, and the test examples are the other ones,
+whose influence is then estimated. The result is the same, to the bit, as if the trials had been
+trained with that test set. Trials that are already there are skipped, so the same command continues
+after an interruption.
 """
 
 import itertools
@@ -186,7 +187,7 @@ if __name__ == "__main__":
         )
         text = "The dataset whose test split they are evaluated on"
         arguments.define_dataset(text, required=True)
-        text = "Directory of the store that is made of them; or of what of it is already there."
+        text = "Directory of the new store; made if it is not there."
         arguments.define_path("out_store", text, required=True)
         arguments.define_data_dir()
         text = "Go on without trials that are damaged or have no network, and say which."

@@ -8,7 +8,9 @@ What programs left behind that were killed is removed: temporary files, and clai
 that a launch has given up are named with their logs. --quarantine moves damaged files to
 STORE/quarantine, so that their trials are missing; before a damaged archive goes, its sound trials
 are merged into a new one. Trials that are whole but of another configuration are moved likewise,
-unless they are the more: then experiment.json is what is wrong, and named. --watch reads no trial,
+unless they are the more: then experiment.json is what is wrong, and named. Networks that are kept
+are read too, and counted. A trial whose network is damaged is as sound as before; --quarantine
+moves the network, and the trial has none. --watch reads no trial,
 and shows how far they are until the last one is stored or given up, whoever trains them. Exit code
 0 if the store is complete and sound, 1 if it is not. It is complete if it has --trials; without
 that, what the launches so far asked for.
@@ -19,12 +21,12 @@ from collections.abc import Mapping, Sequence
 
 from absl import flags
 
-from analysis.cli import arguments, program
+from analysis.cli import arguments, program, stores
 from launchers.cli import progress
 from tfmem.store import asked
 from tfmem.store.errors import DamagedFileError, told_apart
 from tfmem.store.store import Store
-from tfmem.words import runs
+from tfmem.words import counted, runs
 from tfmem.workers import claims, compaction, logs
 
 FLAGS = flags.FLAGS
@@ -56,7 +58,32 @@ def main() -> int:
             print(f"moved {path} to {target}")
         there = store.numbers()
         damaged = store.damaged(number for number in there if number in damaged)
-    return report(store, wanted, there, damaged)
+    code = report(store, wanted, there, damaged)
+    sound = [number for number in there if number not in damaged]
+    return max(code, check_networks(store, sound))
+
+
+def check_networks(store: Store, numbers: Sequence[int]) -> int:
+    """Prints which networks of sound trials are kept, and which are damaged; returns the exit code.
+
+    Those that are damaged are moved aside, if that is asked for.
+    """
+    kept = store.networks.numbers().intersection(numbers)
+    if not kept and not store.head.keeps_networks:
+        return 0
+    trials = stores.read(store, sorted(kept), "networks", delay=1)
+    size, damaged = store.networks.unsound(trials)
+    count = counted(len(kept) - len(damaged), "network is", "networks are")
+    print(f"{count} kept and sound, {size / 1e6:,.1f} MB")
+    for problem in damaged.values():
+        print(problem.what if FLAGS.quarantine else problem)
+    if FLAGS.quarantine:
+        for path, target in compaction.quarantine_networks(store, damaged):
+            print(f"moved {path} to {target}")
+        kept, damaged = kept - damaged.keys(), {}
+    if lacking := sorted(set(numbers) - kept):
+        print(f"trials without a network: {runs(lacking)}")
+    return 1 if damaged else 0
 
 
 def report(

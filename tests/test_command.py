@@ -37,6 +37,7 @@ REQUIRED = {
     "launchers.check_store": ["store"],
     "launchers.compact_store": ["store"],
     "launchers.demo": [],
+    "launchers.evaluate": ["store", "dataset", "out_store"],
     "launchers.import_trials": ["format", "source", "store"],
     "launchers.train_dynamics": ["experiment", "store"],
     "launchers.train_last_layer": ["experiment", "store"],

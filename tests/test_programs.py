@@ -12,7 +12,7 @@ from absl import flags, logging
 
 from tests.programs import ROOT, run_process, run_program, run_together
 
-# Those that train, and the demo and the benchmark, are run so where their stores are made.
+# Those that train, evaluate, the demo and the benchmark are run so where their stores are made.
 READING = {
     "analysis.estimate": "--store={trials} --out={out}/e.npz --influence=full",
     "analysis.select_pairs": "--estimates={estimates} --out={out}/p.npz",
@@ -36,6 +36,7 @@ PROGRAMS = [
     *READING,
     *(f"launchers.train_{name}" for name in ("trials", "last_layer", "removal", "turnover")),
     "launchers.train_dynamics",
+    "launchers.evaluate",
     "launchers.benchmark",
     "launchers.demo",
 ]

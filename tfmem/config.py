@@ -1,13 +1,15 @@
 """The frozen description of how trials are made: validated, and JSON both ways.
 
-A store holds one of six kinds of description: `ExperimentConfig` for trials on random subsets,
-`LastLayerConfig` for trials of the last layer alone, `RemovalConfig` for runs with examples
-removed, `TurnoverConfig` for models with turn-over dropout, `DynamicsConfig` for runs that are
-followed epoch by epoch, `ImportConfig` for trials that somebody else trained.
+A store holds one of seven kinds of description: `ExperimentConfig` for trials on random subsets,
+`EvaluationConfig` for the same on another test set, `LastLayerConfig` for trials of the last layer
+alone, `RemovalConfig` for runs with examples removed, `TurnoverConfig` for models with turn-over
+dropout, `DynamicsConfig` for runs that are followed epoch by epoch, `ImportConfig` for trials that
+somebody else trained.
 """
 
 import dataclasses
 import hashlib
+import itertools
 import json
 import typing
 from collections.abc import Mapping
@@ -55,6 +57,24 @@ class _OfExperiment:
     @property
     def model(self) -> str:
         return self.experiment.model
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluationConfig(_OfExperiment):
+    """Trials on random subsets whose networks were evaluated on another test set.
+
+    Attributes:
+      experiment: how they were trained, and on what.
+      test_dataset: name in `tfmem.datasets` of the dataset whose test split they were evaluated on.
+    """
+
+    test_dataset: str
+
+    kind: ClassVar[Literal["evaluation"]] = "evaluation"
+
+    @property
+    def num_trials(self) -> int:
+        return self.experiment.num_trials
 
 
 @dataclasses.dataclass(frozen=True)
@@ -240,13 +260,14 @@ class ImportConfig:
     standardize: ClassVar[bool] = False
 
 
-_OnExperiment = LastLayerConfig | RemovalConfig | TurnoverConfig | DynamicsConfig
+_OnExperiment = EvaluationConfig | LastLayerConfig | RemovalConfig | TurnoverConfig | DynamicsConfig
 TrainedConfig = ExperimentConfig | _OnExperiment
 Config = ExperimentConfig | ImportConfig | _OnExperiment
 _Trained = TypeVar("_Trained", bound=TrainedConfig)
 _KINDS = {cls.kind: cls for cls in typing.get_args(Config)}
 _ABSENT = "(absent)"  # A field that the other kind of config has.
 _NESTED = ("experiment", "network")  # Fields that are experiments.
+_DATASETS = ("dataset", "test_dataset")
 # Datasets that are known by their content: where it lies does not matter.
 _CONTENT_ONLY = ("folder:", "npz:", "csv:")
 
@@ -305,9 +326,9 @@ def identity(config: Config, defaults: bool = False) -> dict[str, Any]:
             continue
         nested = isinstance(value, ExperimentConfig)
         values[field.name] = identity(value, defaults) if nested else value
-    for kind in _CONTENT_ONLY:
-        if values.get("dataset", "").startswith(kind):
-            values["dataset"] = kind
+    for name, kind in itertools.product(_DATASETS, _CONTENT_ONLY):
+        if values.get(name, "").startswith(kind):
+            values[name] = kind
     if values.get("model_source"):
         # Where the file lies does not matter; the function in it does.
         values["model"] = values["model"].rpartition(":")[2]

@@ -66,9 +66,10 @@ def define_path(name: str, text: str, required: bool = False, default: str | Non
     flags.DEFINE(PathParser(), name, default, text, required=required)
 
 
-def define_dataset(text: str, default: str | None = None) -> None:
+def define_dataset(text: str, default: str | None = None, required: bool = False) -> None:
     """Defines --dataset; `text` says what it is for."""
-    flags.DEFINE(_Dataset(), "dataset", default, f"{text}: {datasets.known()}.")
+    help_text = f"{text}: {datasets.known()}."
+    flags.DEFINE(_Dataset(), "dataset", default, help_text, required=required)
 
 
 def define_own(name: str, text: str, required: bool = False) -> None:

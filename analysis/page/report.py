@@ -12,6 +12,7 @@ from analysis.estimates.values import PROBABILITY, Estimates
 from analysis.measures import settling
 from analysis.measures.votes import NoPredictionsError, Votes, held_out_votes
 from tfmem import datasets, experiments
+from tfmem.config import EvaluationConfig
 from tfmem.datasets import Dataset
 from tfmem.disk import atomic
 from tfmem.store import parts
@@ -68,6 +69,9 @@ def make_report(
     if trials is None:
         trials = store.load(numbers, on_trial=lambda number: progress(1))
     dataset, notes = _with_images(store, data_dir)
+    if isinstance(store.config, EvaluationConfig):
+        other = datasets.short_name(store.config.test_dataset)
+        notes.append(f"The test examples are those of {other}, on which the models were evaluated.")
     if given is None:
         shown = estimates = estimates or estimators.estimate(trials)
     else:

@@ -15,7 +15,7 @@ from analysis.measures import agreement, removal
 from analysis.paper import numbers, published
 from analysis.paper.rows import Findings
 from tfmem import datasets, experiments, words
-from tfmem.config import ImportConfig, LastLayerConfig, RemovalConfig
+from tfmem.config import EvaluationConfig, ImportConfig, LastLayerConfig, RemovalConfig
 from tfmem.recipe import ExperimentConfig
 from tfmem.store import representations
 from tfmem.store.store import Store
@@ -24,6 +24,7 @@ _OF_ARCHITECTURES = "cifar100"  # Sec. 3.5: the dataset that they are compared o
 _STORES_OF = {
     **HOLDS,
     ExperimentConfig.kind: "trials",
+    EvaluationConfig.kind: "trials evaluated on another test set",
     ImportConfig.kind: "imported trials",
     LastLayerConfig.kind: "trials of the last layer",
     RemovalConfig.kind: "removal runs",

@@ -25,6 +25,7 @@ _JOBS: Mapping[str, tuple[str, ...]] = {
         "launchers.check_store",
         "launchers.compact_store",
         "launchers.import_trials",
+        "launchers.evaluate",
     ),
     "Estimate": ("analysis.estimate", "analysis.select_pairs", "analysis.convergence"),
     "Compare and judge": (

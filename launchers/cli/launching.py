@@ -47,7 +47,7 @@ _OF_ONE_LAUNCH = {
 Train = Callable[[Store, range, Sequence[int]], Outcome]
 
 
-def command(name: str) -> list[str]:
+def command(name: str, without: Iterable[str] = _OF_ONE_LAUNCH) -> list[str]:
     """Returns a program and the flags that it was given, as `Store.create` keeps them.
 
     Paths are absolute, so that the command does the same from any directory.
@@ -56,7 +56,7 @@ def command(name: str) -> list[str]:
         arguments.serialize(FLAGS[flag])
         for flag in FLAGS
         if FLAGS[flag].present
-        and flag not in _OF_ONE_LAUNCH
+        and flag not in without
         and not (FLAGS.find_module_defining_flag(flag) or "").startswith("absl.")
     ]
     return [name, *given]

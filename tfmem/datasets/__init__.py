@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from tfmem import words
-from tfmem.config import Config, LastLayerConfig
+from tfmem.config import Config, EvaluationConfig, LastLayerConfig
 from tfmem.datasets import annotations, arrays, digits, features, folder, imagenet, tables, tfds
 from tfmem.datasets.annotations import Annotations
 from tfmem.datasets.base import (
@@ -25,6 +25,7 @@ from tfmem.datasets.variants import (
     limit_candidates,
     replace_labels,
     train_on_test_too,
+    with_test_split_of,
 )
 from tfmem.disk import atomic
 
@@ -33,7 +34,7 @@ __all__ += ["Annotations", "Source", "Split", "StreamedDataset", "corrupt_labels
 __all__ += ["load_for", "located", "needs_download", "numbered_ids", "require_in_memory"]
 __all__ += ["require_known", "require_same_ids", "require_same_labels", "short_name"]
 __all__ += ["train_on_test_too"]
-__all__ += ["uses_tensorflow"]
+__all__ += ["uses_tensorflow", "with_test_split_of"]
 
 _TFDS = ("mnist", "fashion_mnist", "cifar10", "cifar100")
 
@@ -51,36 +52,37 @@ class Source(NamedTuple):
     Attributes:
       which: what follows the colon, as help texts call it.
       what: what that is, in one line.
-      load: takes it, data_dir, image_size and test_share.
+      load: takes it, data_dir, image_size, test_share, and whether a split that is alone stands for
+        both.
     """
 
     which: str
     what: str
-    load: Callable[[str, str | None, int | None, float], ImageDataset]
+    load: Callable[[str, str | None, int | None, float, bool], ImageDataset]
 
 
 SOURCES: Mapping[str, Source] = {
     "tfds": Source(
         "NAME",
         "any TFDS dataset with an image and a label, such as tfds:emnist/letters",
-        lambda which, data_dir, size, share: tfds.load(
-            which, data_dir, size, share, given=f"tfds:{which}"
+        lambda which, data_dir, size, share, alone: tfds.load(
+            which, data_dir, size, share, f"tfds:{which}", alone
         ),
     ),
     "folder": Source(
         "PATH",
         "images in PATH/train/CLASS and PATH/test/CLASS",
-        lambda which, data_dir, size, share: folder.load(which, size, share),
+        lambda which, data_dir, size, share, alone: folder.load(which, size, share, alone),
     ),
     "npz": Source(
         "PATH",
         "a file with x_train, y_train, x_test and y_test, or MedMNIST's names",
-        lambda which, data_dir, size, share: arrays.load(which, size, share),
+        lambda which, data_dir, size, share, alone: arrays.load(which, size, share, alone),
     ),
     "csv": Source(
         "PATH[:COLUMN]",
         "a table of numbers with a column of labels: label, or COLUMN",
-        lambda which, data_dir, size, share: tables.load(which, share),
+        lambda which, data_dir, size, share, alone: tables.load(which, share, alone),
     ),
 }
 
@@ -163,6 +165,20 @@ def load(
         less than 1 or for features, standardize is for images, or the dataset has a second split
         and there is a test_share.
     """
+    return features.ready(_read(name, data_dir, image_size, test_share), standardize)
+
+
+def _read(
+    name: str,
+    data_dir: str | None,
+    image_size: int | None,
+    test_share: float = 0.0,
+    alone: bool = False,
+) -> ImageDataset:
+    """Returns the dataset of that name as it is, but for the size of its images; see `load`.
+
+    If `alone`, a dataset may have one split, which stands for both.
+    """
     require_known(name)
     if image_size is not None and image_size < 1:
         raise ValueError(f"image_size is {image_size}, expected 1 pixel or more")
@@ -176,10 +192,10 @@ def load(
         found = LOADERS[name](data_dir, image_size)
     else:
         kind, _, which = name.partition(":")
-        found = SOURCES[kind].load(which, data_dir, image_size, test_share)
+        found = SOURCES[kind].load(which, data_dir, image_size, test_share, alone)
     if image_size is not None and not found.has_images:
         raise ValueError(f"--image_size={image_size} is for images, and {name} has features")
-    return features.ready(found, standardize)
+    return found
 
 
 def load_for(
@@ -195,10 +211,15 @@ def load_for(
 
     Raises:
       ValueError: as `load`, `corrupt_labels`, `train_on_test_too`, `annotations.read_labels` and
-        `annotations.read_candidates`, or images of features are to be cropped or flipped.
+        `annotations.read_candidates`, or images of features are to be cropped or flipped. Or, where
+        the test split is another dataset's, as `with_test_split_of`.
     """
-    how = config.image_size, config.test_share, config.standardize
-    dataset = load(config.dataset, data_dir, *how)
+    dataset = _read(config.dataset, data_dir, config.image_size, config.test_share)
+    if isinstance(config, EvaluationConfig):
+        tables.require_same_columns(config.dataset, config.test_dataset)
+        other = _read(config.test_dataset, data_dir, config.image_size, alone=True)
+        dataset = with_test_split_of(other, dataset)
+    dataset = features.ready(dataset, config.standardize)
     if config.kind == "import":
         return dataset
     trained = config.network if isinstance(config, LastLayerConfig) else config.experiment

@@ -12,7 +12,9 @@ _NAMES = (("x_{}", "y_{}"), ("{}_images", "{}_labels"))
 _CLASSES = "class_names"
 
 
-def load(path: str, image_size: int | None = None, test_share: float = 0.0) -> base.ArrayDataset:
+def load(
+    path: str, image_size: int | None = None, test_share: float = 0.0, alone: bool = False
+) -> base.ArrayDataset:
     """Returns the dataset of an npz file.
 
     It has `x_train`, `y_train`, `x_test` and `y_test`, or `train_images`, `train_labels`,
@@ -26,13 +28,14 @@ def load(path: str, image_size: int | None = None, test_share: float = 0.0) -> b
       path: on any file system that `etils.epath` knows.
       image_size: the side to which images are resized, or None.
       test_share: of each class's examples that are held out, in [0, 1); see `variants.hold_out`.
+      alone: whether a split that is alone stands for both.
 
     Raises:
       ValueError: it is no such file.
     """
     file = epath.Path(path).expanduser()
     with npz.open_npz(file) as archive:
-        names = _find_arrays(file, archive.files, test_share)
+        names = _find_arrays(file, archive.files, test_share, alone)
         inputs = {of: _inputs(archive[own[0]], f"{file}: {own[0]}") for of, own in names.items()}
         given = {
             name: _texts(archive[name], f"{file}: {name}")
@@ -66,7 +69,8 @@ def load(path: str, image_size: int | None = None, test_share: float = 0.0) -> b
     class_names = tuple(known or found.names or map(str, range(found.num_classes)))
     try:
         parts = [base.ArraySplit(*split) for split in splits]
-        train, test = variants.hold_out(parts[0], test_share) if test_share else parts
+        first, last = parts[0], parts[-1]
+        train, test = variants.hold_out(first, test_share) if test_share else (first, last)
         pixel_max = 255 if train.images.dtype == np.uint8 else None
         return base.ArrayDataset(f"npz:{path}", train, test, class_names, pixel_max)
     except ValueError as error:
@@ -74,7 +78,7 @@ def load(path: str, image_size: int | None = None, test_share: float = 0.0) -> b
 
 
 def _find_arrays(
-    file: epath.Path, there: list[str], test_share: float
+    file: epath.Path, there: list[str], test_share: float, alone: bool
 ) -> dict[str, tuple[str, str]]:
     """Returns the names of the images and the labels of the one or two splits to read.
 
@@ -99,8 +103,10 @@ def _find_arrays(
                 f"{file} has {name}: --test_share={test_share:g} is for files without a second "
                 "split"
             )
-        if not missing(of_train) and (second or test_share):
+        if not missing(of_train) and (second or test_share or alone):
             return of_train | (second or {})
+        if second and alone:
+            return second
     splits = ("train",) if test_share else ("train", "test")
     wanted = [named(style, *splits) for style in _NAMES]
     nearest = min(wanted, key=lambda names: len(missing(names)))

@@ -23,7 +23,9 @@ class _File:
     label: int
 
 
-def load(path: str, image_size: int | None = None, test_share: float = 0.0) -> base.ArrayDataset:
+def load(
+    path: str, image_size: int | None = None, test_share: float = 0.0, alone: bool = False
+) -> base.ArrayDataset:
     """Returns the images of a folder.
 
     Classes are the sorted names of the folders in PATH/train. The second split is the first of
@@ -40,6 +42,7 @@ def load(path: str, image_size: int | None = None, test_share: float = 0.0) -> b
       path: on any file system that `etils.epath` knows.
       image_size: the side to which images are resized; None where all have one size.
       test_share: of each class's images that are held out, in [0, 1); see `variants.hold_out`.
+      alone: whether a split that is alone, or PATH/CLASS where there is none, stands for both.
 
     Raises:
       ValueError: the folder is not of that form, images cannot be read, or they differ in size and
@@ -48,7 +51,7 @@ def load(path: str, image_size: int | None = None, test_share: float = 0.0) -> b
     root = epath.Path(path).expanduser()
     if not root.is_dir():
         raise ValueError(f"{root} is not a folder; expected {root}/train/CLASS/IMAGE")
-    folders = _split_folders(root, test_share)
+    folders = _split_folders(root, test_share, alone)
     train_folder = folders[0]
     classes = _subfolders(train_folder)
     if not classes:
@@ -74,11 +77,13 @@ def load(path: str, image_size: int | None = None, test_share: float = 0.0) -> b
     if test_share:
         train, test = variants.hold_out(every, test_share)
     else:
-        train, test = every.take(slice(len(listed[0]))), every.take(slice(len(listed[0]), None))
+        train = test = every.take(slice(len(listed[0])))
+        if len(listed) > 1:
+            test = every.take(slice(len(listed[0]), None))
     return base.ArrayDataset(f"folder:{path}", train, test, tuple(classes), pixel_max=255)
 
 
-def _split_folders(root: epath.Path, test_share: float) -> list[epath.Path]:
+def _split_folders(root: epath.Path, test_share: float, alone: bool) -> list[epath.Path]:
     """Returns the folders of classes: of train and of test, or the one that is to be split."""
     there = {name.lower(): root / name for name in reversed(_subfolders(root))}
     train, test = (
@@ -94,6 +99,8 @@ def _split_folders(root: epath.Path, test_share: float) -> list[epath.Path]:
         return [train or root]
     if train and test:
         return [train, test]
+    if alone:
+        return [train or test or root]
     if test:
         raise ValueError(f"{root} has no folder train; expected {root}/train/CLASS/IMAGE")
     lacking = "no folder test" if train else "no folders train and test"

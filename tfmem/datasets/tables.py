@@ -42,7 +42,7 @@ class _Rows(NamedTuple):
     features: np.ndarray  # float64 [n, d]
 
 
-def load(which: str, test_share: float = 0.0) -> base.ArrayDataset:
+def load(which: str, test_share: float = 0.0, alone: bool = False) -> base.ArrayDataset:
     """Returns the rows of a csv file as examples whose features are float64 [n, d].
 
     The first line names the columns, and a comma, a semicolon or a tab is between them. Classes are
@@ -55,6 +55,7 @@ def load(which: str, test_share: float = 0.0) -> base.ArrayDataset:
       which: PATH, whose labels are the column `label`, or PATH:COLUMN; on any file system that
         `etils.epath` knows.
       test_share: of each class's rows that are held out, in [0, 1); see `variants.hold_out`.
+      alone: whether a split that is alone, or all rows without one, stands for both.
 
     Raises:
       ValueError: it is no such file; the message has the line and the column.
@@ -74,7 +75,7 @@ def load(which: str, test_share: float = 0.0) -> base.ArrayDataset:
     ids = np.array(rows.ids) if rows.ids else base.numbered_ids("row", len(labels))
     try:
         every = base.ArraySplit(labels, ids, rows.features)
-        train, test = _splits(every, rows, columns, file, test_share)
+        train, test = _splits(every, rows, columns, file, test_share, alone)
         return base.ArrayDataset(f"csv:{which}", train, test, names)
     except ValueError as error:
         prefix = "" if str(file) in str(error) else f"{file}: "
@@ -234,7 +235,12 @@ def _classes(
 
 
 def _splits(
-    every: base.ArraySplit, rows: _Rows, columns: _Columns, file: epath.Path, test_share: float
+    every: base.ArraySplit,
+    rows: _Rows,
+    columns: _Columns,
+    file: epath.Path,
+    test_share: float,
+    alone: bool,
 ) -> tuple[base.ArraySplit, base.ArraySplit]:
     """Returns the training and the test examples."""
     of_rows = [text.lower() for text in rows.splits] or ["train"] * len(every)
@@ -251,16 +257,45 @@ def _splits(
             f"{file} has rows whose {_SPLIT} is {second}: --test_share={test_share:g} is for "
             "tables without a second split"
         )
-    if not second and not test_share:
+    if not (second or test_share or alone):
         lacking = "has no column split" if columns.split is None else "has no rows of split test"
         raise ValueError(f"{file} {lacking}; expected train and test in it, or {_SHARE}")
     names = np.array(of_rows)
     train = every.take(np.isin(names, base.TRAIN_NAMES))
-    if not second:
+    if test_share:
         return variants.hold_out(train, test_share)
-    test = every.take(names == second)
-    left_out = len(every) - len(train) - len(test)
-    if left_out:
-        others = ", ".join(sorted(there - {*base.TRAIN_NAMES, second}))
-        logging.warning("%s: left out: %s of %s", file, counted(left_out, "row"), others)
-    return train, test
+    test = every.take(names == second) if second else train
+    others = there - {*base.TRAIN_NAMES, second}
+    if others:
+        left_out = counted(int(np.isin(names, list(others)).sum()), "row")
+        logging.warning("%s: left out: %s of %s", file, left_out, ", ".join(sorted(others)))
+    return (test if alone and not len(train) else train), test
+
+
+def require_same_columns(name: str, other: str) -> None:
+    """Raises ValueError if two datasets are tables of other features, or in another order.
+
+    Args:
+      name: of the dataset that is known, such as csv:PATH.
+      other: of the other one.
+    """
+    if not (name.startswith("csv:") and other.startswith("csv:")):
+        return
+    known, found = (_features_of(table.removeprefix("csv:")) for table in (name, other))
+    if len(known) != len(found):
+        raise ValueError(f"{other} has {len(found)} columns of features, and {name} {len(known)}")
+    for mine, theirs in zip(known, found, strict=True):
+        if mine != theirs:
+            raise ValueError(
+                f"{other} has the column {theirs} where {name} has {mine}: expected the same "
+                "columns of features in the same order"
+            )
+
+
+def _features_of(which: str) -> list[str]:
+    path, label = path_and_label(which)
+    file = epath.Path(path).expanduser()
+    first = _text(file).partition("\n")[0]
+    cells = next(csv.reader([first], delimiter=max(_SEPARATORS, key=first.count)), [])
+    columns = _columns(cells, file, label)
+    return [columns.names[place] for place in columns.features]

@@ -65,25 +65,30 @@ def prepare(builder: Any) -> None:
     builder.info.read_from_directory(builder.data_dir)  # Another process has written it.
 
 
-def split_names(builder: Any, test: tuple[str, ...] = ("test", "validation")) -> dict[str, str]:
+def split_names(
+    builder: Any, test: tuple[str, ...] = ("test", "validation"), alone: bool = False
+) -> dict[str, str]:
     """Returns TFDS's names of the splits `train` and `test` of a prepared dataset.
 
     Args:
       builder: of the dataset.
       test: what can be its test split; the first that is there is.
+      alone: whether one of the two may lack.
 
     Raises:
-      ValueError: it lacks one of the two.
+      ValueError: it lacks one of the two, or both.
     """
     there = list(builder.info.splits)
     found = next((name for name in test if name in there), None)
-    if "train" not in there or found is None:
+    names = {"train": "train" if "train" in there else None, "test": found}
+    has = {split: name for split, name in names.items() if name is not None}
+    if len(has) < (1 if alone else 2):
         raise ValueError(
             f"TFDS's {builder.name} has the splits {', '.join(there) or 'none'}, expected train, "
             f"and {' or '.join(test)}, or --test_share=0.2, which holds out a fifth of each class "
             "of train"
         )
-    return {"train": "train", "test": found}
+    return has
 
 
 def _require_one_split(builder: Any, test_share: float) -> None:
@@ -121,6 +126,7 @@ def load(
     image_size: int | None = None,
     test_share: float = 0.0,
     given: str | None = None,
+    alone: bool = False,
 ) -> base.ArrayDataset:
     """Returns a TFDS dataset.
 
@@ -137,6 +143,7 @@ def load(
       test_share: of each class's examples that are held out of train, in [0, 1), where there is no
         second split; see `variants.hold_out`.
       given: the name of the result, if it is another one.
+      alone: whether a split that is alone stands for both.
 
     Raises:
       ValueError: TFDS has no such dataset, it is no image classification, the data is not there
@@ -151,10 +158,11 @@ def load(
     prepare(builder)
     if test_share:
         _require_one_split(builder, test_share)
-    names = {"train": "train"} if test_share else split_names(builder)
+    names = {"train": "train"} if test_share else split_names(builder, alone=alone)
     with damage.reading(builder):
         parts = [_read(builder, name, image_size) for name in names.values()]
-    train, test = variants.hold_out(parts[0], test_share) if test_share else parts
+    first, last = parts[0], parts[-1]
+    train, test = variants.hold_out(first, test_share) if test_share else (first, last)
     class_names = tuple(builder.info.features["label"].names)
     return base.ArrayDataset(given or name, train, test, class_names, pixel_max=255)
 

@@ -4,13 +4,22 @@ import dataclasses
 from typing import TypeVar
 
 import numpy as np
+from absl import logging
 
 from tfmem import seeds
-from tfmem.datasets.base import ArrayDataset, ArraySplit, Dataset, ImageDataset, StreamedDataset
+from tfmem.datasets.base import (
+    ArrayDataset,
+    ArraySplit,
+    Dataset,
+    ImageDataset,
+    StreamedDataset,
+    require_in_memory,
+)
 
 _Dataset = TypeVar("_Dataset", bound=Dataset)
 # What is held out belongs to the dataset: it is the same whatever the seed of the trials.
 _HELD_OUT_SEED = 0
+_MOST_SHOWN = 5  # Names of classes in an error.
 
 
 def hold_out(examples: ArraySplit, share: float) -> tuple[ArraySplit, ArraySplit]:
@@ -109,6 +118,74 @@ def limit_candidates(dataset: _Dataset, candidates: np.ndarray) -> _Dataset:
         )
     split = dataclasses.replace(dataset.train, candidates=candidates)
     return dataclasses.replace(dataset, train=split)
+
+
+def with_test_split_of(other: ImageDataset, dataset: ImageDataset) -> ArrayDataset:
+    """Returns a dataset with the test examples of another one in place of its own.
+
+    Classes go by their names: if the other has them in another order, its labels are turned.
+
+    Args:
+      other: of the same classes, with images or features of the same shape and scale. It may have a
+        test split alone, which then is both of its splits.
+      dataset: features of both are as they were read, not standardized.
+
+    Raises:
+      ValueError: they do not fit, or one does not fit into memory; the message says how they
+        differ.
+    """
+    dataset, other = (require_in_memory(one, "another test set") for one in (dataset, other))
+    _require_same_classes(other, dataset)
+    train, test = dataset.train, other.test
+    if other.input_shape != dataset.input_shape or other.has_images != dataset.has_images:
+        given, known = (
+            f"{'images' if one.has_images else 'features'} of shape {one.input_shape}"
+            for one in (other, dataset)
+        )
+        raise ValueError(f"{other.name} has {given}, and {dataset.name} has {known}")
+    _require_same_scale(other, dataset)
+    places = {name: label for label, name in enumerate(dataset.class_names)}
+    turned = np.array([places[name] for name in other.class_names])
+    split = dataclasses.replace(test, labels=turned[test.labels])
+    return dataclasses.replace(dataset, train=train, test=split)
+
+
+def _require_same_classes(other: Dataset, dataset: Dataset) -> None:
+    """Raises ValueError, with the classes that one alone has, unless all have the same names.
+
+    A test split that is alone shows only the classes that it has, and may lack some: a warning says
+    so.
+    """
+    names, known = sorted(other.class_names), sorted(dataset.class_names)
+    if names == known:
+        return
+    if other.train is other.test and set(names) <= set(known):
+        has = f"{len(names):,} of the {len(known):,} classes of {dataset.name}"
+        logging.warning("%s has examples of %s", other.name, has)
+        return
+    said = []
+    for one, beside in ((other, dataset), (dataset, other)):
+        alone = [name for name in one.class_names if name not in beside.class_names]
+        shown = ", ".join([*map(repr, alone[:_MOST_SHOWN]), *["..."][: len(alone) > _MOST_SHOWN]])
+        said.append(
+            f"{one.name} has {one.num_classes:,} classes" + (f", {shown} alone" * bool(alone))
+        )
+    raise ValueError(f"{', and '.join(said)}: expected the same names of classes")
+
+
+def _require_same_scale(other: ArrayDataset, dataset: ArrayDataset) -> None:
+    """Raises ValueError if the same number is another brightness in each of two datasets.
+
+    Files of images may say less than a dataset knows: what is darker than it can be passes.
+    """
+    if other.pixel_max == dataset.pixel_max or other.pixel_max is None or dataset.pixel_max is None:
+        return
+    largest = int(other.test.images.max())
+    if other.pixel_max < dataset.pixel_max or largest > dataset.pixel_max:
+        raise ValueError(
+            f"the pixels of {other.name} go to {max(largest, other.pixel_max)}, and those of "
+            f"{dataset.name} to {dataset.pixel_max}: expected one scale"
+        )
 
 
 def train_on_test_too(dataset: ImageDataset) -> ArrayDataset:

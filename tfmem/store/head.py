@@ -21,6 +21,7 @@ from tfmem.store.errors import DamagedFileError, StoreError, reason
 
 NAME = "experiment.json"
 _MAX_BYTES = 2**24
+KEEP_NETWORKS = "keep_networks"  # The flag by which a launch keeps the networks of its trials.
 _FORMAT = 3  # Raised when the same config trains another trial, or when records change.
 
 
@@ -33,7 +34,7 @@ class Head:
       dataset_fingerprint: of the dataset that they were trained on.
       labels_fingerprint: of what `dataset.tfrecord` keeps of it, which has no images.
       versions: of Python and libraries, with which the store was made.
-      command: the program that made it and its flags, without --store and --trials.
+      command: the program that made it and its flags, without that of the store and --trials.
       asked: which trials launches have asked for so far.
     """
 
@@ -57,6 +58,23 @@ class Head:
         )
 
     @property
+    def flag(self) -> str:
+        """The flag by which the program that made the store is told where it is."""
+        return "out_store" if self.config.kind == "evaluation" else "store"
+
+    @property
+    def keeps_networks(self) -> bool:
+        """Whether trials that complete the store have their networks kept."""
+        return f"--{KEEP_NETWORKS}" in self.command
+
+    def keeping_networks(self, keeps: bool) -> "Head":
+        """Returns the same of a store whose launches keep networks, or do not."""
+        flags = f"--{KEEP_NETWORKS}", f"--no{KEEP_NETWORKS}"
+        others = [word for word in self.command if word not in flags]
+        chosen = [f"--{KEEP_NETWORKS}"] if keeps and others else []
+        return dataclasses.replace(self, command=[*others, *chosen])
+
+    @property
     def digest(self) -> str:
         """Of the config and the dataset: every trial holds it."""
         return digest(self.config, self.dataset_fingerprint)
@@ -70,7 +88,7 @@ class Head:
             return f"what made it (Python that called Store.create), for trials {start}:{stop}"
         # An import always imports all trials.
         trials = [] if self.config.kind == "import" else [f"--trials={start}:{stop}"]
-        return shlex.join(["tfmem", *self.command, f"--store={store}", *trials])
+        return shlex.join(["tfmem", *self.command, f"--{self.flag}={store}", *trials])
 
     def to_make_again(self, store: epath.Path) -> str:
         """Returns the shell commands that ask for the same trials again."""

@@ -28,6 +28,7 @@ from tfmem.store.errors import (
     told_apart,
 )
 from tfmem.store.head import Head
+from tfmem.store.networks import Networks
 from tfmem.store.places import Places
 from tfmem.store.trials import Trial, TrialSet
 from tfmem.words import runs
@@ -41,6 +42,7 @@ class Store:
     Attributes:
       path: where it is.
       places: finds its trials.
+      networks: of its trials, where they are kept.
       head: what experiment.json said when it was opened, or later here.
       dataset: what its trials were trained on, without images.
     """
@@ -48,6 +50,7 @@ class Store:
     def __init__(self, path: epath.Path, about: Head, dataset: Dataset):
         self.path = path
         self.places = Places(path)
+        self.networks = Networks(path, about.digest)
         self.head = about
         self.dataset = dataset
         self._made_for = records.MadeFor(about.digest, dataset)
@@ -92,7 +95,8 @@ class Store:
             if different := head.different(made, head.read(path)):
                 raise StoreError(
                     f"{path} holds trials of another configuration (given here and stored there): "
-                    f"{'; '.join(different)}; give another --store, or the flags it was made with"
+                    f"{'; '.join(different)}",
+                    f"give another --{made.flag}, or the flags it was made with",
                 )
         else:
             there = cls(path, made, dataset)
@@ -102,7 +106,7 @@ class Store:
                 raise StoreError(
                     f"{path} has no {head.NAME}, and {len(others):,} of its {len(numbers):,} "
                     "trials were made with another configuration or dataset than is given here",
-                    "give the flags that they were made with, or another --store",
+                    f"give the flags that they were made with, or another --{made.flag}",
                 )
             head.write(path, made)
         (path / "trials").mkdir(parents=True, exist_ok=True)
@@ -151,7 +155,8 @@ class Store:
 
     def remove_abandoned(self) -> None:
         """Removes temporary files of processes that are no longer running."""
-        for folder in (self.path, self.places.trial_folder, self.archive_folder):
+        beside = self.places.trial_folder, self.archive_folder, self.networks.folder
+        for folder in (self.path, *beside):
             atomic.remove_abandoned(folder)
 
     def ask_for(self, trials: range) -> None:
@@ -162,6 +167,13 @@ class Store:
         """
         found = head.read(self.path)
         self.head = dataclasses.replace(found, asked=asked.union([*found.asked, trials]))
+        if self.head != found:
+            head.write(self.path, self.head)
+
+    def keep_networks(self, keeps: bool) -> None:
+        """Notes whether launches keep the networks of their trials, unless told otherwise."""
+        found = head.read(self.path)
+        self.head = found.keeping_networks(keeps)
         if self.head != found:
             head.write(self.path, self.head)
 
@@ -215,7 +227,7 @@ class Store:
 
         Of several processes that store the same trial the first one does. A file that is in its
         way, since it is damaged or no file, goes to quarantine; what is damaged in an archive gets
-        a file of its own.
+        a file of its own. If the trial has its network with it, that is written before.
 
         Returns:
           Whether it was stored; False if a sound one was there.
@@ -227,6 +239,8 @@ class Store:
         content, path = records.encode_trial(self._made_for, trial), self.trial_path(trial.number)
         if self.has(trial.number):
             return False
+        if trial.network is not None:
+            self.networks.write(trial, trial.network)
         while not atomic.create_bytes(path, content):
             # It is damaged, or somebody else has just stored it.
             if self.has(trial.number):
@@ -339,7 +353,9 @@ class Store:
                 on_trial(number)
         return found
 
-    def missing_trials(self, trials: range) -> tuple[list[int], dict[int, DamagedFileError]]:
+    def missing_trials(
+        self, trials: Sequence[int]
+    ) -> tuple[list[int], dict[int, DamagedFileError]]:
         """Returns those of the trials that have to be trained, and the damaged ones among them.
 
         Raises:

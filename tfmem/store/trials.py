@@ -27,6 +27,21 @@ class Predictions:
     label_probability: np.ndarray | None = None
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Network:
+    """What a trial's network has learned, and how its predictions were computed from it.
+
+    Attributes:
+      weights: all of them, those that are not trained too, in the order of the model.
+      stacked: whether the network was one of a stack (`training.stacked`).
+      jit_compile: whether XLA compiled the evaluation of a network that was not.
+    """
+
+    weights: Sequence[np.ndarray]
+    stacked: bool
+    jit_compile: bool
+
+
 @dataclasses.dataclass(frozen=True)
 class Trial:
     """One finished trial.
@@ -40,6 +55,7 @@ class Trial:
       seconds: what the trial cost, or None when the source does not know it.
       epochs: by its number, what is kept of each epoch of a run that is followed
         (`tfmem.store.epochs`).
+      network: to be kept beside it, of a trial that was just trained; None otherwise.
     """
 
     number: int
@@ -49,6 +65,7 @@ class Trial:
     test: Predictions
     seconds: float | None = None
     epochs: Mapping[int, Epoch] = dataclasses.field(default_factory=dict)
+    network: Network | None = None
 
     @property
     def subset_accuracy(self) -> float:

@@ -14,7 +14,7 @@ from etils import epath
 from tfmem import models
 from tfmem.models import settings, turnover
 from tfmem.store.epochs import Epoch
-from tfmem.store.trials import Trial
+from tfmem.store.trials import Network, Trial
 from tfmem.subsets import Subsets
 from tfmem.training import batches, feeds, optimizers
 from tfmem.training.checkpoints import Checkpoint, Checkpoints
@@ -135,6 +135,7 @@ class FitTrainer:
       strategy: where the model lives.
       jit_compile: whether XLA compiles the training step and the evaluation step.
       tensorboard: folder for TensorBoard logs, one in it for each trial; None writes none.
+      keep_networks: whether finished trials have their networks with them.
 
     Raises:
       ValueError: Keras runs on another backend than TensorFlow, the batch is not a multiple of
@@ -147,6 +148,7 @@ class FitTrainer:
         strategy: tf.distribute.Strategy,
         jit_compile: bool = False,
         tensorboard: epath.PathLike | None = None,
+        keep_networks: bool = False,
     ):
         if keras.backend.backend() != "tensorflow":
             raise ValueError(
@@ -163,6 +165,7 @@ class FitTrainer:
         self._strategy = strategy
         self._jit_compile = jit_compile
         self._tensorboard = tensorboard
+        self._keep_networks = keep_networks
         self._feed = feeds.build(problem, strategy)
         with settings.dtype_policy(), strategy.scope():
             self._network = problem.build_model()
@@ -286,7 +289,26 @@ class FitTrainer:
         self._fit(number, subset, first, work.end_steps, end_epoch)
         predicted, probability = self._evaluate(work.evaluated)
         seconds = time.perf_counter() - start
-        return self._problem.to_trial(number, subset, predicted, probability, seconds, epochs)
+        trial = self._problem.to_trial(number, subset, predicted, probability, seconds, epochs)
+        return dataclasses.replace(trial, network=self._network_of_trial())
+
+    def _network_of_trial(self) -> Network | None:
+        """Returns what is kept of the network, as it is now."""
+        if not self._keep_networks:
+            return None
+        return Network(_values(self._network.weights), False, self._jit_compile)
+
+    @property
+    def weight_shapes(self) -> list[tuple[int, ...]]:
+        return [tuple(variable.shape) for variable in self._network.weights]
+
+    def evaluate(self, networks: Sequence[Network]) -> list[tuple[np.ndarray, np.ndarray]]:
+        found = []
+        for network in networks:
+            for variable, value in zip(self._network.weights, network.weights, strict=True):
+                variable.assign(value)
+            found.append(self._evaluate(splits=("test",)))
+        return found
 
     def warm_up(self, trials: Sequence[int]) -> None:
         """Compiles what `train` needs, at the cost of two steps and one evaluation."""
@@ -407,10 +429,14 @@ class FitTrainer:
         predicted = np.concatenate([logits.argmax(axis=-1) for logits in outputs])
         return predicted == getattr(self._problem.dataset, split).labels
 
-    def _evaluate(self, evaluated: Evaluated = lambda count: None) -> tuple[np.ndarray, np.ndarray]:
-        """Returns predicted labels and probabilities of the true ones, on train and then test."""
+    def _evaluate(
+        self,
+        evaluated: Evaluated = lambda count: None,
+        splits: Sequence[str] = ("train", "test"),
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Returns predicted labels and probabilities of the true ones, on split after split."""
         parts = []
-        for split in ("train", "test"):
+        for split in splits:
             labels = getattr(self._problem.dataset, split).labels
             for logits in self._outputs(split, self._logits[split], evaluated):
                 part, labels = np.split(labels, [len(logits)])

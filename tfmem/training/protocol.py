@@ -3,7 +3,9 @@
 from collections.abc import Callable, Generator, Iterable, Sequence
 from typing import Protocol
 
-from tfmem.store.trials import Trial
+import numpy as np
+
+from tfmem.store.trials import Network, Trial
 from tfmem.subsets import Subsets
 from tfmem.training.checkpoints import Checkpoints
 from tfmem.training.failures import Failed
@@ -40,4 +42,19 @@ class Trainer(Protocol):
 
         Raises:
           ValueError: an input is not what it should be.
+        """
+
+    @property
+    def weight_shapes(self) -> list[tuple[int, ...]]:
+        """Of the weights of a network, in the order of the model."""
+
+    def evaluate(self, networks: Sequence[Network]) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Returns what trained networks make of the test examples, to the bit as after training.
+
+        Args:
+          networks: with weights of `weight_shapes`.
+
+        Returns:
+          Of each network the predicted labels, uint16 [n'], and the probabilities of the true ones,
+          float16 [n'], nan where a logit is not finite.
         """

@@ -19,8 +19,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfmem.datasets import ArrayDataset
-from tfmem.store.trials import Trial
+from tfmem.datasets import ArrayDataset, ArraySplit
+from tfmem.store.trials import Network, Trial
 from tfmem.subsets import Subsets
 from tfmem.training import batches, optimizers
 from tfmem.training.checkpoints import Checkpoints
@@ -111,12 +111,20 @@ class StackedTrainer:
       problem: its model must be one that `dense_layers` accepts.
       stack_size: trials in one step; None chooses by the device and the size of a trial.
       workers: stacks in training at once; None is one for each CPU core, or one on a GPU.
+      keep_networks: whether finished trials have their networks with them.
 
     Raises:
       NotStackableError: the model cannot be stacked.
     """
 
-    def __init__(self, problem: Problem, stack_size: int | None = None, workers: int | None = None):
+    def __init__(
+        self,
+        problem: Problem,
+        stack_size: int | None = None,
+        workers: int | None = None,
+        keep_networks: bool = False,
+    ):
+        self._keep_networks = keep_networks
         self._dataset, self._model, layers = _stackable(problem)
         # A kernel that narrows, [in, out] with in > out, is trained as [out, in]: its gradient is
         # then a product whose transposed operand is the narrower one, which is several times
@@ -211,6 +219,25 @@ class StackedTrainer:
             stop.set()  # Where this generator is left early, the stacks in training are dropped.
             pool.shutdown(wait=True, cancel_futures=True)
 
+    def _networks_of(self, weights: list[tf.Tensor]) -> Sequence[Network | None]:
+        """Returns what is kept of the networks of a stack."""
+        if not self._keep_networks:
+            return [None] * weights[0].shape[0]
+        arrays = [weight.numpy() for weight in self._turn(weights)]
+        return [Network(values, True, False) for values in map(list, zip(*arrays, strict=True))]
+
+    @property
+    def weight_shapes(self) -> list[tuple[int, ...]]:
+        return [tuple(variable.shape) for variable in self._model.weights]
+
+    def evaluate(self, networks: Sequence[Network]) -> list[tuple[np.ndarray, np.ndarray]]:
+        found: list[tuple[np.ndarray, np.ndarray]] = []
+        for first in range(0, len(networks), self._stack_size):
+            stack = (network.weights for network in networks[first : first + self._stack_size])
+            weights = [tf.constant(np.stack(values)) for values in zip(*stack, strict=True)]
+            found += zip(*self._evaluate(self._turn(weights), [self._dataset.test]), strict=True)
+        return found
+
     def warm_up(self, trials: Sequence[int]) -> None:
         """Compiles what `train` needs for so many trials, at the cost of an epoch of one stack."""
         group = next(self._groups(trials))
@@ -251,11 +278,13 @@ class StackedTrainer:
         predicted, probability = self._evaluate(weights)
         # Seconds of this machine: the other workers were training too.
         seconds = (time.perf_counter() - start) / len(group) / self._workers
+        networks = self._networks_of(weights)
         results: list[Trial | Failed] = []
         for row, (number, subset) in enumerate(zip(group, subsets, strict=True)):
             found = predicted[row], probability[row]
             try:
-                results.append(self._problem.to_trial(number, subset, *found, seconds))
+                trial = self._problem.to_trial(number, subset, *found, seconds)
+                results.append(dataclasses.replace(trial, network=networks[row]))
             except Exception as error:
                 results.append(Failed(number, error))
         return results
@@ -362,13 +391,19 @@ class StackedTrainer:
                 turned[2 * layer] = tf.transpose(weights[2 * layer], [0, 2, 1])
         return turned
 
-    def _evaluate(self, weights: list[tf.Tensor]) -> tuple[np.ndarray, np.ndarray]:
+    def _evaluate(
+        self, weights: list[tf.Tensor], splits: Iterable[ArraySplit] | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Returns the predicted labels and the probabilities of the true ones, [K, n + n'] each.
 
         Batch by batch: the logits of all examples at once would be most of the memory of a stack.
+
+        Args:
+          weights: of the stack.
+          splits: both splits by default.
         """
         parts = []
-        for split in (self._dataset.train, self._dataset.test):
+        for split in splits or (self._dataset.train, self._dataset.test):
             # As few batches as there must be, of even size: next to nothing is padding.
             size = -(-len(split) // -(-len(split) // _EVALUATION_BATCH))
             for batch in batches.padded_batches(len(split), size):

@@ -36,6 +36,7 @@ class Options:
       jit_compile: whether XLA compiles unstacked training; stacked training always is.
       tensorboard: folder for TensorBoard logs of unstacked trials, or None.
       cores: CPU cores to compute on, beside other processes; None is all of them, or a GPU.
+      keep_networks: whether finished trials on random subsets have their networks with them.
     """
 
     stack: str | int = STACK_AUTO
@@ -43,6 +44,7 @@ class Options:
     jit_compile: bool = False
     tensorboard: str | None = None
     cores: int | None = None
+    keep_networks: bool = False
 
 
 def load_trainer(
@@ -107,14 +109,14 @@ def make_trainer(
     if isinstance(options.stack, int) or chooses:
         size = options.stack if isinstance(options.stack, int) else None
         try:
-            trainer = stacked.StackedTrainer(problem, size, options.cores)
+            trainer = stacked.StackedTrainer(problem, size, options.cores, options.keep_networks)
         except stacked.NotStackableError:
             if not chooses:
                 raise
         else:
             _require_nothing_unstacked(options)
             return trainer
-    return fit.FitTrainer(problem, *_placed(dataset, options))
+    return fit.FitTrainer(problem, *_placed(dataset, options), options.keep_networks)
 
 
 def _require_nothing_unstacked(options: Options) -> None:

@@ -133,6 +133,14 @@ def quarantine(store: Store, damaged: Iterable[int]) -> list[tuple[epath.Path, e
     return moved
 
 
+def quarantine_networks(
+    store: Store, damaged: Iterable[int]
+) -> list[tuple[epath.Path, epath.Path]]:
+    """Moves networks that are damaged to STORE/quarantine, as `quarantine` moves trials."""
+    with _alone(store):
+        return [_move_aside(store, store.networks.path(number)) for number in sorted(damaged)]
+
+
 @contextlib.contextmanager
 def _alone(store: Store) -> Iterator[None]:
     """Raises StoreError, which says who moves the store's files, unless this process alone may."""

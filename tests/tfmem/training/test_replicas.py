@@ -145,6 +145,17 @@ for one, two in zip(some.network.get_weights(), expected):
     np.testing.assert_allclose(one, two, rtol=0, atol=1e-6)
 assert np.array_equal(continued.test.predicted, whole.test.predicted)
 """
+_NETWORKS = """
+problem = Problem(dataclasses.replace(batch_norm, epochs=1), digits)
+some = fit.FitTrainer(problem, fit.build_strategy("mirrored"), keep_networks=True)
+trial = next(iter(some.train([0])))
+for found, expected in zip(trial.network.weights, some.network.get_weights(), strict=True):
+    np.testing.assert_array_equal(found, expected)
+next(iter(some.train([1])))
+((predicted, probability),) = some.evaluate([trial.network])
+assert np.array_equal(predicted, trial.test.predicted)
+assert np.array_equal(probability, trial.test.label_probability)
+"""
 _FLOAT16 = """
 config = dataclasses.replace(config, precision="mixed_float16")
 mirrored, single = trainer(config, "mirrored"), trainer(config, "default")
@@ -206,7 +217,7 @@ for batch in (66, 4):
 
 # What is the same for two and for many, and slow to trace on many.
 _ON_TWO = (_FLOAT16, _CLIPPED, _CLIPPED_FLOAT16, _CONTINUES, _TURNOVER, _SAME_WEIGHTS_AUGMENTED)
-_ON_TWO += (_OWN_MODEL, _OF_KERAS)
+_ON_TWO += (_OWN_MODEL, _OF_KERAS, _NETWORKS)
 
 
 @pytest.fixture(scope="module")
@@ -248,10 +259,12 @@ def run():
         _UNEVEN,
         _OWN_MODEL,
         pytest.param(_OF_KERAS, marks=pytest.mark.slow),
+        _NETWORKS,
     ],
     ids=[
         *("weights", "augmented", "accuracy", "empty", "continues", "float16", "clipped"),
         *("clipped_float16", "turnover", "uneven", "own_model", "of_keras"),
+        "networks",
     ],
 )
 def test_replicas(script, run):

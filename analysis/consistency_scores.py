@@ -41,6 +41,7 @@ def _config(store: Store) -> ExperimentConfig:
         why = {
             "import": "imported trials, whose subset ratio and recipe nobody knows",
             "last_layer": "trials of the last layer, whose network has seen every example",
+            "evaluation": "copies of trials, evaluated on another test set",
         }[config.kind]
         raise ValueError(f"{store.path} holds {why}: give stores of tfmem train_trials")
     if config.candidates:

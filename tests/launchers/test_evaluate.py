@@ -78,6 +78,9 @@ def test_stacked_to_the_bit_as_if_trained_with_it(made, tmp_path):
     assert Store.open(out).head.asked == [range(1, 4)]
     said = evaluate(made / "kept", f"npz:{made}/other.npz", out).stdout.splitlines()
     assert said == [f"3 of 6 trials are already in {out}", f"6 trials in {out}"]
+    words = f"--store={out}", f"--out={tmp_path / 'scores.npz'}"
+    refused = run_program("analysis.consistency_scores", *words, check=False)
+    assert_refused(refused, f"{out} holds copies of trials, evaluated on another test set: give")
     train(tmp_path / "trained", f"npz:{made}/joined.npz", "--trials=0:6")
     assert_same_stores(out, tmp_path / "trained", range(6))
     store = Store.open(out)

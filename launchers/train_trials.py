@@ -86,7 +86,7 @@ def main() -> int:
         dataset,
         trials,
         lambda: trainers.make_trainer(config, dataset, options),
-        on_ray=launching.on_ray(config, dataset, room) if room else None,
+        on_ray=launching.on_ray(config, dataset, options, room) if room else None,
         asked=asked,
         on_opened=lambda store: note_networks(store, options.keep_networks),
     )

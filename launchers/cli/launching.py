@@ -12,7 +12,7 @@ import numpy as np
 from absl import flags, logging
 
 from analysis.cli import arguments, program
-from launchers.cli import progress, training_flags
+from launchers.cli import progress
 from tfmem import datasets, quiet
 from tfmem.config import Config, ImportConfig, TrainedConfig, with_digests
 from tfmem.datasets import Annotations, Dataset, ImageDataset, annotations

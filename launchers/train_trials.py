@@ -57,7 +57,8 @@ def note_networks(store: Store, keeps: bool) -> None:
     """Notes in the store whether networks are kept; says what somebody may not expect."""
     if FLAGS.keep_networks is None and keeps:
         print(f"{store.path} keeps networks: those of these trials too (--nokeep_networks: not)")
-    store.keep_networks(keeps)
+    if keeps != store.head.keeps_networks:
+        store.keep_networks(keeps)
     lacking = sorted(set(store.numbers()) - store.networks.numbers())
     if keeps and lacking:
         print(f"trials that were stored without a network, and stay so: {runs(lacking)}")

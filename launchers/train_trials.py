@@ -57,7 +57,8 @@ def note_networks(store: Store, keeps: bool) -> None:
     """Notes in the store whether networks are kept; says what somebody may not expect."""
     if FLAGS.keep_networks is None and keeps:
         print(f"{store.path} keeps networks: those of these trials too (--nokeep_networks: not)")
-    store.keep_networks(keeps)
+    if keeps != store.head.keeps_networks:
+        store.keep_networks(keeps)
     lacking = sorted(set(store.numbers()) - store.networks.numbers())
     if keeps and lacking:
         print(f"trials that were stored without a network, and stay so: {runs(lacking)}")
@@ -86,7 +87,7 @@ def main() -> int:
         dataset,
         trials,
         lambda: trainers.make_trainer(config, dataset, options),
-        on_ray=launching.on_ray(config, dataset, room) if room else None,
+        on_ray=launching.on_ray(config, dataset, options, room) if room else None,
         asked=asked,
         on_opened=lambda store: note_networks(store, options.keep_networks),
     )

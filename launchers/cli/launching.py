@@ -12,7 +12,7 @@ import numpy as np
 from absl import flags, logging
 
 from analysis.cli import arguments, program
-from launchers.cli import progress, training_flags
+from launchers.cli import progress
 from tfmem import datasets, quiet
 from tfmem.config import Config, ImportConfig, TrainedConfig, with_digests
 from tfmem.datasets import Annotations, Dataset, ImageDataset, annotations
@@ -204,14 +204,17 @@ def _train_here(
     return launch.outcome
 
 
-def on_ray(config: ExperimentConfig, dataset: Dataset, resources: cluster.WorkerResources) -> Train:
+def on_ray(
+    config: ExperimentConfig,
+    dataset: Dataset,
+    options: trainers.Options,
+    resources: cluster.WorkerResources,
+) -> Train:
     """Returns what trains and stores the config's trials on Ray, with one line for all of them."""
     # A worker may have another working directory, and on another machine another home.
     data_dir = os.path.abspath(os.path.expanduser(FLAGS.data_dir)) if FLAGS.data_dir else None
     given = Annotations.of(dataset.train) if config.labels or config.candidates else None
-    make_trainer = functools.partial(
-        trainers.load_trainer, config, data_dir, given, training_flags.options()
-    )
+    make_trainer = functools.partial(trainers.load_trainer, config, data_dir, given, options)
 
     def train(store: Store, trials: range, missing: Sequence[int]) -> Outcome:
         job = cluster.Job(make_trainer, FLAGS.retries, FLAGS.checkpoint_seconds)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 
 from tests.programs import ROOT, run_process, run_program
@@ -20,6 +21,7 @@ from tfmem.workers.cluster import WorkerResources
 pytest.importorskip("ray", reason="Ray is not installed: pip install -e '.[cluster]'")
 TRIALS = 6
 FLAGS = ("--experiment=digits_mlp", "--stack=none", "--epochs=30", f"--trials=0:{TRIALS}")
+FLAGS += ("--keep_networks",)
 DEADLINE = 300  # Seconds: far longer than anything takes.
 
 
@@ -50,7 +52,7 @@ def held(store):
 def assert_tidy(store):
     """Asserts that nothing is left of claims, checkpoints and temporary files."""
     left = {entry.relative_to(store).parts[0] for entry in store.rglob("*") if entry.is_file()}
-    assert left <= {"experiment.json", "dataset.tfrecord", "trials", "logs"}
+    assert left <= {"experiment.json", "dataset.tfrecord", "trials", "networks", "logs"}
     assert not list(store.rglob("*.tmp"))
 
 
@@ -126,6 +128,9 @@ def test_a_worker_is_killed_in_the_midst_of_a_trial(alone, tmp_path):
     assert store.numbers() == list(range(TRIALS))
     for trial in range(TRIALS):
         assert_same_trial(store.read(trial), alone.read(trial))
+        kept, expected = (one.networks.read(one.read(trial)) for one in (store, alone))
+        for found, weight in zip(kept.weights, expected.weights, strict=True):
+            np.testing.assert_array_equal(found, weight)
     log = (path / f"logs/trial-{number:06d}.log").read_text()
     assert f"its process {process} ended without a word" in log
     assert [line for line in log.splitlines() if "attempt 2" in line]

@@ -78,7 +78,7 @@ def test_killed_at_any_moment_and_continued(reference, tmp_path):
     """SIGKILL in the imports, as the store appears, at the first trial and in the midst of all."""
     path = tmp_path / "store"
     command = [sys.executable, "-m", "launchers.train_trials", f"--store={path}", *QUICK]
-    command += ["--trials=0:12", "--stack=3"]
+    command += ["--trials=0:12", "--stack=3", "--keep_networks"]
     moments = [
         lambda since: since > 1,
         lambda since: (path / "experiment.json").exists(),
@@ -95,6 +95,10 @@ def test_killed_at_any_moment_and_continued(reference, tmp_path):
             time.sleep(0.001)
         process.send_signal(signal.SIGKILL)
         survived += process.wait() == 0
+        if files_in(path):  # Whoever is stored has its network.
+            store = Store.open(path)
+            for number in store.numbers():
+                store.networks.read(store.read(number))
     assert survived <= 2  # The first two moments are long before the end, on any machine.
     run_program(*command[2:])
     store = Store.open(path)
@@ -104,7 +108,8 @@ def test_killed_at_any_moment_and_continued(reference, tmp_path):
     left = {str(entry.relative_to(path)) for entry in path.rglob("*") if entry.is_file()}
     trials = {f"trials/trial-{number:06d}.tfrecord" for number in range(12)}
     logs = {f"logs/trial-{number:06d}.log" for number in range(12)}
-    assert left == {"experiment.json", "dataset.tfrecord", *trials, *logs}
+    networks = {f"networks/trial-{number:06d}.npz" for number in range(12)}
+    assert left == {"experiment.json", "dataset.tfrecord", *trials, *networks, *logs}
 
 
 def test_what_others_train_is_left_to_them(reference, tmp_path):

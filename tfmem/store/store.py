@@ -155,9 +155,8 @@ class Store:
 
     def remove_abandoned(self) -> None:
         """Removes temporary files of processes that are no longer running."""
-        beside = self.places.trial_folder, self.archive_folder, self.networks.folder
-        for folder in (self.path, *beside):
-            atomic.remove_abandoned(folder)
+        for folder in (".", "trials", "archives", "networks"):
+            atomic.remove_abandoned(self.path / folder)
 
     def ask_for(self, trials: range) -> None:
         """Notes that a launch asks for trials: to be complete, the store has to have them.
@@ -172,10 +171,8 @@ class Store:
 
     def keep_networks(self, keeps: bool) -> None:
         """Notes whether launches keep the networks of their trials, unless told otherwise."""
-        found = head.read(self.path)
-        self.head = found.keeping_networks(keeps)
-        if self.head != found:
-            head.write(self.path, self.head)
+        self.head = head.read(self.path).keeping_networks(keeps)
+        head.write(self.path, self.head)
 
     def numbers(self, wanted: range | None = None) -> list[int]:
         """Returns the trials that are there, of all or those wanted, ascending and not verified."""

@@ -55,6 +55,12 @@ def located(text: str) -> str:
     return f"{_absolute(place)}:{name}" if _is_file(place) else text
 
 
+def short(text: str) -> str:
+    """Returns the text with the name of its file alone, if it has one, for titles."""
+    place, _, name = text.rpartition(":")
+    return f"{os.path.basename(place)}:{name}" if _is_file(place) else text
+
+
 def call(function: Callable[..., T], *args: Any, **options: Any) -> T:
     """Returns what an object of one's own returns.
 

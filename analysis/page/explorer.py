@@ -6,6 +6,7 @@ what it is for the estimate itself. A training example without an estimate is no
 """
 
 import dataclasses
+import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -160,15 +161,21 @@ def sample(memorization: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, in
 
 
 def choose(
-    estimates: Estimates, mem_threshold: float, infl_threshold: float, first: Iterable[Key] = ()
+    estimates: Estimates,
+    mem_threshold: float,
+    infl_threshold: float,
+    first: Iterable[Key] = (),
+    hidden: bool = False,
 ) -> Contents:
-    """Chooses what the explorer holds.
+    """Chooses what the explorer holds, in the order in which it may have pictures.
 
     Args:
       estimates: with the influences of every class.
       mem_threshold: theta_mem of the page.
       infl_threshold: theta_infl of the page.
       first: examples whose pictures the page shows elsewhere.
+      hidden: whether pairs are hidden until they are asked for: the cards of the most memorized
+        examples are then seen first, and those of pairs after a click.
     """
     mem, infl = lowest_values(estimates, mem_threshold, infl_threshold)
     found = select(estimates.memorization, estimates.influences, mem / STEPS, infl / STEPS)
@@ -178,8 +185,16 @@ def choose(
     memorized = np.argsort(-estimates.memorization, kind="stable")[:MAX_MEMORIZED]
     lowest = min(LOWEST_MEMORIZED, mem_threshold)
     memorized = memorized[estimates.memorization[memorized] >= lowest]
-    others = (("train", index) for index in [*sampled.tolist(), *memorized.tolist()])
-    order = [*first, *_members(pairs.take(passes)), *others, *_members(pairs.take(~passes))]
+    of_pairs = _members(pairs.take(passes))
+    of_samples, of_memorized = (
+        [("train", index) for index in some.tolist()] for some in (sampled, memorized)
+    )
+    if hidden:
+        turns = itertools.zip_longest(of_memorized, of_pairs)
+        order = [*first, *(key for both in turns for key in both if key), *of_samples]
+    else:
+        order = [*first, *of_pairs, *of_samples, *of_memorized]
+    order += _members(pairs.take(~passes))
     return Contents(
         pairs=pairs,
         lowest_memorization=mem / STEPS,

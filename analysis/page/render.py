@@ -21,7 +21,7 @@ from analysis.page import explorer, text, thumbnails
 from analysis.page.shown import Examples, class_rows
 from analysis.page.thumbnails import Key
 from analysis.plots import convergence, influence_histogram, memorization_histogram, style
-from tfmem import experiments, words
+from tfmem import experiments, own, words
 from tfmem.config import Config, ImportConfig, flat, identity
 from tfmem.datasets import Dataset, ImageDataset, StreamedDataset, short_name
 from tfmem.store.trials import TrialSet
@@ -148,7 +148,7 @@ def _of_config(config: Config) -> dict[str, Any]:
         made_by, settings = f"imported from {config.format}", {**settings, "source": config.source}
     else:
         made_by = config.name
-    return {"made_by": made_by, "model": config.model, "settings": settings}
+    return {"made_by": made_by, "model": own.short(config.model), "settings": settings}
 
 
 def _of_dataset(dataset: Dataset) -> dict[str, Any]:
@@ -203,9 +203,10 @@ def _explorer(
     thresholds: tuple[float, float],
     shown: Mapping[Key, int],
     votes: Callable[[np.ndarray], Votes | None],
+    unreliable: bool,
 ) -> dict[str, Any]:
     """Returns what the sliders choose from, the pictures of that, and what examples are called."""
-    contents = explorer.choose(estimates, *thresholds, shown)
+    contents = explorer.choose(estimates, *thresholds, shown, hidden=unreliable)
     encoded = _encoded(dataset, contents.order, shown)
     train = contents.index("train")
     called = votes(train)
@@ -271,9 +272,9 @@ def to_html(
         "pairs": examples.pairs(pairs),
     }
     classes = class_rows(dataset, estimates, pairs, settled.mem_threshold)
-    found = _explorer(dataset, estimates, thresholds, examples.shown, votes)
     # Pairs that there are too few trials for are folded until they are asked for.
     unreliable = bool(len(pairs)) and not settled.enough
+    found = _explorer(dataset, estimates, thresholds, examples.shown, votes, unreliable)
     found["explored"] |= {"command": lookup, "unreliable": unreliable}
     html = _template().render(
         **shown,

@@ -38,6 +38,7 @@ def test_a_file_and_what_lies_beside_it(tmp_path, monkeypatch):
     assert (dataclasses.asdict(thing()), source) == ({"size": 5}, code)
     monkeypatch.chdir(tmp_path)
     assert own.located("mine.py:Thing") == f"{path}:Thing"
+    assert own.short(f"{path}:Thing") == "mine.py:Thing"
     assert own.load("mine.py:Thing")[1] == code
     # Another version of the file is another object.
     for value in (7, 8):
@@ -51,7 +52,9 @@ def test_a_module_of_a_package_in_the_current_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     build, source = own.load("own_package_test.models:build")
     assert (build(), source) == (3, "def build():\n    return 3\n")
-    assert own.located("own_package_test.models:build") == "own_package_test.models:build"
+    for same in (own.located, own.short):
+        assert same("own_package_test.models:build") == "own_package_test.models:build"
+    assert own.short("linear on the features of a:b") == "linear on the features of a:b"
 
 
 def test_nothing_in_the_folder_hides_what_is_installed(tmp_path):

@@ -139,6 +139,10 @@ def test_order_puts_the_pictures_that_matter_first(monkeypatch):
     )
     assert contents.index("train").tolist() == [2, 0, 1, 5, 3, 4]
     assert contents.index("test").tolist() == [1, 2, 0, 4, 3]
+    # Where pairs are hidden, the three most memorized and the pairs take turns.
+    hidden = explorer.choose(ESTIMATES, 0.25, 0.15, [("test", 1)], hidden=True)
+    turns = train(4), train(2), train(0), test(2), train(5), test(0), test(4)
+    assert hidden.order == (test(1), *turns, train(1), train(3), test(3))
 
 
 def test_histogram_counts_every_training_example():

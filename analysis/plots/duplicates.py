@@ -37,7 +37,8 @@ def draw_influence(ax: Axes, found: Found) -> None:
     ax.xaxis.set_major_locator(MultipleLocator(0.2))
     ax.set_ylim(0, 1)
     style.in_percent(ax.yaxis)
-    style.legend_above(ax, 1, fontsize=style.SMALL_TEXT)
+    if ax.lines:
+        style.legend_above(ax, 1, fontsize=style.SMALL_TEXT)
 
 
 def _steps(ax: Axes, values: np.ndarray, shares: np.ndarray, look: tuple, label: str) -> None:

@@ -54,12 +54,15 @@ def installed(monkeypatch):
 
 
 def written(fig, tmp_path):
-    """Returns the texts of a figure, which is saved without a warning that a glyph is missing."""
+    """Returns the texts of a figure, which is saved without a warning that a glyph is missing.
+
+    That a name is a class's, as panels say, is left out.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for kind in style.FORMATS:
             style.save(fig, tmp_path / f"figure.{kind}")
-    return [text.get_text() for text in fig.findobj(Text)]
+    return [text.get_text().removeprefix("class ") for text in fig.findobj(Text)]
 
 
 def figures():

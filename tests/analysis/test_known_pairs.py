@@ -174,7 +174,8 @@ def test_the_program(given, tmp_path):
     assert compare(*given(text)).stdout == done.stdout.replace(f"figure: {out}\n", "")
 
 
-def test_the_table_of_the_papers_numbers(given):
+def test_the_table_of_the_papers_numbers(given, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")  # So that no cell is broken.
     estimates, listed = given()
     words = (f"--estimates=digits={estimates}", f"--known_pairs=digits={listed}")
     done = run_program("analysis.paper_tables", *words)

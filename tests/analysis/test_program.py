@@ -17,7 +17,15 @@ from tfmem.store.store import Store
 # Flags that take a text which is no path.
 WORDS = {
     *("trials", "shard", "network", "feature_layer", "ray_address", "stack", "model_options"),
-    *("optimizer_options", "decay_epochs", "thresholds", "conditions", "classes", "formats"),
+    *(
+        "optimizer_options",
+        "decay_epochs",
+        "thresholds",
+        "conditions",
+        "classes",
+        "class",
+        "formats",
+    ),
 }
 
 

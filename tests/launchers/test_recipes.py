@@ -119,11 +119,12 @@ def test_icons_without_a_second_split(tmp_path):
     # The report finds the same split, and shows what the models saw.
     run_program("analysis.report", store, f"--out={tmp_path / 'report.html'}")
     page = (tmp_path / "report.html").read_text()
-    index, encoded = re.search(
-        r"\.train-(\d+)\{background-image:url\(data:[^,]*,([^)]*)\)", page
+    encoded, name = re.search(
+        r'<img class="picture" src="data:[^,]*,([^"]*)" alt="training example ([^,]*),', page
     ).groups()
     shown = np.asarray(Image.open(io.BytesIO(base64.b64decode(encoded))))
-    np.testing.assert_array_equal(shown, datasets.load_for(made.config).train.images[int(index)])
+    train_split = datasets.load_for(made.config).train
+    np.testing.assert_array_equal(shown, train_split.images[train_split.ids == name][0])
     assert sorted(np.unique(shown)) == [0, 255]
 
 

@@ -7,8 +7,10 @@ import pytest
 
 from tests.networks import STATEFUL, add_to_builders
 from tfmem import datasets
+from tfmem.config import EvaluationConfig
 from tfmem.store.store import Store
 from tfmem.training import fit, stacked
+from tfmem.training.evaluation import Evaluator
 from tfmem.training.problem import Problem
 
 
@@ -71,15 +73,15 @@ def test_networks_of_stacks(tiny, tiny_config, rng):
         assert shapes == [(16, 8), (8,), (8, 3), (3,)]
 
 
-def test_networks_of_another_model(tiny, tiny_config):
+@pytest.mark.parametrize("is_stacked", [False, True])
+def test_networks_of_another_model(is_stacked, tiny, tiny_config):
     (trial,) = fitted(tiny_config, tiny).train([0])
-    wider = dataclasses.replace(tiny_config, model_options={"hidden": [9]})
-    deeper = dataclasses.replace(tiny_config, model_options={"hidden": [8, 8]})
-    for trainer in (
-        fitted(wider, tiny),
-        stacked.StackedTrainer(Problem(wider, tiny), 1),
+    network = dataclasses.replace(trial.network, stacked=is_stacked)
+    for hidden, what in (
+        ([9], r"a weight 0 of shape \(16, 8\), expected \(16, 9\)"),
+        ([8, 8], "4 weights, expected 6"),
     ):
-        with pytest.raises(ValueError, match=r"weight 0 has shape \(16, 8\), and its model's has"):
-            trainer.evaluate([trial.network])
-    with pytest.raises(ValueError, match="4 weights, and its model has 6"):
-        fitted(deeper, tiny).evaluate([trial.network])
+        config = dataclasses.replace(tiny_config, model_options={"hidden": hidden})
+        evaluator = Evaluator(EvaluationConfig(config, "tiny"), tiny, "auto")
+        with pytest.raises(ValueError, match=f"trial 0 is another model's: it has {what}"):
+            next(evaluator.run([(trial, network)]))

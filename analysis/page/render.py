@@ -148,7 +148,8 @@ def _of_config(config: Config) -> dict[str, Any]:
         made_by, settings = f"imported from {config.format}", {**settings, "source": config.source}
     else:
         made_by = config.name
-    return {"made_by": made_by, "model": config.model and own.short(config.model), "settings": settings}
+    model = config.model and own.short(config.model)
+    return {"made_by": made_by, "model": model, "settings": settings}
 
 
 def _of_dataset(dataset: Dataset) -> dict[str, Any]:

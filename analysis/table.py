@@ -12,8 +12,7 @@ First come label issues by votes, then the others by memorization, those without
 ordered by held-out accuracy, the lowest first.
 """
 
-import itertools
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import numpy as np
 from absl import flags
@@ -51,11 +50,9 @@ def _vote(found: stores.Parts, labels: np.ndarray | None) -> dict[str, Votes]:
     """Returns the votes for the examples of some classes, by split; says where there are none."""
     dataset = found.stores[0].dataset
 
-    def read() -> Iterator[Trial]:
-        pairs = zip(found.stores, found.numbers, strict=True)
-        return itertools.chain.from_iterable(
-            stores.read(store, numbers, "predictions", delay=1) for store, numbers in pairs
-        )
+    def read() -> Generator[Trial, None, None]:
+        for store, numbers in zip(found.stores, found.numbers, strict=True):
+            yield from stores.read(store, numbers, "predictions", delay=1)
 
     there, lacking = {}, {}
     for name, split, votes_of in (

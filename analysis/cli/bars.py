@@ -67,7 +67,9 @@ def shown(**options: Any) -> Iterator[Any]:
     import tqdm
 
     if not sys.stderr.isatty():
-        options |= dict(file=_Lines(), mininterval=LOG_SECONDS, maxinterval=LOG_SECONDS)
+        # Lines have no place above or below another bar's.
+        every = dict(mininterval=LOG_SECONDS, maxinterval=LOG_SECONDS)
+        options |= dict(file=_Lines(), position=0, **every)
     bar = tqdm.tqdm(**options)
     try:
         with _messages_above():

@@ -4,8 +4,9 @@ Each trial that did not see a training example has one vote, the label that it p
 examples, which no trial sees, all trials vote.
 """
 
+import contextlib
 import dataclasses
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
 
 import numpy as np
 
@@ -92,7 +93,7 @@ def test_votes(
 
 def in_blocks(
     votes_of: Callable[..., Votes],
-    read: Callable[[], Iterable[Trial]],
+    read: Callable[[], Generator[Trial, None, None]],
     labels: np.ndarray,
     num_classes: int,
     chosen: np.ndarray,
@@ -102,7 +103,7 @@ def in_blocks(
 
     Args:
       votes_of: `held_out_votes` or `test_votes`.
-      read: returns the trials, from the first on.
+      read: yields the trials, from the first on.
       labels: int [m], of all examples.
       num_classes: K.
       chosen: int [k], those that are asked for; for the others nobody votes.
@@ -111,7 +112,8 @@ def in_blocks(
     found, size = Votes.unknown(len(labels)), max(1, most_counts // num_classes)
     for start in range(0, len(chosen), size):
         block = chosen[start : start + size]
-        votes = votes_of(read(), labels, num_classes, block)
+        with contextlib.closing(read()) as trials:  # What is not read on ends its bar here.
+            votes = votes_of(trials, labels, num_classes, block)
         for field in dataclasses.fields(Votes):
             getattr(found, field.name)[block] = getattr(votes, field.name)
     return found

@@ -9,7 +9,7 @@ import functools
 import html
 import operator
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -53,7 +53,7 @@ class Trials(abc.ABC):
     """The trials that estimates were made of."""
 
     @abc.abstractmethod
-    def read(self) -> Iterator[Trial]:
+    def read(self) -> Generator[Trial, None, None]:
         """Yields them one by one, from the first on."""
 
     @abc.abstractmethod

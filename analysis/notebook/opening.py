@@ -1,7 +1,7 @@
 """The two ways to findings: trials in stores, and a file of estimates."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 
 import numpy as np
 from etils import epath
@@ -75,7 +75,7 @@ class _Trials(Trials):
     def __init__(self, found: stores.Parts):
         self._found = found
 
-    def read(self) -> Iterator[Trial]:
+    def read(self) -> Generator[Trial, None, None]:
         for store, numbers in zip(self._found.stores, self._found.numbers, strict=True):
             yield from stores.read(store, numbers, "predictions", _DELAY)
 

@@ -53,6 +53,15 @@ def test_what_is_over_at_once_says_so_once():
     assert shares == ["trials read   0%", "trials read 100%"]
 
 
+def test_in_a_file_it_has_no_place_below_another():
+    """On a terminal it would, and move the cursor there and back."""
+    with stderr(io.StringIO()) as said, program.progress_bar(9, "outer"):
+        with program.progress_bar(3, "inner") as advance:
+            advance(3)
+        lines = [line.partition("|")[0] for line in said.getvalue().splitlines()]
+    assert lines == ["outer   0%", "inner   0%", "inner 100%"]
+
+
 def test_on_a_terminal_it_is_one_line():
     with stderr(Screen()) as said, program.progress_bar(3, "trials read") as advance:
         advance(3)

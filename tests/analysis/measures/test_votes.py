@@ -83,6 +83,19 @@ def test_votes_in_blocks_are_the_same(most_counts):
     for field in dataclasses.fields(votes.Votes):
         np.testing.assert_array_equal(getattr(found, field.name), getattr(every, field.name))
     assert len(read) == {1: 3, 6: 2, 100: 1}[most_counts]
+    # What reads the trials is closed where one of them ends it.
+    ended = []
+
+    def unknown():
+        try:
+            yield Trial(0, 0, np.zeros(4, bool), *(Predictions(np.ones(4, bool)),) * 2)
+        finally:
+            ended.append(1)
+
+    with pytest.raises(votes.NoPredictionsError) as kept:
+        votes.in_blocks(votes.held_out_votes, unknown, LABELS, 3, chosen)
+    assert ended == [1]
+    assert kept.traceback
     # For who is not chosen nobody votes.
     some = votes.in_blocks(votes.held_out_votes, again, LABELS, 3, chosen[:1], most_counts)
     assert some.label.tolist() == [-1, 2, -1, -1]

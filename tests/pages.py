@@ -168,6 +168,38 @@ def browse(page_path: pathlib.Path, state: str = "") -> str:
     return done.stdout
 
 
+def in_frames(folder: pathlib.Path, page: str, widths: tuple[int, ...], found: str) -> str:
+    """Opens a page in frames of several widths; returns what is found in each.
+
+    Args:
+      folder: where the page with the frames is written.
+      page: its HTML.
+      widths: of the frames, in pixels.
+      found: JavaScript of the body of a function of `inner`, a frame's document.
+
+    Returns:
+      for each frame, after `measured`, the width that its document takes, a colon, and what the
+      function returns.
+    """
+    text = html.escape(page)
+    frames = "".join(
+        f'<iframe style="width:{width}px" srcdoc="{text}"></iframe>' for width in widths
+    )
+    measure = f"""
+    const found = (inner) => {{ {found} }};
+    addEventListener("load", () => {{
+      const words = [...document.querySelectorAll("iframe")].map(({{ contentDocument: inner }}) =>
+        inner.documentElement.scrollWidth + ":" + found(inner));
+      document.body.textContent = "measured " + words.join(" ");
+    }});"""
+    (folder / "frames.html").write_text(
+        f"<!DOCTYPE html><html><style>iframe{{border:0;height:900px}}</style>"
+        f"<body>{frames}<script>{measure}</script></body></html>"
+    )
+    (said,) = re.findall(r"measured [^<]*", browse(folder / "frames.html"))
+    return said
+
+
 _READ = """
 const text = (place) => place.textContent.replaceAll(",", "");
 const read = () => ({

@@ -19,6 +19,7 @@ from tests.pages import (
     answer,
     browse,
     dataset_of,
+    in_frames,
     needs_browser,
     random_estimates,
     render,
@@ -383,26 +384,11 @@ def test_pairs_that_are_not_held_are_said_to_be_missing(tmp_path, monkeypatch):
 
 @needs_browser
 def test_no_window_scrolls_sideways_and_every_example_has_its_picture(tmp_path):
-    text = html.escape(render(convergence=ENOUGH, figures=True))
-    frames = "".join(
-        f'<iframe style="width:{width}px" srcdoc="{text}"></iframe>' for width in (390, 800, 1400)
-    )
-    measure = """
-    addEventListener("load", () => {
-      const words = [...document.querySelectorAll("iframe")].map((frame) => {
-        const inner = frame.contentDocument;
-        const pictures = [...inner.querySelectorAll("img.picture")].filter(
-          ({ src, alt, naturalHeight }) =>
-            src.startsWith("data:image/png;base64,") && alt && naturalHeight === 8
-        );
-        return inner.documentElement.scrollWidth + ":" + pictures.length;
-      });
-      document.body.textContent = "measured " + words.join(" ");
-    });"""
-    (tmp_path / "frames.html").write_text(
-        f"<!DOCTYPE html><html><style>iframe{{border:0;height:900px}}</style>"
-        f"<body>{frames}<script>{measure}</script></body></html>"
-    )
-    found = re.findall(r"measured [^<]*", browse(tmp_path / "frames.html"))
+    pictures = """
+    return [...inner.querySelectorAll("img.picture")].filter(({ src, alt, naturalHeight }) =>
+      src.startsWith("data:image/png;base64,") && alt && naturalHeight === 8
+    ).length;"""
+    page = render(convergence=ENOUGH, figures=True)
+    found = in_frames(tmp_path, page, (390, 800, 1400), pictures)
     # 4 in the gallery, 7 in the panels, and in the explorer t2, t0, t4, t5 with v2, v0, v4.
-    assert found == ["measured 390:18 800:18 1400:18"]
+    assert found == "measured 390:18 800:18 1400:18"

@@ -166,7 +166,7 @@ def evaluate(
     return out
 
 
-def main() -> int:
+def main() -> None:
     if os.path.realpath(FLAGS.store) == os.path.realpath(FLAGS.out_store):
         raise ValueError(f"--out_store={FLAGS.out_store} is --store: expected another folder")
     source = Store.open(FLAGS.store)
@@ -177,7 +177,6 @@ def main() -> int:
     there = len(set(numbers).intersection(out.numbers()))
     part = "" if there == len(numbers) else f"{there:,} of "
     print(f"{part}{counted(len(numbers), 'trial')} in {out.path}")
-    return 0
 
 
 if __name__ == "__main__":

@@ -1,11 +1,12 @@
 """A table in a csv file: one row an example, a column of labels, columns of numbers."""
 
 import array
+import contextlib
 import csv
 import io
 import math
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from absl import logging
@@ -60,17 +61,8 @@ def load(which: str, test_share: float = 0.0, alone: bool = False) -> base.Array
     Raises:
       ValueError: it is no such file; the message has the line and the column.
     """
-    path, label = path_and_label(which)
-    file = epath.Path(path).expanduser()
-    text = _text(file)
-    first = text.partition("\n")[0]
-    separator = max(_SEPARATORS, key=first.count)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
-    try:
-        columns = _columns(next(reader, []), file, label)
+    with _opened(which) as (file, columns, reader):
         rows = _rows(reader, columns, file)
-    except csv.Error as error:
-        raise ValueError(f"{file}, line {reader.line_num}: {error}") from error
     names, labels = _classes(rows, columns, file)
     ids = np.array(rows.ids) if rows.ids else base.numbered_ids("row", len(labels))
     try:
@@ -80,6 +72,20 @@ def load(which: str, test_share: float = 0.0, alone: bool = False) -> base.Array
     except ValueError as error:
         prefix = "" if str(file) in str(error) else f"{file}: "
         raise ValueError(f"{prefix}{error}") from error
+
+
+@contextlib.contextmanager
+def _opened(which: str) -> Iterator[tuple[epath.Path, _Columns, Any]]:
+    """Opens a table; yields its file, what its first line says, and a reader of the others."""
+    path, label = path_and_label(which)
+    file = epath.Path(path).expanduser()
+    text = _text(file)
+    separator = max(_SEPARATORS, key=text.partition("\n")[0].count)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+    try:
+        yield file, _columns(next(reader, []), file, label), reader
+    except csv.Error as error:
+        raise ValueError(f"{file}, line {reader.line_num}: {error}") from error
 
 
 def path_and_label(which: str) -> tuple[str, str]:
@@ -293,9 +299,5 @@ def require_same_columns(name: str, other: str) -> None:
 
 
 def _features_of(which: str) -> list[str]:
-    path, label = path_and_label(which)
-    file = epath.Path(path).expanduser()
-    first = _text(file).partition("\n")[0]
-    cells = next(csv.reader([first], delimiter=max(_SEPARATORS, key=first.count)), [])
-    columns = _columns(cells, file, label)
-    return [columns.names[place] for place in columns.features]
+    with _opened(which) as (_, columns, _):
+        return [columns.names[place] for place in columns.features]

@@ -1,19 +1,16 @@
-"""Interrupting a trial right after one of its checkpoints, and programs at any moment."""
+"""Interrupting a trial right after one of its checkpoints, and what changes a disk anywhere."""
 
 import contextlib
 import dataclasses
 import itertools
 import os
-import signal
-import subprocess
-import sys
 import time
 
 import pytest
 from etils import epath
 from etils.epath import backend
 
-from tests.programs import ROOT, run_program
+from tests.programs import run_program
 from tfmem.disk import processes
 from tfmem.training.checkpoints import Checkpoints
 from tfmem.workers import claims
@@ -130,21 +127,3 @@ class InterruptingCheckpoints(Checkpoints):
         self._left -= 1
         if not self._left:
             raise Interrupted
-
-
-def kill_when(words, moment) -> None:
-    """Runs a program, `python -m` and the words, and kills it by SIGKILL at a moment.
-
-    Args:
-      words: the module and its flags.
-      moment: returns whether it has come.
-    """
-    command = [sys.executable, "-m", *words]
-    process = subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    while not moment():
-        assert process.poll() is None, "the program ended before the moment came"
-        time.sleep(0.001)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL

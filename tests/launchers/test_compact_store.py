@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 from etils import epath
 
-from tests import objects
+from tests import objects, signalled
 from tests.conftest import ROOT, assert_refused, run_program
-from tests.interrupting import kill_when
 from tests.printed import check_store, run_printed
 from tests.trials import assert_same_trial, random_trial
 from tfmem.config import ImportConfig
@@ -218,7 +217,8 @@ def test_killed_it_loses_nothing_and_the_same_command_completes_it(many):
             assert_same_trial(store.read(trial.number), trial)
 
     flags = [f"--store={path}", "--max_gib=1e-5"]
-    kill_when(["launchers.compact_store", *flags], lambda: 0 < loose() < MANY)
+    signalled.kill(["launchers.compact_store", *flags], "tfmem.workers.compaction:_remove", 2)
+    assert 0 < loose() < MANY
     assert_all_are_there()
     assert names(path / "claims") == ["compaction-000000.json"]
     compact(path)

@@ -5,8 +5,8 @@ import shutil
 import numpy as np
 import pytest
 
+from tests import signalled
 from tests.conftest import assert_refused
-from tests.interrupting import kill_when
 from tests.programs import run_program
 from tests.trials import assert_same_trial
 from tfmem.disk import npz
@@ -180,8 +180,8 @@ def test_killed_and_continued(made, kept, tmp_path):
     words.append(f"--dataset=npz:{made}/other.npz")
     whole = tmp_path / "whole"
     evaluate(kept, f"npz:{made}/other.npz", whole)
-    first = out / "trials" / "trial-000000.tfrecord"
-    kill_when(words, first.exists)
+    signalled.kill(words, "tfmem.store.store:Store.write")
+    assert Store.open(out).numbers() == [0]
     evaluate(kept, f"npz:{made}/other.npz", out)
     assert_same_stores(out, whole, range(6))
     assert not list(out.rglob("*.tmp"))

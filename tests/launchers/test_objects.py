@@ -3,7 +3,6 @@
 import shutil
 import signal
 import subprocess
-import time
 
 import numpy as np
 import pytest
@@ -42,14 +41,11 @@ def assert_same_stores(one, two):
 def test_a_trial_is_killed_and_goes_on_from_its_checkpoint(tmp_path):
     root, alone, flags = tmp_path / "root", tmp_path / "alone", (*FLAGS, "--stack=none")
     run_program("launchers.train_trials", f"--store={alone}", *flags)
-    train = objects.words(root, "launchers.train_trials", f"--store={STORE}", *flags)
-    process = subprocess.Popen([*train, "--checkpoint_seconds=0"], cwd=ROOT)
-    saved = objects.path(root, f"{STORE}/checkpoints/trial-000000/state.npz")
-    while not saved.exists():
-        assert process.poll() is None
-        time.sleep(0.001)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    words = [int(signal.SIGKILL), "tfmem.training.checkpoints:Checkpoints.save", 1]
+    words += ["launchers.train_trials", f"--store={STORE}", *flags, "--checkpoint_seconds=0"]
+    done = subprocess.run(objects.words(root, "tests.signalled", *words), cwd=ROOT)
+    assert done.returncode == -signal.SIGKILL
+    assert objects.path(root, f"{STORE}/checkpoints/trial-000000/state.npz").exists()
     done = run(root, "launchers.train_trials", f"--store={STORE}", *flags)
     assert f"2 trials in {STORE}" in done.stdout
     assert_same_stores(objects.path(root, STORE), alone)

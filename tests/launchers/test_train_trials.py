@@ -1,14 +1,10 @@
 """Through the real program and flags, on real digits."""
 
-import signal
-import subprocess
-import sys
-import time
-
 import numpy as np
 import pytest
 
-from tests.conftest import ROOT, assert_refused, run_program
+from tests import signalled
+from tests.conftest import assert_refused, run_program
 from tests.interrupting import claimed_elsewhere
 from tests.stores import TRIALS as QUICK
 from tests.trials import assert_same_trial
@@ -67,40 +63,19 @@ def test_finished_trials_are_skipped_and_damaged_ones_trained_again(reference, t
         assert_same_trial(store.read(number), reference.read(number))
 
 
-def files_in(path):
-    try:
-        return len(list((path / "trials").glob("trial-*.tfrecord")))
-    except FileNotFoundError:
-        return 0
-
-
-def test_killed_at_any_moment_and_continued(reference, tmp_path):
-    """SIGKILL in the imports, as the store appears, at the first trial and in the midst of all."""
+def test_killed_and_continued(reference, tmp_path):
+    """SIGKILL as the store appears, and in the midst of the trials."""
     path = tmp_path / "store"
-    command = [sys.executable, "-m", "launchers.train_trials", f"--store={path}", *QUICK]
-    command += ["--trials=0:12", "--stack=3", "--keep_networks"]
-    moments = [
-        lambda since: since > 1,
-        lambda since: (path / "experiment.json").exists(),
-        lambda since: files_in(path) >= 1,
-        lambda since: files_in(path) >= 6,
-    ]
-    survived = 0
-    for moment in moments:
-        process = subprocess.Popen(
-            command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        start = time.monotonic()
-        while not moment(time.monotonic() - start) and process.poll() is None:
-            time.sleep(0.001)
-        process.send_signal(signal.SIGKILL)
-        survived += process.wait() == 0
-        if files_in(path):  # Whoever is stored has its network.
-            store = Store.open(path)
-            for number in store.numbers():
-                store.networks.read(store.read(number))
-    assert survived <= 2  # The first two moments are long before the end, on any machine.
-    run_program(*command[2:])
+    words = ["launchers.train_trials", f"--store={path}", *QUICK]
+    words += ["--trials=0:12", "--stack=3", "--keep_networks"]
+    signalled.kill(words, "tfmem.store.store:Store.create")
+    assert Store.open(path).numbers() == []
+    signalled.kill(words, "tfmem.store.store:Store.write", 4)
+    store = Store.open(path)
+    assert len(store.numbers()) == 4
+    for number in store.numbers():  # Whoever is stored has its network.
+        store.networks.read(store.read(number))
+    run_program(*words)
     store = Store.open(path)
     assert store.numbers() == list(range(12))
     for number in range(12):

@@ -162,11 +162,9 @@ def test_a_signal_ends_it_at_once(number, tmp_path, proxy):
         assert process.poll() is None
         assert time.monotonic() < until
         time.sleep(0.01)
-    begin = time.monotonic()
     process.send_signal(number)
     _, errors = process.communicate(timeout=DEADLINE)
     assert process.returncode == 128 + number
-    assert time.monotonic() - begin < 20  # It would go on for minutes.
     word = "interrupted" if number == signal.SIGINT else "terminated"
     first, last = errors.splitlines()
     assert f"cifar100 is not in {data}: preparing it" in first

@@ -83,7 +83,7 @@ class Places:
         path = self.trial_path(number)
         for _ in range(_ATTEMPTS):
             with contextlib.suppress(FileNotFoundError):
-                yield path, self.own(number)
+                yield path, self._content(path)
                 return
             for archive in self.archives.values():
                 if number in archive.parts:
@@ -98,7 +98,9 @@ class Places:
         Raises:
           FileNotFoundError: there is none.
         """
-        path = self.trial_path(number)
+        return self._content(self.trial_path(number))
+
+    def _content(self, path: epath.Path) -> bytes | UnreadableError:
         try:
             return path.read_bytes()
         except OSError as error:

@@ -5,7 +5,6 @@ import dataclasses
 import functools
 import json
 import platform
-from importlib import metadata
 
 import numpy as np
 
@@ -26,6 +25,8 @@ class OtherConfigError(ValueError):
 @functools.cache
 def versions() -> dict[str, str]:
     """Returns the versions of Python and of the libraries that numbers depend on."""
+    from importlib import metadata  # Whoever only reads does not wait for it.
+
     found = {"python": platform.python_version()}
     for package in ("tfmem", "tensorflow", "keras", "numpy", "tensorflow-datasets", "scikit-learn"):
         with contextlib.suppress(metadata.PackageNotFoundError):

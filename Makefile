@@ -15,6 +15,9 @@ INSTALLED_DEV := $(VENV)/installed-dev
 # Where TFDS keeps its data, for tests and benchmarks on MNIST; empty is TFDS's own default.
 DATA_DIR ?=
 
+# With it, each of the many programs that tests start compiles all modules anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test test-slow lint format bench clean
 
 demo: $(INSTALLED)

@@ -407,7 +407,13 @@ def test_nothing_is_cut_off(name):
     assert drawn.y1 <= height + 0.01
 
 
-@pytest.mark.parametrize("name", ROWS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if name in ("convergence", "panels") else pytest.mark.slow)
+        for name in ROWS
+    ],
+)
 def test_figures_are_written_in_every_format(name, tmp_path):
     fig = ROWS[name][0]()
     width, height = fig.get_size_inches()

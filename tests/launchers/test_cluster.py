@@ -19,8 +19,8 @@ from tfmem.workers import claims
 from tfmem.workers.cluster import WorkerResources
 
 pytest.importorskip("ray", reason="Ray is not installed: pip install -e '.[cluster]'")
-TRIALS = 6
-FLAGS = ("--experiment=digits_mlp", "--stack=none", "--epochs=30", f"--trials=0:{TRIALS}")
+TRIALS = 4
+FLAGS = ("--experiment=digits_mlp", "--stack=none", "--epochs=12", f"--trials=0:{TRIALS}")
 FLAGS += ("--keep_networks",)
 DEADLINE = 300  # Seconds: far longer than anything takes.
 

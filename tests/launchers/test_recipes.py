@@ -177,7 +177,7 @@ def imagenet_dir(tmp_path_factory):
     return folder
 
 
-IMAGENET = ["--experiment=imagenet_resnet50", "--epochs=4", "--batch_size=16", "--trials=0:1"]
+IMAGENET = ["--experiment=imagenet_resnet50", "--epochs=2", "--batch_size=16", "--trials=0:1"]
 
 
 def imagenet_flags(folder, store, *others):

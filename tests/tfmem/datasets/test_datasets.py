@@ -73,6 +73,7 @@ def test_tfds(name, tfds_dir):
     assert dataset.fingerprint[:16] == FINGERPRINTS[name]
 
 
+@pytest.mark.slow
 @pytest.mark.data
 @pytest.mark.parametrize("name", ["cifar10", "cifar100", "imagenet2012"])
 def test_tfds_where_it_is_prepared(name, tfds_dir):

@@ -131,6 +131,7 @@ def test_who_never_answers_is_given_up_in_one_line(tmp_path, monkeypatch, proxy)
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_why_it_is_tried_again_is_in_that_line(tmp_path, monkeypatch):
     """Nobody listens there."""
     with socket.create_server(("127.0.0.1", 0)) as server:

@@ -62,7 +62,7 @@ CASES = {
     "dense, formed": ("mlp", (4, 4, 1), {"hidden": [8, 6]}, False),
     "linear": ("linear", (4, 4, 1), {}, None),
     "batch norm": ("small_batch_norm", (4, 4, 1), {}, None),
-    "attention": ("cct", (8, 8, 1), {}, None),
+    "attention": ("cct", (8, 8, 1), {"variant": "2/3x2"}, None),
 }
 
 

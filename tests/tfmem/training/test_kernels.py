@@ -40,10 +40,11 @@ class Stream:
 @pytest.fixture
 def shallow(monkeypatch):
     """The architectures with one block where they have several of a kind."""
-    monkeypatch.setattr(densenet, "_DEPTH", 22)
+    monkeypatch.setattr(densenet, "_DEPTH", 10)
     monkeypatch.setattr(inception, "_STAGES", tuple(stage[:1] for stage in inception._STAGES))
     monkeypatch.setattr(vgg, "_GROUPS", vgg._GROUPS[:2])
-    blocks = dict.fromkeys(resnet._BLOCKS_PER_GROUP, (1, 1, 1, 1))
+    monkeypatch.setattr(resnet, "_WIDTHS", resnet._WIDTHS[:2])
+    blocks = dict.fromkeys(resnet._BLOCKS_PER_GROUP, (1, 1))
     monkeypatch.setattr(resnet, "_BLOCKS_PER_GROUP", blocks)
     small = dataclasses.replace(cct.VARIANTS["2/3x2"], blocks=1, convolutions=1)
     monkeypatch.setitem(cct.VARIANTS, "2/3x2", small)

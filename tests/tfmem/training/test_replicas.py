@@ -254,7 +254,7 @@ def run():
         _CONTINUES,
         _FLOAT16,
         _CLIPPED,
-        _CLIPPED_FLOAT16,
+        pytest.param(_CLIPPED_FLOAT16, marks=pytest.mark.slow),
         _TURNOVER,
         _UNEVEN,
         _OWN_MODEL,

@@ -1,5 +1,4 @@
 import dataclasses
-import tracemalloc
 from fractions import Fraction
 
 import numpy as np
@@ -15,6 +14,7 @@ from analysis.estimates.values import (
     Pairs,
 )
 from tests.conftest import run_program
+from tests.memory import peak_memory
 from tests.trials import trial_set
 
 # The ImageNet pairs that the paper's authors publish, by the counts of Sec. 3.3 and of facts.
@@ -292,14 +292,6 @@ def test_classes_are_read_when_they_are_asked_for(tmp_path, trials):
     np.testing.assert_array_equal(read[0].value, influences[0].value)
     both = zip(read, read, strict=True)  # Two readings side by side.
     assert all((a.value == b.value).all() for a, b in both)
-
-
-def peak_memory(work):
-    tracemalloc.start()
-    work()
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    return peak
 
 
 def test_one_class_is_in_memory(tmp_path):

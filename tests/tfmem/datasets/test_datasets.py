@@ -64,7 +64,7 @@ FINGERPRINTS = {"mnist": "021ff89495afdac7", "fashion_mnist": "1359c8267a4f2523"
 
 
 @pytest.mark.data
-@pytest.mark.parametrize("name", FINGERPRINTS)
+@pytest.mark.parametrize("name", ["mnist", pytest.param("fashion_mnist", marks=pytest.mark.slow)])
 def test_tfds(name, tfds_dir):
     dataset = datasets.load(name, tfds_dir)
     check_shape(dataset, name)

@@ -145,9 +145,8 @@ def test_why_it_is_tried_again_is_in_that_line(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(
-    "number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_it_at_once(number, tmp_path, proxy):
     data, store = tmp_path / "some" / "data", tmp_path / "store"
     flags = ("--experiment=cifar100_resnet50", f"--data_dir={data}", f"--store={store}")

@@ -1,12 +1,11 @@
 """npz files: whole or absent, read in part, and never believed when they are damaged."""
 
-import tracemalloc
-
 import hypothesis
 import numpy as np
 import pytest
 from hypothesis import strategies as st
 
+from tests.memory import peak_memory
 from tfmem.disk import npz
 
 
@@ -68,11 +67,8 @@ def test_the_checksum_is_of_the_content(tmp_path):
 
 def test_pairs_are_written_one_by_one(tmp_path):
     megabyte = np.zeros(1 << 20, np.uint8)
-    tracemalloc.start()
-    npz.write_npz(tmp_path / "a.npz", ((f"a{i}", megabyte + np.uint8(i)) for i in range(30)))
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert peak < 8 << 20
+    pairs = ((f"a{i}", megabyte + np.uint8(i)) for i in range(30))
+    assert peak_memory(lambda: npz.write_npz(tmp_path / "a.npz", pairs)) < 8 << 20
     with np.load(tmp_path / "a.npz") as archive:
         assert len(archive.files) == 30
         assert (archive["a17"] == 17).all()

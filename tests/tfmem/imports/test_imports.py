@@ -3,13 +3,13 @@
 import dataclasses
 import hashlib
 import shutil
-import tracemalloc
 
 import numpy as np
 import pytest
 from scipy import stats
 
 from tests import foreign
+from tests.memory import peak_memory
 from tfmem import config, datasets
 from tfmem.config import ImportConfig
 from tfmem.imports import FORMATS, released
@@ -403,14 +403,6 @@ def test_masks_that_are_no_such_file(tmp_path):
 
 
 # Memory.
-
-
-def peak_memory(work):
-    tracemalloc.start()
-    work()
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    return peak
 
 
 def read_all(layout, path, num_train, num_test):

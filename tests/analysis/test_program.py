@@ -208,6 +208,7 @@ def test_another_keras_backend_is_one_line(tmp_path, monkeypatch):
     assert not (tmp_path / "store").exists()
 
 
+@pytest.mark.slow
 def test_tensorflow_says_nothing_of_its_own_when_a_dataset_is_opened(tmp_path):
     code = (
         "from tfmem.datasets import tfds; tfds.open_builder('mnist', None)\n"

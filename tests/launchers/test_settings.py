@@ -3,11 +3,14 @@
 import json
 import os
 
+import pytest
+
 from tests.programs import run_process, run_program
 from tests.trials import assert_same_trial
 from tfmem.store.store import Store
 
 
+@pytest.mark.slow
 def test_keras_settings_of_the_user_change_no_bit(tmp_path):
     home = tmp_path / "keras"
     home.mkdir()

@@ -169,13 +169,13 @@ def test_a_disk_that_is_full_is_one_line_and_the_run_goes_on_later(alone, tmp_pa
     run_program("launchers.train_trials", f"--store={path}", *QUICK, "--trials=0:1")
     size = Store.open(path).trial_path(0).stat().length
     limit = size // 2
-    done = subprocess.run(
-        command(path, *QUICK, "--checkpoint_seconds=0"),
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
-    )
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
+    try:
+        words = f"--store={path}", *QUICK, "--checkpoint_seconds=0"
+        done = run_program("launchers.train_trials", *words, check=False)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert done.returncode == 2, done.stderr
     target = path / "trials" / "trial-000001.tfrecord"
     last = done.stderr.splitlines()[-1]

@@ -64,12 +64,10 @@ def test_finished_trials_are_skipped_and_damaged_ones_trained_again(reference, t
 
 
 def test_killed_and_continued(reference, tmp_path):
-    """SIGKILL as the store appears, and in the midst of the trials."""
+    """SIGKILL in the midst of the trials; tests of a race stop everywhere."""
     path = tmp_path / "store"
     words = ["launchers.train_trials", f"--store={path}", *QUICK]
     words += ["--trials=0:12", "--stack=3", "--keep_networks"]
-    signalled.kill(words, "tfmem.store.store:Store.create")
-    assert Store.open(path).numbers() == []
     signalled.kill(words, "tfmem.store.store:Store.write", 4)
     store = Store.open(path)
     assert len(store.numbers()) == 4

@@ -147,12 +147,20 @@ def test_the_recipe_of_imagenet_is_the_releases_v1():
     assert trainable(model) == 25_557_032
 
 
-@pytest.mark.parametrize("name", PARAMETERS)
-def test_parameter_counts(name):
-    for shape, classes, options, count in PARAMETERS[name]:
-        model = built(name, shape, classes, **options)
-        assert trainable(model) == count
-        assert model.output_shape == (None, classes)
+# The first of each, and, in the slow tests, all others of the large ones.
+LARGE = ("resnet50", "densenet100")
+ROWS = [
+    pytest.param(name, *row, marks=pytest.mark.slow if number and name in LARGE else ())
+    for name, rows in PARAMETERS.items()
+    for number, row in enumerate(rows)
+]
+
+
+@pytest.mark.parametrize(("name", "shape", "classes", "options", "count"), ROWS)
+def test_parameter_counts(name, shape, classes, options, count):
+    model = built(name, shape, classes, **options)
+    assert trainable(model) == count
+    assert model.output_shape == (None, classes)
 
 
 def test_feature_maps_shrink_where_they_should():

@@ -74,7 +74,10 @@ NETWORKS = {
 }
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.slow if name == "ResNet50" else ()) for name in NETWORKS],
+)
 def test_equal_weights_give_equal_logits(name, rng):
     model, options, shape, forward = NETWORKS[name]
     network = trained(model, shape, **options)

@@ -101,6 +101,7 @@ def test_masks_are_balanced(first):
             assert abs(together[one, other] - expected) < 5 * error
 
 
+@pytest.mark.slow
 def test_no_two_of_60_000_examples_share_a_mask_in_the_papers_model():
     model = models.build("mlp", (28, 28, 1), 10, hidden=[4096], turnover=True)
     model.set_weights(initializers.initial_weights(model, 0, 0))

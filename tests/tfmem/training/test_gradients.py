@@ -62,11 +62,14 @@ CASES = {
     "dense, formed": ("mlp", (4, 4, 1), {"hidden": [8, 6]}, False),
     "linear": ("linear", (4, 4, 1), {}, None),
     "batch norm": ("small_batch_norm", (4, 4, 1), {}, None),
-    "attention": ("cct", (8, 8, 1), {"variant": "2/3x2"}, None),
+    "attention": ("cct", (8, 8, 1), {}, None),
 }
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    "case",
+    [pytest.param(case, marks=pytest.mark.slow if case == "attention" else ()) for case in CASES],
+)
 def test_statistics_equal_their_twin(case, rng, monkeypatch):
     add_to_builders(monkeypatch)
     name, shape, options, dense, *smoothing = CASES[case]

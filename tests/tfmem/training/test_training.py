@@ -116,7 +116,10 @@ def random_trainer(kind, config, dataset):
     return kind(problem, fit.build_strategy("default"), **groups)
 
 
-@pytest.mark.parametrize("kind", [fit.FitTrainer, TurnoverTrainer, DynamicsTrainer])
+@pytest.mark.parametrize(
+    "kind",
+    [fit.FitTrainer, pytest.param(TurnoverTrainer, marks=pytest.mark.slow), DynamicsTrainer],
+)
 def test_random_layers_draw_by_seed_and_trial(kind, tiny, tiny_config, monkeypatch):
     """Dropout, augmentation and a layer's own noise; whatever was trained or drawn before."""
     add_to_builders(monkeypatch)

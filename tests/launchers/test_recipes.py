@@ -184,22 +184,33 @@ def imagenet_flags(folder, store, *others):
     return [*IMAGENET, f"--data_dir={folder}", f"--store={store}", *others]
 
 
-def test_imagenet_is_streamed_and_continues_where_it_was_killed(imagenet_dir, tmp_path):
-    """A network small enough for a test, on the whole way from the archives to the store."""
-    quick = ["--model=mlp", "--image_size=32", "--base_learning_rate=0.01"]
-    train(*imagenet_flags(imagenet_dir, tmp_path / "whole", *quick))
-    whole = Store.open(tmp_path / "whole").read(0)
-    assert (len(whole.train.correct), len(whole.test.correct)) == (75, 10)
-    assert whole.subset.sum() == 52
+# A network small enough for a test.
+SMALL = ["--model=mlp", "--image_size=32", "--base_learning_rate=0.01"]
 
+
+@pytest.fixture(scope="module")
+def streamed(imagenet_dir, tmp_path_factory):
+    """A trial on ImageNet, the whole way from the archives to the store."""
+    path = tmp_path_factory.mktemp("streamed")
+    train(*imagenet_flags(imagenet_dir, path, *SMALL))
+    return Store.open(path).read(0)
+
+
+def test_imagenet_is_streamed(streamed):
+    assert (len(streamed.train.correct), len(streamed.test.correct)) == (75, 10)
+    assert streamed.subset.sum() == 52
+
+
+@pytest.mark.slow
+def test_imagenet_continues_where_it_was_killed(imagenet_dir, streamed, tmp_path):
     path = tmp_path / "killed"
-    flags = imagenet_flags(imagenet_dir, path, *quick, "--checkpoint_seconds=0")
+    flags = imagenet_flags(imagenet_dir, path, *SMALL, "--checkpoint_seconds=0")
     kill_at_checkpoint(["launchers.train_trials", *flags], 0)
     assert (path / "checkpoints" / "trial-000000" / "state.npz").exists()
     store = Store.open(path)
     assert store.numbers() == []
     train(*flags)
-    assert_same_trial(store.read(0), whole)
+    assert_same_trial(store.read(0), streamed)
     assert not (path / "checkpoints").exists()
 
 

@@ -63,8 +63,9 @@ def test_finished_trials_are_skipped_and_damaged_ones_trained_again(reference, t
         assert_same_trial(store.read(number), reference.read(number))
 
 
+@pytest.mark.slow
 def test_killed_and_continued(reference, tmp_path):
-    """SIGKILL in the midst of the trials; tests of a race stop everywhere."""
+    """SIGKILL in the midst of the trials; tests of two launchers stop everywhere."""
     path = tmp_path / "store"
     words = ["launchers.train_trials", f"--store={path}", *QUICK]
     words += ["--trials=0:12", "--stack=3", "--keep_networks"]

@@ -248,7 +248,7 @@ def run():
     "script",
     [
         _SAME_WEIGHTS,
-        _SAME_WEIGHTS_AUGMENTED,
+        pytest.param(_SAME_WEIGHTS_AUGMENTED, marks=pytest.mark.slow),
         pytest.param(_SAME_ACCURACY, marks=pytest.mark.slow),
         _REPLICAS_LEFT_EMPTY,
         _CONTINUES,
@@ -257,7 +257,7 @@ def run():
         pytest.param(_CLIPPED_FLOAT16, marks=pytest.mark.slow),
         _TURNOVER,
         _UNEVEN,
-        _OWN_MODEL,
+        pytest.param(_OWN_MODEL, marks=pytest.mark.slow),
         pytest.param(_OF_KERAS, marks=pytest.mark.slow),
         _NETWORKS,
     ],

@@ -12,7 +12,8 @@ First come label issues by votes, then the others by memorization, those without
 ordered by held-out accuracy, the lowest first.
 """
 
-from collections.abc import Generator, Iterator
+import functools
+from collections.abc import Iterator
 
 import numpy as np
 from absl import flags
@@ -24,7 +25,7 @@ from analysis.measures import table, table_files, votes
 from analysis.measures.examples import named_classes
 from analysis.measures.votes import Votes
 from tfmem.store import parts
-from tfmem.store.trials import Trial, TrialSet
+from tfmem.store.trials import TrialSet
 from tfmem.words import counted, of_expected
 
 FLAGS = flags.FLAGS
@@ -50,10 +51,7 @@ def _vote(found: stores.Parts, labels: np.ndarray | None) -> dict[str, Votes]:
     """Returns the votes for the examples of some classes, by split; says where there are none."""
     dataset = found.stores[0].dataset
 
-    def read() -> Generator[Trial, None, None]:
-        for store, numbers in zip(found.stores, found.numbers, strict=True):
-            yield from stores.read(store, numbers, "predictions", delay=1)
-
+    read = functools.partial(found.read, "predictions", delay=1)
     there, lacking = {}, {}
     for name, split, votes_of in (
         (table.TRAIN, dataset.train, votes.held_out_votes),

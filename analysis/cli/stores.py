@@ -1,7 +1,7 @@
 """What a store holds, as the programs ask that read stores of one kind."""
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 from etils import epath
@@ -85,6 +85,11 @@ class Parts:
     def count(self) -> int:
         """How many trials are read."""
         return sum(map(len, self.numbers))
+
+    def read(self, what: str, delay: float = 0.0) -> Generator[Trial, None, None]:
+        """Yields the trials one by one, store after store, and shows a bar for each as `read`."""
+        for store, numbers in zip(self.stores, self.numbers, strict=True):
+            yield from read(store, numbers, what, delay)
 
 
 def open_parts(

@@ -76,8 +76,7 @@ class _Trials(Trials):
         self._found = found
 
     def read(self) -> Generator[Trial, None, None]:
-        for store, numbers in zip(self._found.stores, self._found.numbers, strict=True):
-            yield from stores.read(store, numbers, "predictions", _DELAY)
+        return self._found.read("predictions", _DELAY)
 
     def test_accuracy(self) -> np.ndarray:
         right = np.zeros(len(self._found.stores[0].dataset.test), np.int64)

@@ -105,9 +105,7 @@ def decode_example(data: bytes) -> dict[str, Any]:
     except message.DecodeError as error:
         raise ValueError("a record is not a tf.train.Example") from error
     features: dict[str, Any] = {}
-    found = example.features.feature
-    for name in found:
-        feature = found[name]
+    for name, feature in example.features.feature.items():
         kind = feature.WhichOneof("kind")
         if kind == "bytes_list":
             features[name] = feature.bytes_list.value[:]

@@ -432,17 +432,19 @@ class Store:
             if isinstance(content, UnreadableError):
                 raise content
             return decode(self._made_for, number, content)
+        except records.OtherConfigError as error:
+            raise OtherTrialError(
+                f"{self._named(number, path)} is whole, but {error}",
+                f"to learn which file is wrong, run: {self._check}",
+            ) from error
         except (ValueError, KeyError, IndexError) as error:
-            what = path if path == self.trial_path(number) else f"trial {number} in {path}"
-            if isinstance(error, records.OtherConfigError):
-                raise OtherTrialError(
-                    f"{what} is whole, but {error}",
-                    f"to learn which file is wrong, run: {self._check}",
-                ) from error
             raise DamagedFileError(
-                f"{what} is damaged ({reason(error)})",
+                f"{self._named(number, path)} is damaged ({reason(error)})",
                 f"to make it again, run: {self.command(number, number + 1)}",
             ) from error
+
+    def _named(self, number: int, path: epath.Path) -> str:
+        return f"{path}" if path == self.trial_path(number) else f"trial {number} in {path}"
 
     @property
     def _check(self) -> str:

@@ -1,7 +1,6 @@
 """What several test modules need: tiny datasets, random trials, real data when it is there."""
 
 import dataclasses
-import gc
 import os
 import pathlib
 import signal
@@ -10,7 +9,7 @@ import hypothesis
 import numpy as np
 import pytest
 
-from tests import stores
+from tests import memory, stores
 from tests.programs import ROOT, run_program
 from tests.stores import Made
 
@@ -45,12 +44,11 @@ _LONG_FILES = (
 
 
 def pytest_configure():
-    """Sets up the process; programs that tests start hear all signals that this one ignores.
+    """Sets up the process; programs that tests start hear all signals, also if it ignores some.
 
     Under nohup and in the background it does. What is handled here is at its default in them.
     """
-    # Tracing makes so many objects that Python's own pace of looking for cycles costs 5% of all.
-    gc.set_threshold(20_000, 50, 50)
+    memory.look_less_often()
     for number in (signal.SIGINT, signal.SIGHUP):
         if signal.getsignal(number) == signal.SIG_IGN:
             signal.signal(number, lambda number, frame: None)

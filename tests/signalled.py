@@ -15,21 +15,26 @@ import sys
 from tests.programs import Finished, run_process
 
 
-def run(words, number: int, call: str, times: int = 1) -> Finished:
-    """Runs `python -m` with the words in a process of its own, which gets a signal.
+def words(program, number: int, call: str, times: int = 1) -> list:
+    """Returns the module and the flags of a program that gets a signal.
 
     Args:
-      words: the module and its flags.
+      program: its module and its flags.
       number: of the signal.
       call: the function or method, MODULE:NAME, after whose call the signal comes.
       times: after which of its calls.
     """
-    return run_process("tests.signalled", int(number), call, times, *words, check=False)
+    return ["tests.signalled", int(number), call, times, *program]
 
 
-def kill(words, call: str, times: int = 1) -> None:
-    """Runs a program that gets SIGKILL; see `run`."""
-    done = run(words, signal.SIGKILL, call, times)
+def run(program, number: int, call: str, times: int = 1) -> Finished:
+    """Runs `python -m` with such words in a process of its own; see `words`."""
+    return run_process(*words(program, number, call, times), check=False)
+
+
+def kill(program, call: str, times: int = 1) -> None:
+    """Runs a program that gets SIGKILL; see `words`."""
+    done = run(program, signal.SIGKILL, call, times)
     assert done.returncode == -signal.SIGKILL, done.stderr
 
 

@@ -48,7 +48,7 @@ from analysis.plots import (
 )
 from analysis.plots.pictures import Picture
 from analysis.plots.scores_gallery import ClassColumn, Example
-from tests import recording
+from tests import recording, slow
 from tests.conftest import ROOT, run_program
 from tests.sources import write_imagenet_archives
 from tfmem import datasets
@@ -408,11 +408,7 @@ def test_nothing_is_cut_off(name):
 
 
 @pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=() if name in ("convergence", "panels") else pytest.mark.slow)
-        for name in ROWS
-    ],
+    "name", slow.some(ROWS, lambda name: name not in ("convergence", "panels"))
 )
 def test_figures_are_written_in_every_format(name, tmp_path):
     fig = ROWS[name][0]()

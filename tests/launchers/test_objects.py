@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from analysis.estimates import estimators, files
-from tests import objects
+from tests import objects, signalled
 from tests.conftest import ROOT, run_program
 from tests.trials import assert_same_trial
 from tfmem.store.store import Store
@@ -41,9 +41,9 @@ def assert_same_stores(one, two):
 def test_a_trial_is_killed_and_goes_on_from_its_checkpoint(tmp_path):
     root, alone, flags = tmp_path / "root", tmp_path / "alone", (*FLAGS, "--stack=none")
     run_program("launchers.train_trials", f"--store={alone}", *flags)
-    words = [int(signal.SIGKILL), "tfmem.training.checkpoints:Checkpoints.save", 1]
-    words += ["launchers.train_trials", f"--store={STORE}", *flags, "--checkpoint_seconds=0"]
-    done = subprocess.run(objects.words(root, "tests.signalled", *words), cwd=ROOT)
+    words = ["launchers.train_trials", f"--store={STORE}", *flags, "--checkpoint_seconds=0"]
+    words = signalled.words(words, signal.SIGKILL, "tfmem.training.checkpoints:Checkpoints.save")
+    done = subprocess.run(objects.words(root, *words), cwd=ROOT)
     assert done.returncode == -signal.SIGKILL
     assert objects.path(root, f"{STORE}/checkpoints/trial-000000/state.npz").exists()
     done = run(root, "launchers.train_trials", f"--store={STORE}", *flags)

@@ -65,15 +65,20 @@ def test_finished_trials_are_skipped_and_damaged_ones_trained_again(reference, t
 
 @pytest.mark.slow
 def test_killed_and_continued(reference, tmp_path):
-    """SIGKILL in the midst of the trials; tests of two launchers stop everywhere."""
+    """SIGKILL before the store, as it appears, at the first trial and in the midst of all."""
     path = tmp_path / "store"
     words = ["launchers.train_trials", f"--store={path}", *QUICK]
     words += ["--trials=0:12", "--stack=3", "--keep_networks"]
-    signalled.kill(words, "tfmem.store.store:Store.write", 4)
-    store = Store.open(path)
-    assert len(store.numbers()) == 4
-    for number in store.numbers():  # Whoever is stored has its network.
-        store.networks.read(store.read(number))
+    signalled.kill(words, "tfmem.training.problem:Problem.__init__")
+    assert not path.exists()
+    signalled.kill(words, "tfmem.store.store:Store.create")
+    assert Store.open(path).numbers() == []
+    for more, count in ((1, 1), (5, 6)):
+        signalled.kill(words, "tfmem.store.store:Store.write", more)
+        store = Store.open(path)
+        assert len(store.numbers()) == count
+        for number in store.numbers():  # Whoever is stored has its network.
+            store.networks.read(store.read(number))
     run_program(*words)
     store = Store.open(path)
     assert store.numbers() == list(range(12))

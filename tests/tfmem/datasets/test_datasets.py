@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 
+from tests import slow
 from tests.conftest import ROOT
 from tfmem import datasets
 
@@ -64,7 +65,7 @@ FINGERPRINTS = {"mnist": "021ff89495afdac7", "fashion_mnist": "1359c8267a4f2523"
 
 
 @pytest.mark.data
-@pytest.mark.parametrize("name", ["mnist", pytest.param("fashion_mnist", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", slow.some(FINGERPRINTS, lambda name: name != "mnist"))
 def test_tfds(name, tfds_dir):
     dataset = datasets.load(name, tfds_dir)
     check_shape(dataset, name)

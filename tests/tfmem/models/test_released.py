@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import pytest
 
+from tests import slow
 from tests.networks import Twin, run, trained
 from tfmem.models import layers
 
@@ -74,10 +75,7 @@ NETWORKS = {
 }
 
 
-@pytest.mark.parametrize(
-    "name",
-    [pytest.param(name, marks=pytest.mark.slow if name == "ResNet50" else ()) for name in NETWORKS],
-)
+@pytest.mark.parametrize("name", slow.some(NETWORKS, lambda name: name == "ResNet50"))
 def test_equal_weights_give_equal_logits(name, rng):
     model, options, shape, forward = NETWORKS[name]
     network = trained(model, shape, **options)

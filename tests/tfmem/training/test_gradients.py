@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests import slow
 from tests.networks import add_to_builders
 from tfmem import models
 from tfmem.models import initializers
@@ -66,10 +67,7 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize(
-    "case",
-    [pytest.param(case, marks=pytest.mark.slow if case == "attention" else ()) for case in CASES],
-)
+@pytest.mark.parametrize("case", slow.some(CASES, lambda case: case == "attention"))
 def test_statistics_equal_their_twin(case, rng, monkeypatch):
     add_to_builders(monkeypatch)
     name, shape, options, dense, *smoothing = CASES[case]

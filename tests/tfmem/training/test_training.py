@@ -203,10 +203,13 @@ def test_settings_of_others_change_no_bit(tiny, tiny_config, monkeypatch, reques
     assert keras.config.dtype_policy().name == "mixed_float16"  # Of others, as it was.
 
 
-def test_predictions_are_the_models_own(tiny, tiny_config, monkeypatch):
+@pytest.mark.parametrize(
+    "model", ["small_batch_norm", pytest.param("inception", marks=pytest.mark.slow)]
+)
+def test_predictions_are_the_models_own(model, tiny, tiny_config, monkeypatch):
     """Evaluated without batches at all, on every example in index order."""
     add_to_builders(monkeypatch)
-    changes = {"model": "small_batch_norm", "model_options": {}, "base_learning_rate": 1e-3}
+    changes = {"model": model, "model_options": {}, "base_learning_rate": 1e-3}
     problem = tiny_problem(tiny_config, tiny, **changes)
     trainer = fit.FitTrainer(problem, fit.build_strategy("default"))
     trial = next(iter(trainer.train([0])))

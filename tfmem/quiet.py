@@ -1,10 +1,13 @@
 """TensorFlow as fast as the machine, without its notices, which say nothing about a trial."""
 
+import contextlib
+import gc
 import os
 import platform
 import re
 import sys
 import tempfile
+from collections.abc import Iterator
 
 # TensorFlow's C++ prints them while it is imported, before it can be told not to.
 _NOTICES = re.compile(
@@ -12,6 +15,48 @@ _NOTICES = re.compile(
     "|This TensorFlow binary is optimized|rebuild TensorFlow with"
 )
 _X86 = ("x86_64", "amd64")
+_is_program = False
+
+
+def in_program() -> None:
+    """Says that this process is a program of ours, which may start and end sooner than others."""
+    global _is_program
+    _is_program = True
+
+
+@contextlib.contextmanager
+def leaving_out(*packages: str) -> Iterator[None]:
+    """Hides packages from what is imported in the context and takes them along if it finds them.
+
+    Only in programs of ours, which use nothing of it: in a notebook Keras may have to take the
+    tables of pandas. Packages that were imported before are there, and others later.
+    """
+    names = set(packages) - sys.modules.keys() if _is_program else set()
+    absent: dict = dict.fromkeys(names)  # Importing a module that is None fails.
+    sys.modules.update(absent)
+    try:
+        yield
+    finally:
+        for name in names:
+            del sys.modules[name]
+
+
+@contextlib.contextmanager
+def _keeping_all() -> Iterator[None]:
+    """Does not look for garbage in the context; in programs of ours never in what it leaves.
+
+    Of what imports make next to nothing is garbage, and it is much to look through, also at the
+    end of a program.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if _is_program:
+            gc.freeze()
+        if was_enabled:
+            gc.enable()
 
 
 def import_tensorflow(find_devices: bool = True) -> None:
@@ -37,6 +82,10 @@ def import_tensorflow(find_devices: bool = True) -> None:
     with tempfile.TemporaryFile() as captured:
         os.dup2(captured.fileno(), 2)
         try:
+            if "tensorflow" not in sys.modules:
+                # With which Keras would draw models and train on tables.
+                with _keeping_all(), leaving_out("matplotlib", "pandas", "sklearn"):
+                    import tensorflow  # noqa: F401
             import tensorflow as tf
 
             if find_devices:

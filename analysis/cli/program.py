@@ -96,6 +96,7 @@ def run(main: Callable[[], int | None]) -> None:
     os.environ["MPLBACKEND"] = "agg"
     # TensorFlow's notices about CPU instructions and absent GPUs say nothing about a trial.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    quiet.in_program()
     logging.set_verbosity(logging.WARNING)
     logging.set_stderrthreshold(logging.WARNING)
     logging.get_absl_logger().addFilter(_is_for_users)

@@ -4,6 +4,7 @@ import os
 
 import pytest
 
+from tests.programs import ROOT, run_process
 from tfmem import quiet
 
 _ONEDNN = "TF_ENABLE_ONEDNN_OPTS"
@@ -27,3 +28,34 @@ def test_onednn_is_on_where_a_cpu_gains_by_it(machine, given, expected, monkeypa
         monkeypatch.setenv(_ONEDNN, given)
     quiet.import_tensorflow()
     assert os.environ.get(_ONEDNN) == expected
+
+
+@pytest.mark.parametrize(
+    ("before", "found"),
+    [
+        ("quiet.in_program()", []),
+        ("quiet.in_program(); import pandas", ["pandas"]),
+        # As in a notebook, which may use all of Keras.
+        ("pass", ["matplotlib", "pandas", "sklearn"]),
+    ],
+)
+def test_a_program_does_not_wait_for_what_keras_takes_along(before, found, tmp_path):
+    for name in ("matplotlib", "pandas", "sklearn"):
+        (tmp_path / f"{name}.py").touch()
+    (tmp_path / "tensorflow.py").write_text(
+        "found = []\n"
+        "for name in ('matplotlib', 'pandas', 'sklearn'):\n"
+        "    try:\n"
+        "        __import__(name)\n"
+        "        found.append(name)\n"
+        "    except ImportError:\n"
+        "        pass\n"
+    )
+    (tmp_path / "uses_it.py").write_text(
+        f"from tfmem import quiet; {before}; quiet.import_tensorflow(find_devices=False)\n"
+        "import matplotlib, pandas, sklearn, tensorflow\n"  # Afterwards all can be imported.
+        "print(tensorflow.found)\n"
+    )
+    path = os.pathsep.join([str(tmp_path), str(ROOT)])
+    done = run_process("uses_it", env={**os.environ, "PYTHONPATH": path})
+    assert done.stdout == f"{found}\n"

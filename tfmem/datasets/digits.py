@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from tfmem import quiet
 from tfmem.datasets import base, images
 
 _NUM_TEST = 540
@@ -17,7 +18,8 @@ def load(image_size: int | None = None) -> base.ArrayDataset:
     Args:
       image_size: the side to which images are resized, or None.
     """
-    from sklearn import datasets, model_selection
+    with quiet.leaving_out("pandas"):
+        from sklearn import datasets, model_selection
 
     digits = datasets.load_digits()
     labels = digits.target

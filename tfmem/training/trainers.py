@@ -54,7 +54,7 @@ def load_trainer(
     options: Options,
     cores: int | None,
 ) -> Trainer:
-    """Returns what trains the config's trials, in a process that has only just begun.
+    """Returns what trains the config's trials, in a process of ours that has only just begun.
 
     Args:
       config: what a trial is.
@@ -67,6 +67,7 @@ def load_trainer(
     Raises:
       ValueError: as `datasets.load_for` and `make_trainer`.
     """
+    quiet.in_program()
     begin(cores)
     dataset = datasets.load_for(config, data_dir, given)
     return make_trainer(config, dataset, dataclasses.replace(options, cores=cores))

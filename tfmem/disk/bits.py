@@ -23,6 +23,14 @@ def unpack(packed: np.ndarray, count: int) -> np.ndarray:
     return np.unpackbits(packed, axis=-1, count=count, bitorder="little").view(bool)
 
 
+def count(*packed: bytes) -> int:
+    """Returns how many bits are set in all of some packed rows of one length."""
+    first, *others = (int.from_bytes(row, "little") for row in packed)
+    for other in others:
+        first &= other
+    return first.bit_count()
+
+
 @dataclasses.dataclass(frozen=True)
 class BitMatrix:
     """A boolean matrix [rows, count], kept packed: uint8 [rows, packed_length(count)]."""

@@ -105,7 +105,8 @@ def decode_example(data: bytes) -> dict[str, Any]:
     except message.DecodeError as error:
         raise ValueError("a record is not a tf.train.Example") from error
     features: dict[str, Any] = {}
-    for name, feature in example.features.feature.items():
+    for name in example.features.feature:
+        feature = example.features.feature[name]
         kind = feature.WhichOneof("kind")
         if kind == "bytes_list":
             features[name] = feature.bytes_list.value[:]
@@ -117,8 +118,8 @@ def decode_example(data: bytes) -> dict[str, Any]:
 
 
 def _array(values: Sequence, dtype: type) -> np.ndarray:
-    # Several times faster than np.array, which asks protobuf for each value by its index.
-    return np.fromiter(values, dtype, len(values))
+    # A list first, which protobuf makes at once; of a container NumPy asks for each value.
+    return np.array(values[:], dtype)
 
 
 def checksum(data: bytes) -> int:

@@ -151,10 +151,10 @@ def decode_records(made_for: MadeFor, number: int, content: bytes) -> list[dict]
     about, train, test = records[:3]
     if "epochs" in about and about["epochs"] != [len(followed)]:
         raise ValueError(f"holds {len(followed)} epochs, expected {about['epochs'][0]}")
-    if about["trial"] != [number]:
+    if about["trial"].tolist() != [number]:
         raise ValueError(f"it holds trial {about['trial'][0]}")
     for (name,), record in zip(names, records, strict=True):
-        if record["trial"] != [number]:
+        if record["trial"].tolist() != [number]:
             raise ValueError(f"its record {name.decode()} is of trial {record['trial'][0]}")
     if about["config_digest"] != [made_for.digest.encode()]:
         raise OtherConfigError("it was made with another configuration or dataset")
@@ -164,7 +164,7 @@ def decode_records(made_for: MadeFor, number: int, content: bytes) -> list[dict]
         for name in ("correct", "subset")[: 2 if record is train else 1]:
             if len(record[name][0]) != bits.packed_length(len(split)):
                 raise ValueError(f"{name} has {len(record[name][0])} bytes")
-    size = int(np.bitwise_count(np.frombuffer(train["subset"][0], np.uint8)).sum())
+    size = bits.count(train["subset"][0])
     if about["subset_size"][0] != size:
         raise ValueError(f"its subset has {size} examples, expected {about['subset_size'][0]}")
     for name, accuracy in _accuracies(made_for, train, test, size).items():
@@ -176,14 +176,9 @@ def decode_records(made_for: MadeFor, number: int, content: bytes) -> list[dict]
 def _accuracies(made_for: MadeFor, train: dict, test: dict, size: int) -> dict[str, float]:
     """Returns what the bits of decoded records say, by the accuracies' names in the first one."""
     n, n_test = len(made_for.dataset.train), len(made_for.dataset.test)
-    subset, correct, test_correct = (
-        np.frombuffer(data[0], np.uint8)
-        for data in (train["subset"], train["correct"], test["correct"])
-    )
-    of_subset = int(np.bitwise_count(subset & correct).sum())
-    of_train = int(np.bitwise_count(correct).sum())
-    of_test = int(np.bitwise_count(test_correct).sum())
-    found = {"test_accuracy": of_test / n_test}
+    of_subset = bits.count(train["subset"][0], train["correct"][0])
+    of_train = bits.count(train["correct"][0])
+    found = {"test_accuracy": bits.count(test["correct"][0]) / n_test}
     if size:
         found["subset_accuracy"] = of_subset / size
     if size < n:

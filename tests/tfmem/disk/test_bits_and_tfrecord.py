@@ -14,6 +14,12 @@ def test_bits_are_little_endian():
     assert bits.pack(np.array([1, 0, 0, 0, 0, 0, 0, 0, 1, 1], bool)).tolist() == [1, 3]
 
 
+def test_bits_that_are_set_are_counted():
+    assert bits.count(b"") == bits.count(b"\0\0") == 0
+    assert bits.count(b"\x01\x80\xff") == 10
+    assert bits.count(b"\x03\x80", b"\x06\xff") == 2  # 0b011 & 0b110, 0b1000_0000.
+
+
 @given(MATRICES, st.data())
 def test_bit_matrix_equals_the_boolean_one(values, data):
     packed = BitMatrix.from_bool(values)

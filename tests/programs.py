@@ -1,4 +1,7 @@
-"""Runs programs: in the test's own process, or in one of their own where that is the point."""
+"""Runs programs: in the test's own process, or in one of their own where that is the point.
+
+`tests.forked` is for processes of their own that import TensorFlow.
+"""
 
 import contextlib
 import io
@@ -52,7 +55,7 @@ def run_program(*words: object, check: bool = True) -> Finished:
         sys.argv = [module, *others]
         code = _run(module)
     stdout, stderr = (stream.buffer.getvalue().decode() for stream in (out, err))
-    return _checked(Finished(code, stdout, stderr), check)
+    return checked(Finished(code, stdout, stderr), check)
 
 
 def run_process(*words: object, check: bool = True, **options) -> Finished:
@@ -67,7 +70,7 @@ def run_process(*words: object, check: bool = True, **options) -> Finished:
     # As Python knows it: libraries of C, such as pytest's readline, may have changed it behind it.
     options = {"env": dict(os.environ), **options}
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, **options)
-    return _checked(Finished(done.returncode, done.stdout, done.stderr), check)
+    return checked(Finished(done.returncode, done.stdout, done.stderr), check)
 
 
 def run_together(commands: Sequence[Sequence[object]], **options) -> list[Finished]:
@@ -82,7 +85,8 @@ def run_together(commands: Sequence[Sequence[object]], **options) -> list[Finish
     return [Finished(*found) for found in json.loads(done.stdout)]
 
 
-def _checked(done: Finished, check: bool) -> Finished:
+def checked(done: Finished, check: bool) -> Finished:
+    """Returns what a program did, after it has asserted that it succeeded if it had to."""
     if check:
         assert done.returncode == 0, done.stderr
     return done

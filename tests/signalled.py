@@ -12,7 +12,8 @@ import runpy
 import signal
 import sys
 
-from tests.programs import Finished, run_process
+from tests import forked
+from tests.programs import Finished
 
 
 def words(program, number: int, call: str, times: int = 1) -> list:
@@ -29,7 +30,7 @@ def words(program, number: int, call: str, times: int = 1) -> list:
 
 def run(program, number: int, call: str, times: int = 1) -> Finished:
     """Runs `python -m` with such words in a process of its own; see `words`."""
-    return run_process(*words(program, number, call, times), check=False)
+    return forked.run("-m", *words(program, number, call, times), check=False)
 
 
 def kill(program, call: str, times: int = 1) -> None:

@@ -10,7 +10,8 @@ import numpy as np
 
 from analysis.estimates import files
 from analysis.estimates.values import ClassInfluence, Estimates, Memorization
-from tests.programs import Finished, run_process
+from tests import forked
+from tests.programs import Finished
 from tfmem import datasets
 from tfmem.store.store import Store
 
@@ -58,7 +59,7 @@ def made(tmp_path_factory, name: str) -> Made:
             elif name == "imported":
                 np.savez(source, **imported_arrays(np.random.default_rng(0)))
             words = [word.format(path) for word in _COMMANDS[name]]
-            said.write_text(json.dumps(run_process(*words, f"--store={path}")))
+            said.write_text(json.dumps(forked.run("-m", *words, f"--store={path}")))
     return Made(Store.open(path), Finished(*json.loads(said.read_text())))
 
 

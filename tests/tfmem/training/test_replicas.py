@@ -4,42 +4,17 @@ Logical devices must be made before TensorFlow starts, and two mirrored models i
 mistake each other's all-reduces.
 """
 
-import json
 import os
-import subprocess
-import sys
 
 import pytest
 
-from tests.programs import ROOT
+from tests import forked
 
-# Imports once what all scripts need, which starts nothing, and forks for each of them. It takes
-# a line of JSON for a script, and returns one of its exit code and what it wrote.
-_SERVER = """
-import dataclasses, json, os, sys, tempfile, traceback
+_DEVICES = """
+import dataclasses
 import keras
 import numpy as np
 import tensorflow as tf
-
-for line in sys.stdin:
-    with tempfile.TemporaryFile("w+") as said:
-        child = os.fork()
-        if not child:
-            os.dup2(said.fileno(), 1)
-            os.dup2(said.fileno(), 2)
-            code = 1
-            try:
-                exec(json.loads(line), globals())
-                code = 0
-            except BaseException:
-                traceback.print_exc()
-            sys.stderr.flush()
-            os._exit(code)
-        _, status = os.waitpid(child, 0)
-        said.seek(0)
-        print(json.dumps([status, said.read()]), flush=True)
-"""
-_DEVICES = """
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * {})
 from tests.networks import small_batch_norm
@@ -220,30 +195,6 @@ _ON_TWO = (_FLOAT16, _CLIPPED, _CLIPPED_FLOAT16, _CONTINUES, _TURNOVER, _SAME_WE
 _ON_TWO += (_OWN_MODEL, _OF_KERAS, _NETWORKS)
 
 
-@pytest.fixture(scope="module")
-def run():
-    """Runs a script in a process of its own; returns its exit status and what it wrote."""
-    # A thread for each replica: they wait for one another.
-    environment = {**os.environ, "TF_NUM_INTEROP_THREADS": "8"}
-    with subprocess.Popen(
-        [sys.executable, "-c", _SERVER],
-        cwd=ROOT,
-        env=environment,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    ) as server:
-
-        def run(script):
-            server.stdin.write(json.dumps(script) + "\n")
-            server.stdin.flush()
-            return json.loads(server.stdout.readline())
-
-        yield run
-        server.stdin.close()
-
-
 @pytest.mark.parametrize(
     "script",
     [
@@ -267,7 +218,8 @@ def run():
         "networks",
     ],
 )
-def test_replicas(script, run):
+def test_replicas(script):
     devices = 2 if script in _ON_TWO else 8
-    status, said = run(_DEVICES.format(devices) + script)
-    assert status == 0, said
+    # A thread for each replica: they wait for one another.
+    environment = {**os.environ, "TF_NUM_INTEROP_THREADS": "8"}
+    forked.run("-c", _DEVICES.format(devices) + script, env=environment)

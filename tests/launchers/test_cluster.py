@@ -12,6 +12,7 @@ import time
 import numpy as np
 import pytest
 
+from tests import forked
 from tests.programs import ROOT, run_process, run_program
 from tests.trials import assert_same_trial
 from tfmem.store.store import Store
@@ -102,6 +103,28 @@ def alone(tmp_path_factory):
     return Store.open(path)
 
 
+def assert_as_alone(path, alone, trials):
+    """Asserts that a store has these trials, and that they and their networks are the same."""
+    store = Store.open(path)
+    assert store.numbers() == list(trials)
+    for trial in trials:
+        assert_same_trial(store.read(trial), alone.read(trial))
+        kept, expected = (one.networks.read(one.read(trial)) for one in (store, alone))
+        for found, weight in zip(kept.weights, expected.weights, strict=True):
+            np.testing.assert_array_equal(found, weight)
+    assert_tidy(path)
+
+
+def test_trials_on_ray_are_those_of_one_process(alone, tmp_path):
+    path = tmp_path / "store"
+    flags = (*FLAGS, "--trials=0:2", "--engine=ray", f"--cpus_per_trial={os.cpu_count()}")
+    done = forked.run("-m", "launchers.train_trials", f"--store={path}", *flags)
+    assert done.stdout.splitlines()[-1] == f"2 trials in {path}"
+    assert "2 of 2 done, 0 running, 0 failed" in done.stderr
+    assert_as_alone(path, alone, range(2))
+
+
+@pytest.mark.slow
 @pytest.mark.skipif(not pathlib.Path("/proc/net/tcp").exists(), reason="it looks into /proc")
 def test_a_worker_is_killed_in_the_midst_of_a_trial(alone, tmp_path):
     path = tmp_path / "store"
@@ -140,18 +163,11 @@ def test_a_worker_is_killed_in_the_midst_of_a_trial(alone, tmp_path):
     assert launched.returncode == 0, errors
     assert f"{TRIALS} trials in" in said
     assert f"{TRIALS} of {TRIALS} done, 0 running, 0 failed" in errors
-    store = Store.open(path)
-    assert store.numbers() == list(range(TRIALS))
-    for trial in range(TRIALS):
-        assert_same_trial(store.read(trial), alone.read(trial))
-        kept, expected = (one.networks.read(one.read(trial)) for one in (store, alone))
-        for found, weight in zip(kept.weights, expected.weights, strict=True):
-            np.testing.assert_array_equal(found, weight)
+    assert_as_alone(path, alone, range(TRIALS))
     log = (path / f"logs/trial-{number:06d}.log").read_text()
     assert f"its process {process} ended without a word" in log
     assert [line for line in log.splitlines() if "attempt 2" in line]
     assert log.count("stored after") == 1
-    assert_tidy(path)
     done = run_program("launchers.check_store", f"--store={path}", f"--trials=0:{TRIALS}")
     assert f"{TRIALS} trials are there and sound" in done.stdout
 

@@ -7,14 +7,15 @@ import numpy as np
 import pytest
 
 from analysis.estimates import estimators, files, pairs
-from tests.programs import run_process, run_program
+from tests import forked
+from tests.programs import run_program
 from tfmem.store.store import Store
 
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory):
     out = tmp_path_factory.mktemp("demo")
-    done = run_process("launchers.demo", f"--out={out}", "--num_trials=64")
+    done = forked.run("-m", "launchers.demo", f"--out={out}", "--num_trials=64")
     return out, done
 
 

@@ -210,6 +210,7 @@ def main() -> None:
 
     code = 0
     try:
+        quiet.in_program()
         quiet.import_tensorflow()
         import tensorflow_datasets as tfds
 

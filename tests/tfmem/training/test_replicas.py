@@ -8,7 +8,7 @@ import os
 
 import pytest
 
-from tests import forked
+from tests import forked, slow
 
 _DEVICES = """
 import dataclasses
@@ -16,7 +16,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
-tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * {})
+devices = {}
+made_up = [tf.config.LogicalDeviceConfiguration()] * devices
+tf.config.set_logical_device_configuration(cpu, made_up)
 from tests.networks import small_batch_norm
 from tfmem import datasets, experiments, models
 from tfmem.training import fit
@@ -32,8 +34,8 @@ def trainer(config, strategy, dataset=digits):
 """
 _SAME_WEIGHTS = """
 mirrored, single = trainer(config, "mirrored"), trainer(config, "default")
-assert mirrored._strategy.num_replicas_in_sync == 8
-for steps in (5, 14):  # The 14th batch has 48 examples, 6 replicas' share.
+assert mirrored._strategy.num_replicas_in_sync == devices
+for steps in (5, 14):  # The 14th batch has 48 examples, three quarters of the replicas' share.
     for one, two in zip(mirrored.weights_after(1, steps), single.weights_after(1, steps)):
         np.testing.assert_allclose(one, two, rtol=0, atol=1e-6)
 one, two = next(iter(mirrored.train([1]))), next(iter(single.train([1])))
@@ -82,8 +84,8 @@ assert min(one.test_accuracy, two.test_accuracy) > 0.93, (one.test_accuracy, two
 assert abs(one.test_accuracy - two.test_accuracy) < 0.03
 """
 _REPLICAS_LEFT_EMPTY = """
-# 7 of 10 examples in batches of 8: one batch, of 7 examples for 8 replicas. 10 and 541 examples
-# are evaluated in batches that would leave replicas with nothing.
+# 7 of 10 examples: in the last batch there is nothing for one replica. 10 and 541 examples are
+# evaluated in batches that would leave replicas with nothing.
 split, more = digits.train, digits.test
 few = datasets.ArraySplit(split.labels[:10], split.ids[:10], split.images[:10])
 odd = datasets.ArraySplit(
@@ -92,7 +94,7 @@ odd = datasets.ArraySplit(
     np.append(more.images, more.images[:1], 0),
 )
 dataset = dataclasses.replace(digits, train=few, test=odd)
-some = trainer(dataclasses.replace(batch_norm, batch_size=8, epochs=2), "mirrored", dataset)
+some = trainer(dataclasses.replace(batch_norm, batch_size=devices, epochs=2), "mirrored", dataset)
 trial = next(iter(some.train([0])))
 for part, found in ((few, trial.train), (odd, trial.test)):
     logits = some.network(part.images.astype(np.float32) / 16, training=False).numpy()
@@ -100,7 +102,7 @@ for part, found in ((few, trial.train), (odd, trial.test)):
 # Each replica keeps batch norm statistics of its own; in the end they agree.
 (mean,) = [weight for weight in some.network.weights if "moving_mean" in weight.path]
 shares = [share.numpy() for share in some._strategy.experimental_local_results(mean.value)]
-assert len(shares) == 8 and all(np.array_equal(share, shares[0]) for share in shares)
+assert len(shares) == devices and all(np.array_equal(share, shares[0]) for share in shares)
 """
 _CONTINUES = """
 import tempfile
@@ -180,46 +182,48 @@ for one, two in zip(mirrored.weights_after(1, 20), single.weights_after(1, 20)):
     np.testing.assert_allclose(one, two, rtol=0, atol=1e-6)
 """
 _UNEVEN = """
-for batch in (66, 4):
+for batch in (66, 2):
     try:
         trainer(dataclasses.replace(config, batch_size=batch), "mirrored")
     except ValueError as error:
-        assert f"{batch} cannot be spread evenly over 8 replicas" in str(error), error
+        assert f"{batch} cannot be spread evenly over {devices} replicas" in str(error), error
     else:
-        raise AssertionError(f"a batch of {batch} over 8 replicas")
+        raise AssertionError(f"a batch of {batch} over {devices} replicas")
 """
 
 
-# What is the same for two and for many, and slow to trace on many.
-_ON_TWO = (_FLOAT16, _CLIPPED, _CLIPPED_FLOAT16, _CONTINUES, _TURNOVER, _SAME_WEIGHTS_AUGMENTED)
-_ON_TWO += (_OWN_MODEL, _OF_KERAS, _NETWORKS)
+_SCRIPTS = {
+    "weights": _SAME_WEIGHTS,
+    "augmented": _SAME_WEIGHTS_AUGMENTED,
+    "accuracy": _SAME_ACCURACY,
+    "empty": _REPLICAS_LEFT_EMPTY,
+    "continues": _CONTINUES,
+    "float16": _FLOAT16,
+    "clipped": _CLIPPED,
+    "clipped_float16": _CLIPPED_FLOAT16,
+    "turnover": _TURNOVER,
+    "uneven": _UNEVEN,
+    "own_model": _OWN_MODEL,
+    "of_keras": _OF_KERAS,
+    "networks": _NETWORKS,
+}
+_SLOW = ("augmented", "accuracy", "clipped_float16", "own_model", "of_keras")
+# What is the same for two and for many is slow to trace on many.
+_ON_FOUR = ("weights", "accuracy", "empty", "uneven")
 
 
-@pytest.mark.parametrize(
-    "script",
-    [
-        _SAME_WEIGHTS,
-        pytest.param(_SAME_WEIGHTS_AUGMENTED, marks=pytest.mark.slow),
-        pytest.param(_SAME_ACCURACY, marks=pytest.mark.slow),
-        _REPLICAS_LEFT_EMPTY,
-        _CONTINUES,
-        _FLOAT16,
-        _CLIPPED,
-        pytest.param(_CLIPPED_FLOAT16, marks=pytest.mark.slow),
-        _TURNOVER,
-        _UNEVEN,
-        pytest.param(_OWN_MODEL, marks=pytest.mark.slow),
-        pytest.param(_OF_KERAS, marks=pytest.mark.slow),
-        _NETWORKS,
-    ],
-    ids=[
-        *("weights", "augmented", "accuracy", "empty", "continues", "float16", "clipped"),
-        *("clipped_float16", "turnover", "uneven", "own_model", "of_keras"),
-        "networks",
-    ],
-)
-def test_replicas(script):
-    devices = 2 if script in _ON_TWO else 8
+def run(script, devices):
     # A thread for each replica: they wait for one another.
-    environment = {**os.environ, "TF_NUM_INTEROP_THREADS": "8"}
+    environment = {**os.environ, "TF_NUM_INTEROP_THREADS": str(devices)}
     forked.run("-c", _DEVICES.format(devices) + script, env=environment)
+
+
+@pytest.mark.parametrize("name", slow.some(_SCRIPTS, lambda name: name in _SLOW))
+def test_replicas(name):
+    run(_SCRIPTS[name], 4 if name in _ON_FOUR else 2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", _ON_FOUR)
+def test_eight_replicas(name):
+    run(_SCRIPTS[name], 8)

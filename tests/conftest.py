@@ -59,6 +59,10 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: places.get(item.path.stem, len(places)))
 
 
+def pytest_collection_finish():
+    memory.keep_what_is_imported()
+
+
 @pytest.fixture
 def rng():
     return np.random.default_rng(0)

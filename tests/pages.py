@@ -240,3 +240,24 @@ def with_script(text, script):
     at_once = "requestAnimationFrame = (draw) => draw();"
     text = text.replace("<head>", f"<head><script>{at_once}</script>")
     return text.replace("</body>", f"<script>{_READ}{script}</script></body>")
+
+
+_GO = """
+const seen = [];
+const go = (hash) => {
+  location.hash = hash;
+  dispatchEvent(new Event("hashchange"));  // The browser's own comes too late.
+  seen.push(read());
+};
+"""
+
+
+def looked(tmp_path, text, *steps, at=""):
+    """Returns what a page shows at each of these addresses, or after these statements."""
+    script = _GO + "".join(
+        f"go({step!r});" if step.startswith("#") else f"{step}; seen.push(read());"
+        for step in steps
+    )
+    page = tmp_path / "page.html"
+    page.write_text(with_script(text, script + "say(seen);"))
+    return answer(browse(page, at))

@@ -161,6 +161,7 @@ def test_an_npz_of_ones_own_in_mixed_precision_with_logs(digits, tmp_path):
     assert found["epoch_learning_rate"][0] == pytest.approx(0.1 * 70 / 71.4, rel=1e-3)
 
 
+@pytest.mark.slow
 def test_any_network_goes_with_any_dataset(tmp_path):
     flags = ["--experiment=digits_mlp", "--model=cct", "--epochs=1", "--trials=0:1"]
     train(*flags, '--model_options={"variant": "2/3x2"}', f"--store={tmp_path}")

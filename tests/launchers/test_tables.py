@@ -82,6 +82,7 @@ def test_figures_of_a_table_show_ids(table, trained, tmp_path):
     assert {text for text in fig1 if text.startswith("patient")} <= set(known)
 
 
+@pytest.mark.slow
 def test_turnover_dropout_on_a_table(table, tmp_path):
     store = tmp_path / "store"
     recipe = (*given(table), '--model_options={"hidden": [64]}', "--influence=2")

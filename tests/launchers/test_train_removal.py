@@ -132,6 +132,7 @@ def test_the_command_of_check_store_makes_a_lost_run_again(store, estimates, tmp
     assert "12 trials are there and sound" in done.stdout
 
 
+@pytest.mark.slow
 def test_one_at_a_time_gives_the_same_runs(store, estimates, tmp_path):
     """The first of them is trained last, since it is a lost machine's."""
     claimed_elsewhere(tmp_path, 2, claims.LEASE_SECONDS - 2)

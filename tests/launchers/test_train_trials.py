@@ -102,6 +102,7 @@ def test_what_others_train_is_left_to_them(reference, tmp_path):
     assert Store.open(tmp_path).numbers() == [0, 2]
 
 
+@pytest.mark.slow
 def test_what_a_lost_machine_has_claimed_is_trained_in_the_end(reference, tmp_path):
     train(tmp_path, *QUICK, "--trials=3:4")
     store = Store.open(tmp_path)

@@ -20,6 +20,7 @@ from tests.pages import (
     browse,
     dataset_of,
     in_frames,
+    looked,
     needs_browser,
     random_estimates,
     render,
@@ -274,22 +275,25 @@ def _expected(estimates, mem, infl, label=None):
 @needs_browser
 def test_the_address_holds_the_state(tmp_path):
     estimates = random_estimates(np.random.default_rng(5))
-    (tmp_path / "page.html").write_text(with_script(_explored(estimates), "say(read());"))
-    said = answer(browse(tmp_path / "page.html", "mem=0.5&infl=0.2&class=1"))
+    others = (
+        "#mem=-0.2..0.3&infl=0.1..0.25&pairs=1&sort=mem",
+        "#mem=x&infl=..&class=length&sort=best",
+    )
+    first, second, third = looked(
+        tmp_path, _explored(estimates), "1", *others, at="mem=0.5&infl=0.2&class=1"
+    )
     counts, _ = _expected(estimates, (0.5, 1), (0.2, 1), 1)
     assert counts["pairs"] > 5
-    assert said["counts"] == counts
-    said = answer(browse(tmp_path / "page.html", "mem=-0.2..0.3&infl=0.1..0.25&pairs=1&sort=mem"))
+    assert first["counts"] == counts
     counts, found = _expected(estimates, (-0.2, 0.3), (0.1, 0.25))
-    assert said["counts"] == counts
-    first = {train for train, _ in found}
-    order = sorted(first, key=lambda name: -estimates.memorization[int(name[1:])])
-    values = [estimates.memorization[int(card["train"][1:])] for card in said["cards"]]
+    assert second["counts"] == counts
+    ours = {train for train, _ in found}
+    order = sorted(ours, key=lambda name: -estimates.memorization[int(name[1:])])
+    values = [estimates.memorization[int(card["train"][1:])] for card in second["cards"]]
     assert len(values) == 24  # Until a button asks for more.
     assert values == [estimates.memorization[int(name[1:])] for name in order[:24]]
     # What makes no sense is as if it were not there.
-    said = answer(browse(tmp_path / "page.html", "mem=x&infl=..&class=length&sort=best"))
-    assert said["counts"] == _expected(estimates, (0.25, 1), (0.15, 1))[0]
+    assert third["counts"] == _expected(estimates, (0.25, 1), (0.15, 1))[0]
 
 
 _STEPS = """

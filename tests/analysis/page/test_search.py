@@ -11,33 +11,11 @@ from tests.pages import (
     CONVERGENCE,
     ENOUGH,
     ESTIMATES,
-    answer,
-    browse,
     dataset_of,
+    looked,
     needs_browser,
     render,
-    with_script,
 )
-
-_GO = """
-const seen = [];
-const go = (hash) => {
-  location.hash = hash;
-  dispatchEvent(new Event("hashchange"));  // The browser's own comes too late.
-  seen.push(read());
-};
-"""
-
-
-def looked(tmp_path, text, *steps, at=""):
-    """Returns what a page shows at each of these addresses, or after these statements."""
-    script = _GO + "".join(
-        f"go({step!r});" if step.startswith("#") else f"{step}; seen.push(read());"
-        for step in steps
-    )
-    page = tmp_path / "page.html"
-    page.write_text(with_script(text, script + "say(seen);"))
-    return answer(browse(page, at))
 
 
 def cards(said):

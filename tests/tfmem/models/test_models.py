@@ -82,9 +82,14 @@ def test_batch_norm_both_ways_through_its_config():
         ("inception", {"variant": "zhang"}, 176 + 160),
         ("resnet18", {}, 512),
         ("resnet18", {"block": "he"}, 512),
-        ("resnet50", {}, 2048),
+        pytest.param("resnet50", {}, 2048, marks=pytest.mark.slow),
         ("densenet100", {}, 342),
-        ("densenet100", {"bottleneck_compression": False}, 16 + 3 * 32 * 12),
+        pytest.param(
+            "densenet100",
+            {"bottleneck_compression": False},
+            16 + 3 * 32 * 12,
+            marks=pytest.mark.slow,
+        ),
         ("mlp", {}, 64),
     ],
 )

@@ -23,7 +23,7 @@ FLAGS = flags.FLAGS
 
 def main() -> None:
     found = stores.open_parts(FLAGS.store, FLAGS.allow_missing, arguments.chosen_trials())
-    with program.progress_bar(found.count, "trials read") as progress:
+    with program.progress_bar(found.count, "trials read", delay=1) as progress:
         how = FLAGS.influence, FLAGS.estimator
         estimates = sources.of_stores(found, *how, lambda number: progress(1))
     files.write(FLAGS.out, estimates)

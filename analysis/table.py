@@ -42,7 +42,7 @@ def _estimate(found: stores.Parts) -> tuple[Estimates, np.ndarray]:
             yield block
             del block  # Before the next one is read.
 
-    with program.progress_bar(found.count, "trials read") as progress:
+    with program.progress_bar(found.count, "trials read", delay=1) as progress:
         estimates = estimators.estimate_in_blocks(blocks(), found.count, dataset)
     return estimates, right / found.count
 

@@ -1,11 +1,14 @@
 """What every program shares: how it starts and ends, its one-line errors, its progress bars."""
 
 import contextlib
+import functools
 import itertools
 import os
 import re
 import signal
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from logging import LogRecord
 from typing import NoReturn
@@ -181,15 +184,24 @@ def signals_noted() -> Iterator[Callable[[], None]]:
 def progress_bar(total: float, what: str, delay: float = 0.0) -> Iterator[Callable[[float], None]]:
     """Shows a bar with the time left on stderr; yields the function that advances it.
 
-    What is over before `delay` seconds shows none.
+    What is over before `delay` seconds shows none, and does not wait for tqdm to be imported.
     """
     layout = "{desc} {percentage:3.0f}%|{bar:30}| {n:.0f}/{total:.0f}"
     layout += ", {elapsed} so far, {remaining} left"
-    how = dict(bar_format=layout, mininterval=0.5, delay=delay)
-    with bars.shown(total=total, desc=what, **how) as bar:
+    show = functools.partial(bars.shown, total=total, desc=what, bar_format=layout, mininterval=0.5)
+    begin, done, lock = time.monotonic(), 0.0, threading.Lock()
+    with contextlib.ExitStack() as shown:
+        bar = None if delay else shown.enter_context(show())
 
         def advance(amount: float) -> None:
-            with bar.get_lock():
-                bar.update(min(amount, bar.total - bar.n))
+            nonlocal bar, done
+            with lock:
+                done = min(done + amount, total)
+                late = time.monotonic() - begin
+                if bar is None and late >= delay:
+                    bar = shown.enter_context(show())
+                    bar.start_t = bar.last_print_t = bar.start_t - late
+                if bar is not None:
+                    bar.update(done - bar.n)
 
         yield advance

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import logging as python_logging
+import sys
 import warnings
 
 import pytest
@@ -51,6 +52,27 @@ def test_what_is_over_at_once_says_so_once():
         advance(3)
     shares = [line.partition("|")[0] for line in said.getvalue().splitlines()]
     assert shares == ["trials read   0%", "trials read 100%"]
+
+
+def test_what_is_over_before_its_delay_shows_none_and_imports_nothing(monkeypatch):
+    monkeypatch.setitem(sys.modules, "tqdm", None)  # Importing it fails.
+    with stderr(io.StringIO()) as said, program.progress_bar(3, "read", delay=600) as advance:
+        advance(3)
+    assert said.getvalue() == ""
+
+
+def test_after_its_delay_it_counts_from_the_beginning(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr("tqdm.std.time", lambda: now[0])
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    with stderr(io.StringIO()) as said, program.progress_bar(100, "read", delay=5) as advance:
+        for _ in range(100):
+            now[0] += 1
+            advance(1)
+    lines = said.getvalue().splitlines()
+    shares = [line.partition("|")[0] for line in lines]
+    assert shares == [f"read {share:3}%" for share in (0, 30, 60, 90, 100)]
+    assert "30/100, 00:30 so far, 01:10 left" in lines[1]
 
 
 def test_in_a_file_it_has_no_place_below_another():

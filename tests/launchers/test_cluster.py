@@ -1,5 +1,6 @@
 """Trials on Ray: real workers, one of them killed, on this machine and on a cluster."""
 
+import importlib.util
 import os
 import pathlib
 import re
@@ -19,9 +20,14 @@ from tfmem.store.store import Store
 from tfmem.workers import claims
 from tfmem.workers.cluster import WorkerResources
 
-pytest.importorskip("ray", reason="Ray is not installed: pip install -e '.[cluster]'")
+# Importing it would take a second, also where other tests are chosen.
+pytestmark = pytest.mark.skipif(
+    importlib.util.find_spec("ray") is None,
+    reason="Ray is not installed: pip install -e '.[cluster]'",
+)
 TRIALS = 4
 MLP = ("--experiment=digits_mlp", "--stack=none")
+FEW = (*MLP, "--epochs=2", "--trials=0:2", "--keep_networks")
 FLAGS = (*MLP, "--epochs=12", f"--trials=0:{TRIALS}", "--keep_networks")
 DEADLINE = 300  # Seconds: far longer than anything takes.
 
@@ -95,19 +101,12 @@ def listening(pids):
 LOOPBACK = {"0100007F", "0000000000000000FFFF00000100007F", "00000000000000000000000001000000"}
 
 
-@pytest.fixture(scope="module")
-def alone(tmp_path_factory):
-    """A store that one process made, one trial after the other."""
-    path = tmp_path_factory.mktemp("stores") / "alone"
-    run_program("launchers.train_trials", f"--store={path}", *FLAGS)
-    return Store.open(path)
-
-
-def assert_as_alone(path, alone, trials):
-    """Asserts that a store has these trials, and that they and their networks are the same."""
-    store = Store.open(path)
-    assert store.numbers() == list(trials)
-    for trial in trials:
+def assert_as_alone(path, *flags):
+    """Asserts that a store has what one process makes with the flags, trial after trial."""
+    run_program("launchers.train_trials", f"--store={path.parent / 'alone'}", *flags)
+    store, alone = Store.open(path), Store.open(path.parent / "alone")
+    assert store.numbers() == alone.numbers()
+    for trial in store.numbers():
         assert_same_trial(store.read(trial), alone.read(trial))
         kept, expected = (one.networks.read(one.read(trial)) for one in (store, alone))
         for found, weight in zip(kept.weights, expected.weights, strict=True):
@@ -115,18 +114,18 @@ def assert_as_alone(path, alone, trials):
     assert_tidy(path)
 
 
-def test_trials_on_ray_are_those_of_one_process(alone, tmp_path):
+def test_trials_on_ray_are_those_of_one_process(tmp_path):
     path = tmp_path / "store"
-    flags = (*FLAGS, "--trials=0:2", "--engine=ray", f"--cpus_per_trial={os.cpu_count()}")
+    flags = (*FEW, "--engine=ray", f"--cpus_per_trial={os.cpu_count()}")
     done = forked.run("-m", "launchers.train_trials", f"--store={path}", *flags)
     assert done.stdout.splitlines()[-1] == f"2 trials in {path}"
     assert "2 of 2 done, 0 running, 0 failed" in done.stderr
-    assert_as_alone(path, alone, range(2))
+    assert_as_alone(path, *FEW)
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not pathlib.Path("/proc/net/tcp").exists(), reason="it looks into /proc")
-def test_a_worker_is_killed_in_the_midst_of_a_trial(alone, tmp_path):
+def test_a_worker_is_killed_in_the_midst_of_a_trial(tmp_path):
     path = tmp_path / "store"
     launched = start(path, *FLAGS, "--engine=ray", "--checkpoint_seconds=0")
 
@@ -163,7 +162,7 @@ def test_a_worker_is_killed_in_the_midst_of_a_trial(alone, tmp_path):
     assert launched.returncode == 0, errors
     assert f"{TRIALS} trials in" in said
     assert f"{TRIALS} of {TRIALS} done, 0 running, 0 failed" in errors
-    assert_as_alone(path, alone, range(TRIALS))
+    assert_as_alone(path, *FLAGS)
     log = (path / f"logs/trial-{number:06d}.log").read_text()
     assert f"its process {process} ended without a word" in log
     assert [line for line in log.splitlines() if "attempt 2" in line]

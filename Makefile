@@ -10,6 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Without the build tools' warnings about editable installations.
 PIP := PYTHONWARNINGS=ignore $(BIN)/python -m pip --quiet --disable-pip-version-check
+READY := $(VENV)/ready
 INSTALLED := $(VENV)/installed
 INSTALLED_DEV := $(VENV)/installed-dev
 # Where TFDS keeps its data, for tests and benchmarks on MNIST; empty is TFDS's own default.
@@ -45,14 +46,17 @@ bench: $(INSTALLED)
 clean:
 	rm -rf $(VENV) demo build *.egg-info
 
-$(INSTALLED): setup.py pyproject.toml
+$(READY): setup.py pyproject.toml
 	@test -n "$(PYTHON)" || { echo "error: no Python 3.10 to 3.13 found: install one, or give PYTHON=/path/to/python"; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 # The pip that comes with Python 3.10 searches for minutes where a current one needs seconds.
 	$(PIP) install --upgrade pip
+	@touch $@
+
+$(INSTALLED): $(READY)
 	$(PIP) install -e .
 	@touch $@
 
-$(INSTALLED_DEV): $(INSTALLED)
+$(INSTALLED_DEV): $(READY)
 	$(PIP) install -e ".[dev]"
-	@touch $@
+	@touch $(INSTALLED) $@

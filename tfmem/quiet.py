@@ -26,10 +26,10 @@ def in_program() -> None:
 
 @contextlib.contextmanager
 def leaving_out(*packages: str) -> Iterator[None]:
-    """Hides packages from what is imported in the context and takes them along if it finds them.
+    """Hides packages from what is imported in the context and imports them if it finds them.
 
-    Only in programs of ours, which use nothing of it: in a notebook Keras may have to take the
-    tables of pandas. Packages that were imported before are there, and others later.
+    This is for programs of ours, which use nothing of that: in a notebook Keras may have to take
+    the tables of pandas. Packages that were imported before stay; afterwards all can be imported.
     """
     names = set(packages) - sys.modules.keys() if _is_program else set()
     absent: dict = dict.fromkeys(names)  # Importing a module that is None fails.
@@ -43,10 +43,10 @@ def leaving_out(*packages: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _keeping_all() -> Iterator[None]:
-    """Does not look for garbage in the context; in programs of ours never in what it leaves.
+    """Looks for no garbage in the context; in programs of ours never again in what is there then.
 
-    Of what imports make next to nothing is garbage, and it is much to look through, also at the
-    end of a program.
+    Of what imports make next to nothing is garbage, and it is much to look through, also when a
+    program ends.
     """
     was_enabled = gc.isenabled()
     gc.disable()

@@ -203,6 +203,7 @@ def many(tmp_path, tiny, rng, monkeypatch):
     return pathlib.Path(store.path), trials
 
 
+@pytest.mark.slow
 def test_killed_it_loses_nothing_and_the_same_command_completes_it(many):
     """A real process, while it removes what it has merged; tests of compaction stop everywhere."""
     path, trials = many

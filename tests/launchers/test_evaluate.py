@@ -130,7 +130,7 @@ def with_batch_norm(input_shape, num_classes):
     ("shape", "dtype", "flags"),
     [
         ((4, 4), np.uint8, [*IMAGES, "--corrupted_labels=9", "--crop=padded", "--crop_padding=1"]),
-        ((5, 6), np.uint8, ["--image_size=4"]),
+        pytest.param((5, 6), np.uint8, ["--image_size=4"], marks=pytest.mark.slow),
         pytest.param((7,), np.float64, ["--standardize"], marks=pytest.mark.slow),
         ((7,), np.float32, ["--stack=none", "--precision=mixed_float16"]),
     ],

@@ -75,6 +75,7 @@ def test_what_cannot_be_imported_is_one_line(tmp_path):
     assert_refused(done, "absent.py does not exist", store)
 
 
+@pytest.mark.slow
 def test_turnover_dropout_and_dynamics(tmp_path):
     train(tmp_path / "t", f"{FILE}:dropped", "--trials=0:1", program="train_turnover")
     assert len(Store.open(tmp_path / "t").numbers()) == 1

@@ -101,6 +101,7 @@ def test_showing_how_far_it_is_stops_nothing(store, monkeypatch, where):
         tqdm.tqdm.write("free")
 
 
+@pytest.mark.slow
 def test_a_claim_from_the_future_holds_up_a_launch_for_a_lease_at_most(store, monkeypatch):
     monkeypatch.setattr("tfmem.workers.claims.LEASE_SECONDS", 1.0)
     monkeypatch.setattr("tfmem.workers.claims.RENEW_SECONDS", 0.2)

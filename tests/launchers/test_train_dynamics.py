@@ -107,6 +107,7 @@ def test_gradients_are_those_of_the_network_before_training(store):
     assert found["gradients"][0] == 192
 
 
+@pytest.mark.slow
 def test_killed_between_epochs_it_ends_the_same(store, tmp_path):
     path = tmp_path / "store"
     words = ["launchers.train_dynamics", f"--store={path}", *FLAGS, "--checkpoint_seconds=0"]

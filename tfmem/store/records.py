@@ -151,10 +151,10 @@ def decode_records(made_for: MadeFor, number: int, content: bytes) -> list[dict]
     about, train, test = records[:3]
     if "epochs" in about and about["epochs"] != [len(followed)]:
         raise ValueError(f"holds {len(followed)} epochs, expected {about['epochs'][0]}")
-    if about["trial"].tolist() != [number]:
+    if list(about["trial"]) != [number]:
         raise ValueError(f"it holds trial {about['trial'][0]}")
     for (name,), record in zip(names, records, strict=True):
-        if record["trial"].tolist() != [number]:
+        if list(record["trial"]) != [number]:
             raise ValueError(f"its record {name.decode()} is of trial {record['trial'][0]}")
     if about["config_digest"] != [made_for.digest.encode()]:
         raise OtherConfigError("it was made with another configuration or dataset")

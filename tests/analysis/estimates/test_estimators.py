@@ -188,7 +188,7 @@ def test_squared_error_is_below_the_bound_of_lemma_2_1(t, rng):
     assert np.nanmean(error.reshape(len(ORACLE), -1), axis=1).max() < bound
 
 
-@pytest.mark.parametrize("t", [100, 300, 1000])
+@pytest.mark.parametrize("t", [100, 300, pytest.param(1000, marks=pytest.mark.slow)])
 def test_two_standard_errors_cover_the_truth(t, rng):
     """At least 93% of the time, for every pair of probabilities, the ends included."""
     found_trials, truth = oracle_trials(t, rng, repeats=300)

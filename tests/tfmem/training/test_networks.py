@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from tests import slow
 from tests.networks import STATEFUL, add_to_builders
 from tfmem import datasets
 from tfmem.config import EvaluationConfig
@@ -33,7 +34,10 @@ def assert_trained_with(other, trials, predictions):
         assert (predicted.shape, predicted.dtype) == ((len(other.test),), np.uint16)
 
 
-@pytest.mark.parametrize("name", ["batch_norm", "random_layers", "loss_scale", "own_model"])
+KINDS = ["batch_norm", "random_layers", "loss_scale", "own_model"]
+
+
+@pytest.mark.parametrize("name", slow.some(KINDS, lambda name: name == "random_layers"))
 def test_a_network_comes_back_from_the_store(tiny, tiny_config, name, tmp_path, rng, monkeypatch):
     add_to_builders(monkeypatch)
     config = dataclasses.replace(tiny_config, **STATEFUL[name])

@@ -778,8 +778,8 @@ def test_the_program_draws_what_the_estimates_say(made, tmp_path, tiny):
     found, said = recorded(
         tmp_path / "out", f"--estimates={estimates}", f"--dataset={dataset}", "--classes=bee,0"
     )
-    assert found.keys() == {NUMBERED.get(name, name) for name in FIGURES}
-    assert sorted(line.partition(":")[0] for line in said) == sorted(found)
+    assert sorted(found) == [NUMBERED.get(name, name) for name in FIGURES]
+    assert [line.partition(":")[0] for line in said] == sorted(found)
     train, test = tiny.train.images[..., 0].tolist(), tiny.test.images[..., 0].tolist()
     images, texts, *_ = found["fig1-memorization"]
     # Of class bee (1, 4, 7, ...) those of 0, then 7 around 0.5 and 4 around 1; of a those of 0.
@@ -823,26 +823,26 @@ def test_the_program_writes_files_and_says_what_it_leaves_out(made, tmp_path):
     out = tmp_path / "new" / "out"
     done = run_program("analysis.figures", f"--estimates={estimates}", f"--out={out}")
     names = [name for name, needs in FIGURES.items() if "pictures" not in needs]
-    written = {f"{name}.{kind}" for name in names for kind in ("pdf", "png")}
-    assert {path.name for path in out.iterdir()} == written
-    assert sorted(done.stdout.splitlines()) == sorted(
+    written = [f"{name}.{kind}" for name in names for kind in ("pdf", "png")]
+    assert sorted(path.name for path in out.iterdir()) == written
+    assert done.stdout.splitlines() == [
         f"{name}: {out}/{name}.png, {out}/{name}.pdf"
         if name in names
         else f"{name} is left out: its pictures need --dataset, the dataset of the estimates"
         for name in FIGURES
-    )
+    ]
     done = run_program(
         *("analysis.figures", f"--estimates={estimates}", f"--out={out}", f"--dataset={dataset}"),
         *("--infl_threshold=0.7", "--formats=svg"),
     )
     lines = done.stdout.splitlines()
-    assert sorted(line for line in lines if "left out" in line) == sorted(
+    assert [line for line in lines if "left out" in line] == [
         f"{name} is left out: no pair has mem >= 0.25 and infl >= 0.7"
         for name, needs in FIGURES.items()
         if "pairs" in needs
-    )
-    svgs = {path.name for path in out.glob("*.svg")}
-    assert svgs == {f"{name}.svg" for name, needs in FIGURES.items() if "pairs" not in needs}
+    ]
+    svgs = sorted(path.name for path in out.glob("*.svg"))
+    assert svgs == [f"{name}.svg" for name, needs in FIGURES.items() if "pairs" not in needs]
 
 
 def test_estimates_without_influence_and_images_that_are_no_pictures(tmp_path, tiny):
@@ -868,8 +868,8 @@ def test_estimates_without_influence_and_images_that_are_no_pictures(tmp_path, t
         "tfmem estimate --influence=class writes all"
     )
     assert lines[2].startswith("fig4-6-panels is left out: images have 2 channels")
-    written = {path.name for path in (tmp_path / "out").iterdir()}
-    assert written == {f"{name}.png" for name, needs in FIGURES.items() if not needs}
+    written = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert written == [f"{name}.png" for name, needs in FIGURES.items() if not needs]
 
 
 def test_alpha_is_laid_on_white(tmp_path, tiny):

@@ -105,8 +105,9 @@ def decode_example(data: bytes) -> dict[str, Any]:
     except message.DecodeError as error:
         raise ValueError("a record is not a tf.train.Example") from error
     features: dict[str, Any] = {}
-    for name in example.features.feature:
-        feature = example.features.feature[name]
+    found = example.features.feature
+    for name in found:
+        feature = found[name]
         kind = feature.WhichOneof("kind")
         if kind == "bytes_list":
             features[name] = feature.bytes_list.value[:]

@@ -739,7 +739,7 @@ def write_estimates(path, dataset, memorization, planted=(), ids=True, influence
     files.write(path, dataclasses.replace(found, **named))
 
 
-# The figures of the program, in its order, and what each cannot be drawn without.
+# The figures of the program, in the order of names, and what each cannot be drawn without.
 FIGURES = {
     "fig1-memorization": {"pictures"},
     "fig3-influence": {"pairs"},

@@ -45,8 +45,8 @@ def _server() -> subprocess.Popen:
     return server
 
 
-def _fork(words: list[str], env: dict[str, str]) -> Finished | None:
-    """Returns what a process did with the words; None in that process itself."""
+def _fork(env: dict[str, str]) -> Finished | None:
+    """Returns what a new process did; None in that process itself."""
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
         child = os.fork()
         if not child:
@@ -71,13 +71,16 @@ def main() -> None:
     gc.freeze()  # So that processes share all this, and need not look through it when they end.
     for line in sys.stdin:
         asked = json.loads(line)
-        done = _fork(**asked)
+        done = _fork(asked["env"])
         if done is None:
-            break
+            _become(*asked["words"])
+            return
         print(json.dumps(done), flush=True)
-    else:
-        return
-    option, what, *sys.argv[1:] = asked["words"]
+
+
+def _become(option: str, what: str, *others: str) -> None:
+    """Does what Python does with these words."""
+    sys.argv[1:] = others
     if option == "-c":
         exec(compile(what, "<script>", "exec"), {"__name__": "__main__"})
     else:

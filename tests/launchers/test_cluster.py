@@ -117,7 +117,14 @@ def assert_as_alone(path, *flags):
 def test_trials_on_ray_are_those_of_one_process(tmp_path):
     path = tmp_path / "store"
     flags = (*FEW, "--engine=ray", f"--cpus_per_trial={os.cpu_count()}")
-    done = forked.run("-m", "launchers.train_trials", f"--store={path}", *flags)
+    code = (
+        "import os, runpy; print(os.getpid(), flush=True);"
+        "runpy.run_module('launchers.train_trials', run_name='__main__', alter_sys=True)"
+    )
+    done = forked.run("-c", code, f"--store={path}", *flags)
+    logs = [(path / f"logs/trial-{number:06d}.log").read_text() for number in range(2)]
+    workers = {re.search(r", process (\d+)", log)[1] for log in logs}
+    assert done.stdout.splitlines()[0] not in workers
     assert done.stdout.splitlines()[-1] == f"2 trials in {path}"
     assert "2 of 2 done, 0 running, 0 failed" in done.stderr
     assert_as_alone(path, *FEW)

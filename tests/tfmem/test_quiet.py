@@ -52,10 +52,14 @@ def test_a_program_does_not_wait_for_what_keras_takes_along(before, found, tmp_p
         "        pass\n"
     )
     (tmp_path / "uses_it.py").write_text(
-        f"from tfmem import quiet; {before}; quiet.import_tensorflow(find_devices=False)\n"
+        f"import gc; from tfmem import quiet; {before}\n"
+        "quiet.import_tensorflow(find_devices=False)\n"
+        "frozen = gc.get_freeze_count()\n"
+        "quiet.import_tensorflow(find_devices=False)\n"  # What came since may be garbage.
+        "assert gc.isenabled() and gc.get_freeze_count() == frozen\n"
         "import matplotlib, pandas, sklearn, tensorflow\n"  # Afterwards all can be imported.
-        "print(tensorflow.found)\n"
+        "print(tensorflow.found, frozen > 0)\n"
     )
     path = os.pathsep.join([str(tmp_path), str(ROOT)])
     done = run_process("uses_it", env={**os.environ, "PYTHONPATH": path})
-    assert done.stdout == f"{found}\n"
+    assert done.stdout == f"{found} {before != 'pass'}\n"

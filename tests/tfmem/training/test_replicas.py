@@ -214,7 +214,7 @@ _ON_FOUR = ("weights", "accuracy", "empty", "uneven")
 
 def run(script, devices):
     # A thread for each replica: they wait for one another.
-    environment = {**os.environ, "TF_NUM_INTEROP_THREADS": str(devices)}
+    environment = {**os.environ, "TF_NUM_INTEROP_THREADS": "8"}
     forked.run("-c", _DEVICES.format(devices) + script, env=environment)
 
 
